@@ -1,0 +1,89 @@
+/* os_linux.c: what rhea asks of Linux for memory and time.
+ *
+ * The reservations are large (half a terabyte for one translation table) and mostly never touched.  They rely on the
+ * host handing out address space without counting it as memory, that is vm.overcommit_memory other than 2, and no
+ * `ulimit -v`.
+ *
+ * Code memory is one memfd mapped twice, so that no page is ever writable and executable at one address.
+ */
+#include "base/base.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+void *os_reserve(size_t size)
+{
+    void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (p == MAP_FAILED)
+        return NULL;
+    madvise(p, size, MADV_DONTDUMP);
+    return p;
+}
+
+void os_release(void *p, size_t size)
+{
+    int r = munmap(p, size);
+    rh_assert(r == 0, "munmap(%p, %zu): %s", p, size, strerror(errno));
+}
+
+void os_discard(void *p, size_t size)
+{
+    int r = madvise(p, size, MADV_DONTNEED);
+    rh_assert(r == 0, "madvise(%p, %zu): %s", p, size, strerror(errno));
+}
+
+void os_prefer_huge(void *p, size_t size)
+{
+    /* A wish: kernels without huge pages refuse, and all still works. */
+    madvise(p, size, MADV_HUGEPAGE);
+}
+
+void os_prefer_small(void *p, size_t size)
+{
+    madvise(p, size, MADV_NOHUGEPAGE);
+}
+
+bool os_code_memory(size_t size, uint8_t **rw, uint8_t **rx, struct status *st)
+{
+    int fd = memfd_create("rhea-code", MFD_CLOEXEC);
+    if (fd < 0)
+        return status_set(st, "code memory: memfd_create: %s", strerror(errno));
+    if (ftruncate(fd, (off_t)size) != 0) {
+        int why = errno;
+        close(fd);
+        return status_set(st, "code memory of %zu bytes: %s", size, strerror(why));
+    }
+    void *w = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    void *x = mmap(NULL, size, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
+    int why = errno;
+    close(fd);
+    if (w == MAP_FAILED || x == MAP_FAILED) {
+        if (w != MAP_FAILED)
+            munmap(w, size);
+        if (x != MAP_FAILED)
+            munmap(x, size);
+        return status_set(st, "code memory of %zu bytes: cannot map it%s: %s", size,
+                          w == MAP_FAILED ? "" : " executable (does the host forbid running code from memory?)",
+                          strerror(why));
+    }
+    *rw = w;
+    *rx = x;
+    return true;
+}
+
+void os_code_memory_free(uint8_t *rw, uint8_t *rx, size_t size)
+{
+    os_release(rw, size);
+    os_release(rx, size);
+}
+
+uint64_t os_nanoseconds(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}

@@ -1,0 +1,305 @@
+/* code.c: code memory and what goes into it: regions, transactions, eviction, the death of blocks.
+ *
+ *     | thunks | region 0 | region 1 | ...                     each region: see code.h
+ *
+ * A region is FREE, OWNED by one writer (vCPU) that fills it, or FULL.  Only its owner moves a region's `used` and
+ * `nblocks`, and only forward, so block addresses ascend with their index: code_find_host searches them without a
+ * lock, even from a signal handler.
+ *
+ * A block dies once: block_drop takes it out of the hash table, its pages' lists and all links.  Its code and its
+ * struct stay as they are until the region is evicted, so a vCPU that is just inside, or that holds a pointer from a
+ * lookup, comes to no harm. Eviction takes the region that was filled longest ago, with the other vCPUs stopped; it
+ * is the only thing that reuses memory.
+ *
+ * Rules to know before editing
+ *   - struct block and struct link lie in code memory and are reached through the writable view.
+ *   - stop_others is called without the lock: the vCPUs that are to stop may be waiting for it.
+ *   - A writer owns at most one region, so code memory must have more regions than there are vCPUs.
+ */
+#include "code/internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define CODE_SIZE_MIN    ((size_t)8 << 20)
+#define REGION_SIZE_MIN  ((size_t)1 << 20)
+#define CODE_REGIONS_AIM 128u /* large code memory gets larger, not more, regions */
+
+/* ---- making and giving back -------------------------------------------------------------------------------- */
+
+static size_t round_up(size_t n, size_t to)
+{
+    return (n + to - 1) & ~(to - 1);
+}
+
+static void regions_init(struct code *c)
+{
+    size_t share = round_up(c->size / CODE_REGIONS_AIM, PAGE_BYTES);
+
+    c->region_size = share > REGION_SIZE_MIN ? share : REGION_SIZE_MIN;
+    c->nregions = (unsigned)((c->size - CODE_FIXED) / c->region_size);
+    for (unsigned i = 0; i < c->nregions; i++)
+        c->region[i].rw = c->rw + CODE_FIXED + i * c->region_size;
+}
+
+bool code_init(struct code **out, size_t size, uint64_t max_pages, uint8_t *marks, const struct code_hooks *h,
+               struct status *st)
+{
+    if (size < CODE_SIZE_MIN || size > (size_t)CODE_REGIONS_AIM << 31)
+        return status_set(st, "code memory of %zu MB: give 8 MB or more (and no more than 256 GB)", size >> 20);
+    struct code *c = calloc(1, sizeof(*c));
+    if (!c)
+        return status_set(st, "code memory: no memory for its tables");
+    c->hooks = *h;
+    c->marks = marks;
+    c->max_pages = max_pages;
+    /* Thunks are extra, so that 8 MB are 8 regions. */
+    c->size = round_up(size, PAGE_BYTES) + CODE_FIXED;
+    pthread_mutex_init(&c->lock, NULL);
+    if (!os_code_memory(c->size, &c->rw, &c->rx, st)) {
+        code_fini(c);
+        return false;
+    }
+    regions_init(c);
+    if (!hash_init(c) || !pages_init(c)) {
+        code_fini(c);
+        return status_set(st, "code memory: the host refused address space for its tables");
+    }
+    *out = c;
+    return true;
+}
+
+void code_fini(struct code *c)
+{
+    if (!c)
+        return;
+    hash_fini(c);
+    pages_fini(c);
+    if (c->rw)
+        os_code_memory_free(c->rw, c->rx, c->size);
+    pthread_mutex_destroy(&c->lock);
+    free(c);
+}
+
+struct code_counts *code_counts(struct code *c)
+{
+    return &c->counts;
+}
+
+uint64_t code_evictions(const struct code *c)
+{
+    return __atomic_load_n(&c->counts.evictions, __ATOMIC_ACQUIRE);
+}
+
+static size_t region_used(const struct region *r)
+{
+    return r->used + __atomic_load_n(&r->nblocks, __ATOMIC_RELAXED) * sizeof(struct block);
+}
+
+size_t code_size(const struct code *c, size_t *used)
+{
+    if (used) {
+        *used = 0;
+        for (unsigned i = 0; i < c->nregions; i++)
+            *used += region_used(&c->region[i]);
+    }
+    return c->nregions * c->region_size;
+}
+
+intptr_t code_rx_delta(const struct code *c)
+{
+    return (intptr_t)((uintptr_t)c->rx - (uintptr_t)c->rw);
+}
+
+uint8_t *code_fixed(struct code *c, size_t *size)
+{
+    *size = CODE_FIXED;
+    return c->rw;
+}
+
+/* ---- regions ----------------------------------------------------------------------------------------------- */
+
+struct block *region_block(const struct code *c, const struct region *r, unsigned i)
+{
+    return (struct block *)(void *)(r->rw + c->region_size) - (i + 1);
+}
+
+static bool region_fits(const struct code *c, const struct region *r, size_t bytes)
+{
+    /* 32: the code's and the aux's alignment. */
+    return region_used(r) + bytes + 32 + sizeof(struct block) <= c->region_size;
+}
+
+static void region_seal(struct code *c, struct region *r)
+{
+    r->state = REGION_FULL;
+    r->filled = c->nfilled++;
+}
+
+static int region_find_free(const struct code *c)
+{
+    for (unsigned i = 0; i < c->nregions; i++)
+        if (c->region[i].state == REGION_FREE)
+            return (int)i;
+    return -1;
+}
+
+static int region_find_oldest(const struct code *c)
+{
+    int oldest = -1;
+
+    for (unsigned i = 0; i < c->nregions; i++)
+        if (c->region[i].state == REGION_FULL && (oldest < 0 || c->region[i].filled < c->region[oldest].filled))
+            oldest = (int)i;
+    return oldest;
+}
+
+static void region_evict(struct code *c, struct region *r)
+{
+    for (unsigned i = 0; i < r->nblocks; i++) {
+        struct block *b = region_block(c, r, i);
+        if (block_alive(b))
+            block_drop(c, b, DEAD_EVICTED);
+    }
+    __atomic_store_n(&r->nblocks, 0, __ATOMIC_RELEASE);
+    r->used = 0;
+    r->state = REGION_FREE;
+    __atomic_fetch_add(&c->counts.evictions, 1, __ATOMIC_RELEASE);
+}
+
+/* Give w a region with room, in place of the one it has. */
+static void writer_advance(struct code *c, struct code_writer *w)
+{
+    pthread_mutex_lock(&c->lock);
+    if (w->region >= 0)
+        region_seal(c, &c->region[w->region]);
+    int next = region_find_free(c);
+    if (next < 0) {
+        w->region = -1;
+        pthread_mutex_unlock(&c->lock);
+        if (c->hooks.stop_others)
+            c->hooks.stop_others(c->hooks.arg);
+        pthread_mutex_lock(&c->lock);
+        /* Another vCPU may have made room while this one waited for its turn. */
+        next = region_find_free(c);
+        if (next < 0) {
+            next = region_find_oldest(c);
+            rh_assert(next >= 0, "all %u regions of code memory are owned; more vCPUs need more code memory",
+                      c->nregions);
+            region_evict(c, &c->region[next]);
+        }
+        c->region[next].state = REGION_OWNED;
+        pthread_mutex_unlock(&c->lock);
+        if (c->hooks.start_others)
+            c->hooks.start_others(c->hooks.arg);
+    } else {
+        c->region[next].state = REGION_OWNED;
+        pthread_mutex_unlock(&c->lock);
+    }
+    w->region = next;
+}
+
+/* ---- transactions ------------------------------------------------------------------------------------------ */
+
+void code_reserve(struct code *c, struct code_writer *w, size_t need, size_t aux_size, struct code_span *s)
+{
+    rh_assert(need + aux_size <= CODE_RESERVE_MAX, "%zu + %zu bytes", need, aux_size);
+    if (w->region < 0 || !region_fits(c, &c->region[w->region], need + aux_size))
+        writer_advance(c, w);
+
+    struct region *r = &c->region[w->region];
+    struct block *b = region_block(c, r, r->nblocks);
+    *b = (struct block){.gpa2 = ~0ull, .page = {PAGE_NONE, PAGE_NONE}, .region = (uint8_t)w->region};
+    b->link[0].from = b->link[1].from = b;
+    b->rw = r->rw + round_up(r->used, 16);
+    b->rx = b->rw + code_rx_delta(c);
+    *s = (struct code_span){.rw = b->rw, .size = need, .block = b, .aux_size = aux_size, .region = (unsigned)w->region};
+    s->aux = aux_size ? b->rw + round_up(need, 16) : NULL;
+}
+
+/* Move the aux down to the end of the code; returns the bytes from the block's first to the aux's last. */
+static size_t span_pack(struct code_span *s)
+{
+    struct block *b = s->block;
+    size_t code = round_up(b->host_size, 16);
+
+    rh_assert(b->host_size <= s->size, "%u bytes of code in %zu", b->host_size, s->size);
+    b->fault = NULL;
+    if (!s->aux_size)
+        return code;
+    memmove(b->rw + code, s->aux, s->aux_size);
+    b->fault = (const struct host_fault *)(void *)(b->rw + code);
+    return code + s->aux_size;
+}
+
+struct block *code_commit(struct code *c, struct code_span *s, const uint64_t page[2], const uint32_t seen[2])
+{
+    struct block *b = s->block;
+    struct region *r = &c->region[s->region];
+    size_t bytes = span_pack(s);
+
+    b->page[0] = (uint32_t)page[0];
+    b->page[1] = page[1] == ~0ull ? PAGE_NONE : (uint32_t)page[1];
+    rh_assert((b->gpa2 == ~0ull) == (b->page[1] == PAGE_NONE), "block at 0x%llx: gpa2 and page[1] differ",
+              (unsigned long long)b->gpa);
+
+    pthread_mutex_lock(&c->lock);
+    struct block *same = hash_find_same(c, b);
+    if (!same && pages_add(c, b, seen)) {
+        r->used = (uint32_t)((size_t)(b->rw - r->rw) + bytes);
+        /* Before anybody can run it, so that a fault in it finds it. */
+        __atomic_store_n(&r->nblocks, r->nblocks + 1, __ATOMIC_RELEASE);
+        hash_add(c, b);
+        c->counts.blocks++;
+        c->counts.guest_bytes += b->guest_size;
+        c->counts.host_bytes += b->host_size;
+        same = b;
+    }
+    pthread_mutex_unlock(&c->lock);
+    return same;
+}
+
+void code_abort(struct code *c, struct code_span *s)
+{
+    (void)c;
+    /* Nothing was published and the region's `used` never moved. */
+    s->block = NULL;
+}
+
+/* ---- death ------------------------------------------------------------------------------------------------- */
+
+void block_drop(struct code *c, struct block *b, enum block_death why)
+{
+    __atomic_store_n(&b->death, (uint8_t)why, __ATOMIC_RELEASE);
+    hash_remove(c, b);
+    pages_remove(c, b);
+    links_cut(c, b, why);
+    c->counts.dropped[why]++;
+    if (c->hooks.dropped)
+        c->hooks.dropped(c->hooks.arg, b);
+}
+
+void code_flush(struct code *c)
+{
+    pthread_mutex_lock(&c->lock);
+    for (unsigned i = 0; i < c->nregions; i++)
+        for (unsigned k = 0; k < c->region[i].nblocks; k++) {
+            struct block *b = region_block(c, &c->region[i], k);
+            if (block_alive(b))
+                block_drop(c, b, DEAD_FLUSH);
+        }
+    pages_spoil_all(c);
+    pthread_mutex_unlock(&c->lock);
+}
+
+void code_each(struct code *c, void (*fn)(void *arg, const struct block *b), void *arg)
+{
+    pthread_mutex_lock(&c->lock);
+    for (unsigned i = 0; i < c->nregions; i++)
+        for (unsigned k = 0; k < c->region[i].nblocks; k++) {
+            const struct block *b = region_block(c, &c->region[i], k);
+            if (block_alive(b))
+                fn(arg, b);
+        }
+    pthread_mutex_unlock(&c->lock);
+}

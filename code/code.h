@@ -1,0 +1,134 @@
+/* code: code memory, blocks, their lookup, links between them, and dropping them when guest code changes.
+ *
+ * Code memory is one reservation seen twice (writable and executable) and cut into regions.  The first 16 KB hold the
+ * host's thunks.  A vCPU emits into a region it owns; a full region is left as it is and another taken; when none is
+ * free the oldest is evicted: its blocks are unlinked and dropped, its bytes reused.  The world is never stopped to
+ * start from empty.
+ *
+ *     region:  | host code of block 0 | its aux | code 1 | aux 1 | ...      free      ... | struct block 1 | struct
+ *              block 0 |
+ *
+ * Blocks are keyed by guest-physical address and mode.  Lookup takes no lock (a chain is only ever prepended to, and
+ * removed blocks stay readable until their region is reused).  Everything that changes structure holds `code->lock`,
+ * the one lock of this folder: it guards region states, hash chains' writers, pages' block lists and link lists.  It
+ * is taken after no other lock but device locks, and nothing is called outside code/ while it is held, but
+ * host_link_set and the hook.
+ *
+ * Self-modifying code.  Each RAM page with blocks has a struct code_page with a bit a 64-byte line.  code_write drops
+ * exactly the blocks whose guest bytes overlap the stored ones.  A page gets its RAM_CODE mark before the translator
+ * reads its bytes and loses it when its last block is dropped.
+ */
+#ifndef RHEA_CODE_H
+#define RHEA_CODE_H
+
+#include "base/base.h"
+
+struct block;
+struct link {                                           /* one patchable jump of a block */
+    struct block *from, *to;                            /* to: NULL while not linked */
+    struct link *next_in;                               /* others that go to the same block */
+    uint32_t jump_at, miss_at, guard_at;                /* offsets from the block's host code, see struct host_jump */
+    bool present, cross;
+};
+
+enum block_death { ALIVE, DEAD_WRITE, DEAD_EVICTED, DEAD_FLUSH }; /* why a block was dropped */
+
+struct block {
+    gpa_t gpa;                                          /* of the first guest byte */
+    gpa_t gpa2;                                         /* of the second page's first byte, or ~0: the block lies on one page */
+    uint32_t mode;                                      /* the guest's mode bits */
+    uint16_t guest_size, ninsns;
+    uint32_t host_size;
+    uint8_t *rw;                                        /* host code, writable view */
+    const uint8_t *rx;                                  /* host code, executable view: the entry */
+    struct link link[2];
+    struct link *in;                                    /* links that come here */
+    struct block *hash_next;
+    uintptr_t page_next[2];                             /* lists of the one or two pages it lies on, see page.c */
+    const struct host_fault *fault;                     /* ascending by `at`; lives in the region */
+    unsigned nfaults;
+    uint32_t page[2];                                   /* indexes of the RAM pages; page[1] is ~0 if there is one */
+    uint8_t death;                                      /* enum block_death */
+    uint8_t region;
+};
+
+struct code_counts {                                    /* by cause, always on */
+    uint64_t blocks, guest_bytes, host_bytes, dropped[4], links_made, links_cut, evictions, code_stores, code_stores_hit, pages;
+};
+
+struct code;
+struct code_hooks {                                     /* how this folder reaches the host back end, set once */
+    void *arg;
+    void (*link_set)(struct link *l, const struct block *to); /* to NULL: unlink.  Called with the lock held */
+    /* b has just died: who remembers its entry must forget it.  Called with the lock held; may be NULL. */
+    void (*dropped)(void *arg, const struct block *b);
+    /* Around the reuse of a region, without the lock held: no other vCPU may be in generated code, nor hold a block or
+     * link that it got before, nor find one in a jump cache or return stack afterwards.  NULL if there is one vCPU. */
+    void (*stop_others)(void *arg);
+    void (*start_others)(void *arg);
+};
+/* `size` bytes in all, at least 8 MB; max_pages: pages of RAM; marks: ram.flags (RAM_CODE is bit 0). */
+bool code_init(struct code **c, size_t size, uint64_t max_pages, uint8_t *marks, const struct code_hooks *h, struct status *st);
+void code_fini(struct code *c);
+struct code_counts *code_counts(struct code *c);
+size_t code_size(const struct code *c, size_t *used);
+intptr_t code_rx_delta(const struct code *c);
+/* The bytes at the start of code memory that are never reused (for thunks). */
+uint8_t *code_fixed(struct code *c, size_t *size);
+
+/* ---- a transaction: reserve, emit, commit or abort ---------------------------------------------------------- */
+
+struct code_span {
+    uint8_t *rw;
+    size_t size;
+    struct block *block;                                /* zeroed, to be filled by the caller before commit */
+    void *aux;                                          /* `aux_size` bytes kept with the block (fault table) */
+    size_t aux_size;                                    /* the caller may lower it before commit */
+    unsigned region;
+};
+struct code_writer {                                    /* one a vCPU */
+    int region;                                         /* -1: none yet */
+};
+/* Room for `need` bytes of host code and aux_size bytes; evicts a region if it must.  Always succeeds for
+ * need + aux_size <= 256 KB.  If code_evictions is not what it was before, every block and link that the caller held is void,
+ * and so are its jump caches. */
+void code_reserve(struct code *c, struct code_writer *w, size_t need, size_t aux_size, struct code_span *s);
+/* Publish s->block (gpa, gpa2, mode, sizes, nfaults, links' offsets set by the caller) with host_size bytes of code;
+ * `fault` becomes where aux is now, right behind the code.  pages: indexes of its one or two RAM
+ * pages in marks (page[1] = ~0 if one).  If another vCPU published the same key first, that block is returned
+ * and this one is given up. If a byte of its guest code was stored to since `seen` (from code_page_begin), returns NULL:
+ * translate again. */
+struct block *code_commit(struct code *c, struct code_span *s, const uint64_t page[2], const uint32_t seen[2]);
+void code_abort(struct code *c, struct code_span *s);
+uint64_t code_evictions(const struct code *c);          /* how many regions were evicted so far */
+
+/* ---- lookup and links --------------------------------------------------------------------------------------- */
+
+struct block *code_lookup(const struct code *c, gpa_t gpa, uint32_t mode);
+/* An older block of the same gpa and mode (gpa2 differs: what the second page is depends on the address space), or
+ * NULL. */
+struct block *code_lookup_next(const struct block *b);
+/* The block whose host code (rx) holds hpc, dead or alive, or NULL. Async-signal-safe. */
+struct block *code_find_host(const struct code *c, const void *hpc);
+/* Link l to `to` unless either died meanwhile or l is already linked. */
+void code_link(struct code *c, struct link *l, struct block *to);
+
+/* ---- pages that hold code ------------------------------------------------------------------------------------ */
+
+/* Mark the page as holding code (before its bytes are read) and return a version for code_commit, which finds out by
+ * it what was stored since.  *fresh is set if it was not marked before: every W table entry for it must then be
+ * dropped, on every vCPU, before anybody reads the bytes. */
+uint32_t code_page_begin(struct code *c, uint64_t page, bool *fresh);
+/* A store of len bytes at offset `off` of the page (not past its end).  Drops the blocks whose guest bytes it
+ * overlaps; returns how many. If `self` (may be NULL) is among them *hit_self is set and *nothing is dropped*: the
+ * caller must leave that block first and store again. With several vCPUs (or for a device's store) it must be called
+ * after the bytes are written, too: a translator may have read the old ones meanwhile. */
+unsigned code_write(struct code *c, uint64_t page, unsigned off, unsigned len, const struct block *self, bool *hit_self);
+/* True if a store of those bytes would overlap a block. */
+bool code_overlaps(const struct code *c, uint64_t page, unsigned off, unsigned len);
+/* Drop every block (reset of the machine, change of what the lifter assumes). */
+void code_flush(struct code *c);
+/* Each live block, for the monitor; the lock is held. */
+void code_each(struct code *c, void (*fn)(void *arg, const struct block *b), void *arg);
+
+#endif

@@ -1,0 +1,83 @@
+/* What the files of code/ share.  Nobody else includes this. */
+#ifndef RHEA_CODE_INTERNAL_H
+#define RHEA_CODE_INTERNAL_H
+
+#include "code/code.h"
+
+#include <pthread.h>
+
+enum {
+    CODE_FIXED = 16 << 10,        /* bytes for thunks */
+    CODE_REGIONS = 255,           /* at most: block.region is a byte */
+    CODE_RESERVE_MAX = 256 << 10, /* host code and aux of one block */
+    CODE_STORES = 8192,           /* stores remembered, see page.c */
+    PAGE_BYTES = 4096,
+    PAGE_NONE = UINT32_MAX,
+};
+
+enum region_state { REGION_FREE, REGION_OWNED, REGION_FULL };
+
+struct region {
+    uint8_t *rw;
+    uint32_t used;    /* bytes of code and aux */
+    uint32_t nblocks; /* committed; struct block i is the i-th from the end */
+    enum region_state state;
+    uint64_t filled; /* REGION_FULL: when, counted in regions */
+};
+
+struct code_page {
+    uint64_t lines;   /* a bit a 64-byte line that holds guest code of a block */
+    uintptr_t blocks; /* list, see page.c */
+    uint32_t begun;   /* `stores` at the last code_page_begin */
+};
+
+struct code {
+    pthread_mutex_t lock;
+    struct code_hooks hooks;
+    struct code_counts counts;
+
+    uint8_t *rw, *rx;
+    size_t size, region_size;
+    unsigned nregions;
+    struct region region[CODE_REGIONS];
+    uint64_t nfilled;
+
+    struct block **hash;
+    uint64_t hash_mask;
+
+    uint8_t *marks;
+    uint64_t max_pages;
+    struct code_page *page;
+    uint32_t stores;             /* how many stores to marked pages; changed atomically */
+    uint64_t store[CODE_STORES]; /* the last ones */
+};
+
+/* code.c */
+struct block *region_block(const struct code *c, const struct region *r, unsigned i);
+void block_drop(struct code *c, struct block *b, enum block_death why);
+
+/* lookup.c: with the lock held */
+bool hash_init(struct code *c);
+void hash_fini(struct code *c);
+void hash_add(struct code *c, struct block *b);
+void hash_remove(struct code *c, struct block *b);
+struct block *hash_find_same(const struct code *c, const struct block *b);
+
+/* link.c: with the lock held */
+void links_cut(struct code *c, struct block *b, enum block_death why);
+
+/* page.c: with the lock held */
+bool pages_init(struct code *c);
+void pages_fini(struct code *c);
+/* Enter b in its pages' lists; false, and nothing entered, if a byte of it was stored to since `seen`. */
+bool pages_add(struct code *c, struct block *b, const uint32_t seen[2]);
+void pages_remove(struct code *c, struct block *b);
+/* Make every translation that is under way fail to commit. */
+void pages_spoil_all(struct code *c);
+
+static inline bool block_alive(const struct block *b)
+{
+    return __atomic_load_n(&b->death, __ATOMIC_RELAXED) == ALIVE;
+}
+
+#endif

@@ -1,0 +1,50 @@
+/* link.c: patched jumps between blocks, and the registry that can cut them.
+ *
+ * A link that is made is in exactly one list, `in` of the block it goes to.  So a dying block finds every jump that
+ * leads to it, and its own two jumps are taken out of the lists of where they led.  Host code is reached through
+ * hooks.link_set only.
+ */
+#include "code/internal.h"
+
+void code_link(struct code *c, struct link *l, struct block *to)
+{
+    pthread_mutex_lock(&c->lock);
+    if (l->present && !l->to && block_alive(l->from) && block_alive(to)) {
+        c->hooks.link_set(l, to);
+        l->to = to;
+        l->next_in = to->in;
+        to->in = l;
+        c->counts.links_made++;
+    }
+    pthread_mutex_unlock(&c->lock);
+}
+
+/* Cut a link that is in no list any more.  `patch`: its code is still there to be run. */
+static void link_cut(struct code *c, struct link *l, bool patch)
+{
+    if (patch)
+        c->hooks.link_set(l, NULL);
+    l->to = NULL;
+    l->next_in = NULL;
+    c->counts.links_cut++;
+}
+
+void links_cut(struct code *c, struct block *b, enum block_death why)
+{
+    while (b->in) {
+        struct link *l = b->in;
+        b->in = l->next_in;
+        link_cut(c, l, true);
+    }
+    for (unsigned i = 0; i < ARRAY_LEN(b->link); i++) {
+        struct link *l = &b->link[i];
+        if (!l->to)
+            continue;
+        struct link **at = &l->to->in;
+        while (*at != l)
+            at = &(*at)->next_in;
+        *at = l->next_in;
+        /* A vCPU may still run b when it dies by a write, and must not go on to blocks that could no longer stop it. */
+        link_cut(c, l, why != DEAD_EVICTED);
+    }
+}

@@ -1,0 +1,97 @@
+/* lookup.c: from a guest address to its block, and from a host address to its block.  Neither takes a lock.
+ *
+ * The hash table's chains are only ever prepended to; a removed block keeps its own `hash_next`, so a reader that
+ * stands on it walks on into the chain as it was or is.  The memory of removed blocks is reused only when no vCPU is
+ * looking (see eviction in code.c).
+ */
+#include "code/internal.h"
+
+#define HASH_BYTES_A_BLOCK 512u /* of code memory: about one block a bucket when it is full */
+
+static struct block **hash_bucket(const struct code *c, gpa_t gpa, uint32_t mode)
+{
+    uint64_t h = (gpa ^ (uint64_t)mode << 40) * 0x9e3779b97f4a7c15ull;
+    return &c->hash[h >> 32 & c->hash_mask];
+}
+
+bool hash_init(struct code *c)
+{
+    uint64_t n = 1024;
+
+    while (n < c->size / HASH_BYTES_A_BLOCK)
+        n *= 2;
+    c->hash_mask = n - 1;
+    c->hash = os_reserve(n * sizeof(c->hash[0]));
+    return c->hash != NULL;
+}
+
+void hash_fini(struct code *c)
+{
+    if (c->hash)
+        os_release(c->hash, (c->hash_mask + 1) * sizeof(c->hash[0]));
+}
+
+void hash_add(struct code *c, struct block *b)
+{
+    struct block **bucket = hash_bucket(c, b->gpa, b->mode);
+
+    b->hash_next = *bucket;
+    __atomic_store_n(bucket, b, __ATOMIC_RELEASE);
+}
+
+void hash_remove(struct code *c, struct block *b)
+{
+    struct block **at = hash_bucket(c, b->gpa, b->mode);
+
+    while (*at != b)
+        at = &(*at)->hash_next;
+    __atomic_store_n(at, b->hash_next, __ATOMIC_RELEASE);
+}
+
+static struct block *hash_next_match(struct block *b, gpa_t gpa, uint32_t mode)
+{
+    while (b && !(b->gpa == gpa && b->mode == mode && block_alive(b)))
+        b = __atomic_load_n(&b->hash_next, __ATOMIC_ACQUIRE);
+    return b;
+}
+
+struct block *code_lookup(const struct code *c, gpa_t gpa, uint32_t mode)
+{
+    return hash_next_match(__atomic_load_n(hash_bucket(c, gpa, mode), __ATOMIC_ACQUIRE), gpa, mode);
+}
+
+struct block *code_lookup_next(const struct block *b)
+{
+    return hash_next_match(__atomic_load_n(&b->hash_next, __ATOMIC_ACQUIRE), b->gpa, b->mode);
+}
+
+struct block *hash_find_same(const struct code *c, const struct block *b)
+{
+    struct block *same = code_lookup(c, b->gpa, b->mode);
+
+    while (same && same->gpa2 != b->gpa2)
+        same = code_lookup_next(same);
+    return same;
+}
+
+struct block *code_find_host(const struct code *c, const void *hpc)
+{
+    uintptr_t at = (uintptr_t)hpc - (uintptr_t)c->rx - CODE_FIXED;
+    if (at / c->region_size >= c->nregions)
+        return NULL;
+    const struct region *r = &c->region[at / c->region_size];
+    unsigned low = 0, high = __atomic_load_n(&r->nblocks, __ATOMIC_ACQUIRE);
+
+    /* Find the last block that begins at hpc or before. */
+    while (low < high) {
+        unsigned middle = (low + high) / 2;
+        if ((uintptr_t)region_block(c, r, middle)->rx <= (uintptr_t)hpc)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    if (low == 0)
+        return NULL;
+    struct block *b = region_block(c, r, low - 1);
+    return (uintptr_t)hpc - (uintptr_t)b->rx < b->host_size ? b : NULL;
+}

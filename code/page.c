@@ -1,0 +1,275 @@
+/* page.c: which RAM pages hold translated code, and what stores to them do.
+ *
+ * A marked page (RAM_CODE in marks) is in no W table, so every store to it comes to code_write.  That looks at the
+ * page's bitmap of 64-byte lines first, without a lock: most stores near code hit none of it.  Otherwise it takes the
+ * lock and compares bytes.
+ *
+ * A translator reads guest bytes without a lock, so the bytes may be stored to before its block is known here.  Each
+ * store to a marked page is therefore remembered in a ring of the last CODE_STORES ones, counted by `stores`:
+ *
+ *     translator: v = stores, mark page, read bytes, ..., enter lines, look at the stores since v, enter block
+ *     writer:     write bytes, stores++, look at lines
+ *
+ * Both sides write their word before they read the other's, sequentially consistent, so at least one sees the other.
+ * An entry ("turn": how often the ring had come round, to know it from an old one):
+ *
+ *     63      57 56      45 44      32 31        0
+ *     |  turn   |  offset  |  length  |   page    |
+ *
+ * When a page's last block goes, so does its mark; whoever is translating from it must then fail, as stores are no
+ * longer seen: that is remembered as a store to the whole page.  A mark without blocks (nobody committed) goes after
+ * MARK_IDLE further stores to such pages.
+ *
+ * A page's list of blocks holds addresses of struct block with bit 0 telling which of the block's two pages this is;
+ * the next one is in page_next[that].
+ */
+#include "code/internal.h"
+
+enum { MARK_CODE = 1, MARK_IDLE = 1024 };
+
+bool pages_init(struct code *c)
+{
+    c->page = os_reserve(c->max_pages * sizeof(c->page[0]));
+    return c->page != NULL;
+}
+
+void pages_fini(struct code *c)
+{
+    if (c->page)
+        os_release(c->page, c->max_pages * sizeof(c->page[0]));
+}
+
+/* ---- where a block lies ------------------------------------------------------------------------------------ */
+
+struct part { /* bytes of one page */
+    unsigned off, len;
+};
+
+static struct part block_part(const struct block *b, unsigned which)
+{
+    unsigned off = (unsigned)(b->gpa % PAGE_BYTES), first = b->guest_size;
+
+    if (b->page[1] != PAGE_NONE && first > PAGE_BYTES - off)
+        first = PAGE_BYTES - off;
+    if (which == 0)
+        return (struct part){off, first};
+    return (struct part){0, b->guest_size - first};
+}
+
+static bool parts_overlap(struct part a, struct part b)
+{
+    return a.off < b.off + b.len && b.off < a.off + a.len;
+}
+
+static uint64_t part_lines(struct part p)
+{
+    if (p.len == 0)
+        return 0;
+    return mask_bits((p.off + p.len - 1) / 64 + 1) & ~mask_bits(p.off / 64);
+}
+
+static struct block *entry_block(uintptr_t e)
+{
+    return (struct block *)(e & ~(uintptr_t)1);
+}
+
+static uintptr_t entry_next(uintptr_t e)
+{
+    return entry_block(e)->page_next[e & 1];
+}
+
+/* ---- the ring of stores ------------------------------------------------------------------------------------ */
+
+/* From 1, so that an entry never written is not one of the first turn. */
+static uint32_t store_turn(uint32_t n)
+{
+    return (n / CODE_STORES + 1) & 0x7f;
+}
+
+static uint64_t store_entry(uint32_t n, uint64_t page, struct part p)
+{
+    return (uint64_t)store_turn(n) << 57 | (uint64_t)p.off << 45 | (uint64_t)p.len << 32 | (uint32_t)page;
+}
+
+static void store_remember(struct code *c, uint64_t page, struct part p)
+{
+    uint32_t n = __atomic_fetch_add(&c->stores, 1, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&c->store[n % CODE_STORES], store_entry(n, page, p), __ATOMIC_RELEASE);
+}
+
+/* Whether bytes p of the page may have been stored to since `seen`. */
+static bool store_since(const struct code *c, uint32_t seen, uint64_t page, struct part p)
+{
+    uint32_t now = __atomic_load_n(&c->stores, __ATOMIC_SEQ_CST);
+
+    /* Half of the ring is left to writers that are at it right now. */
+    if (now - seen > CODE_STORES / 2)
+        return true;
+    for (uint32_t n = seen; n != now; n++) {
+        uint64_t e = __atomic_load_n(&c->store[n % CODE_STORES], __ATOMIC_ACQUIRE);
+        struct part stored = {(unsigned)(e >> 45 & 0xfff), (unsigned)(e >> 32 & 0x1fff)};
+        if (e >> 57 != store_turn(n))
+            return true; /* counted, not yet written down */
+        if ((uint32_t)e == (uint32_t)page && parts_overlap(stored, p))
+            return true;
+    }
+    return false;
+}
+
+void pages_spoil_all(struct code *c)
+{
+    __atomic_fetch_add(&c->stores, CODE_STORES, __ATOMIC_SEQ_CST);
+}
+
+/* ---- lists and marks --------------------------------------------------------------------------------------- */
+
+static void page_unmark(struct code *c, uint64_t page)
+{
+    __atomic_fetch_and(&c->marks[page], (uint8_t)~MARK_CODE, __ATOMIC_SEQ_CST);
+    store_remember(c, page, (struct part){0, PAGE_BYTES});
+}
+
+/* Make the lines those of the blocks in the list. */
+static void page_set_lines(struct code *c, uint64_t page)
+{
+    uint64_t lines = 0;
+
+    for (uintptr_t e = c->page[page].blocks; e; e = entry_next(e))
+        lines |= part_lines(block_part(entry_block(e), e & 1));
+    __atomic_store_n(&c->page[page].lines, lines, __ATOMIC_SEQ_CST);
+}
+
+bool pages_add(struct code *c, struct block *b, const uint32_t seen[2])
+{
+    unsigned n = b->page[1] == PAGE_NONE ? 1 : 2;
+    bool stored = false;
+
+    rh_assert(b->gpa % PAGE_BYTES + b->guest_size <= n * PAGE_BYTES, "block at 0x%llx: %u bytes on %u page(s)",
+              (unsigned long long)b->gpa, b->guest_size, n);
+    for (unsigned i = 0; i < n; i++) {
+        struct part p = block_part(b, i);
+        rh_assert(b->page[i] < c->max_pages, "page %u of %llu", b->page[i], (unsigned long long)c->max_pages);
+        __atomic_fetch_or(&c->page[b->page[i]].lines, part_lines(p), __ATOMIC_SEQ_CST);
+        stored |= store_since(c, seen[i], b->page[i], p);
+    }
+    for (unsigned i = 0; i < n; i++) {
+        struct code_page *page = &c->page[b->page[i]];
+        if (stored) {
+            page_set_lines(c, b->page[i]);
+        } else {
+            uint8_t mark = __atomic_load_n(&c->marks[b->page[i]], __ATOMIC_RELAXED);
+            rh_assert(mark & MARK_CODE, "page %u got a block and is not marked", b->page[i]);
+            b->page_next[i] = page->blocks;
+            page->blocks = (uintptr_t)b | i;
+        }
+    }
+    return !stored;
+}
+
+void pages_remove(struct code *c, struct block *b)
+{
+    for (unsigned i = 0; i < 2 && b->page[i] != PAGE_NONE; i++) {
+        uintptr_t *at = &c->page[b->page[i]].blocks;
+        while (*at != ((uintptr_t)b | i))
+            at = &entry_block(*at)->page_next[*at & 1];
+        *at = b->page_next[i];
+        page_set_lines(c, b->page[i]);
+        if (!c->page[b->page[i]].blocks)
+            page_unmark(c, b->page[i]);
+    }
+}
+
+uint32_t code_page_begin(struct code *c, uint64_t page, bool *fresh)
+{
+    rh_assert(page < c->max_pages, "page %llu of %llu", (unsigned long long)page, (unsigned long long)c->max_pages);
+    /* Read before the mark is set: if the mark is taken away again, that is then always a store since `version`. */
+    uint32_t version = __atomic_load_n(&c->stores, __ATOMIC_SEQ_CST);
+    *fresh = !(__atomic_fetch_or(&c->marks[page], MARK_CODE, __ATOMIC_SEQ_CST) & MARK_CODE);
+    if (*fresh)
+        __atomic_fetch_add(&c->counts.pages, 1, __ATOMIC_RELAXED);
+    __atomic_store_n(&c->page[page].begun, version, __ATOMIC_RELAXED);
+    return version;
+}
+
+/* ---- stores ------------------------------------------------------------------------------------------------ */
+
+/* The next block of the list from e on that the store overlaps; 0 if none. */
+static uintptr_t page_overlap(uintptr_t e, struct part p)
+{
+    while (e && !parts_overlap(block_part(entry_block(e), e & 1), p))
+        e = entry_next(e);
+    return e;
+}
+
+static bool page_lines_hit(const struct code *c, uint64_t page, struct part p)
+{
+    return __atomic_load_n(&c->page[page].lines, __ATOMIC_SEQ_CST) & part_lines(p);
+}
+
+/* A store to a page without blocks: take a mark away that nobody seems to be using. */
+static void page_unmark_idle(struct code *c, uint64_t page)
+{
+    const struct code_page *cp = &c->page[page];
+    uint32_t idle = __atomic_load_n(&c->stores, __ATOMIC_RELAXED) - __atomic_load_n(&cp->begun, __ATOMIC_RELAXED);
+
+    if (idle < MARK_IDLE)
+        return;
+    pthread_mutex_lock(&c->lock);
+    if (!cp->blocks)
+        page_unmark(c, page);
+    pthread_mutex_unlock(&c->lock);
+}
+
+/* With the lock held. */
+static unsigned page_store(struct code *c, uint64_t page, struct part p, const struct block *self, bool *hit_self)
+{
+    unsigned dropped = 0;
+
+    for (uintptr_t e = c->page[page].blocks; self && (e = page_overlap(e, p)); e = entry_next(e))
+        if (entry_block(e) == self) {
+            *hit_self = true;
+            return 0;
+        }
+    /* From the start each time: a block may be in the list twice, and dropping it takes both away. */
+    for (uintptr_t e; (e = page_overlap(c->page[page].blocks, p)); dropped++)
+        block_drop(c, entry_block(e), DEAD_WRITE);
+    return dropped;
+}
+
+unsigned code_write(struct code *c, uint64_t page, unsigned off, unsigned len, const struct block *self, bool *hit_self)
+{
+    struct part p = {off, len};
+    unsigned dropped = 0;
+
+    rh_assert(page < c->max_pages && off + len <= PAGE_BYTES, "page %llu, %u bytes at %u", (unsigned long long)page,
+              len, off);
+    *hit_self = false;
+    /* A read-modify-write, because the caller's store of the bytes must come before the look at the mark. */
+    if (len == 0 || !(__atomic_fetch_or(&c->marks[page], 0, __ATOMIC_SEQ_CST) & MARK_CODE))
+        return 0;
+    store_remember(c, page, p);
+    __atomic_fetch_add(&c->counts.code_stores, 1, __ATOMIC_RELAXED);
+    if (page_lines_hit(c, page, p)) {
+        pthread_mutex_lock(&c->lock);
+        dropped = page_store(c, page, p, self, hit_self);
+        c->counts.code_stores_hit += dropped != 0;
+        pthread_mutex_unlock(&c->lock);
+    } else if (!__atomic_load_n(&c->page[page].lines, __ATOMIC_RELAXED)) {
+        page_unmark_idle(c, page);
+    }
+    return dropped;
+}
+
+bool code_overlaps(const struct code *c, uint64_t page, unsigned off, unsigned len)
+{
+    struct part p = {off, len};
+    /* The lock is no part of what const promises. */
+    pthread_mutex_t *lock = (pthread_mutex_t *)&c->lock;
+
+    if (len == 0 || !page_lines_hit(c, page, p))
+        return false;
+    pthread_mutex_lock(lock);
+    bool overlaps = page_overlap(c->page[page].blocks, p) != 0;
+    pthread_mutex_unlock(lock);
+    return overlaps;
+}

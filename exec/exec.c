@@ -1,0 +1,181 @@
+/* exec/exec.c: making and giving back what the run time consists of; how code/ reaches the host back end; counters' names and print. */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "exec/exec.h"
+
+#define CODE_SIZE_DEFAULT ((size_t)256 << 20)
+enum { ARENA_SIZE = 4 << 20 };
+
+/* ---- hooks ------------------------------------------------------------------------------------------------------------ */
+
+static void link_set(struct link *l, const struct block *to)
+{
+    struct host_jump j = {.present = true, .cross = l->cross, .jump_at = l->jump_at, .miss_at = l->miss_at, .guard_at = l->guard_at};
+    host_link_set(l->from->rw, (intptr_t)(l->from->rx - l->from->rw), &j, to ? to->rx : NULL, to ? (uint32_t)(to->gpa >> 12) + 1 : 0);
+}
+
+/* A block dies: no jump cache may lead to it. */
+static void dropped(void *arg, const struct block *b)
+{
+    struct exec *e = arg;
+    for (unsigned i = 0; i < e->nvcpus; i++)
+        if (b->death != DEAD_WRITE)                     /* many die together */
+            memset(e->vcpu[i]->x86.cpu.jc, 0xff, sizeof e->vcpu[i]->x86.cpu.jc);
+        else for (unsigned k = 0; k < CPU_JC_SIZE; k++) {
+            struct cpu_jc *entry = &e->vcpu[i]->x86.cpu.jc[k];
+            if (entry->hpc == b->rx)
+                __atomic_store_n(&entry->key, ~0ull, __ATOMIC_RELEASE);
+        }
+}
+
+static const struct host_fault *find_fault(void *arg, const void *hpc, const uint8_t **code)
+{
+    struct exec *e = arg;
+    const struct block *b = code_find_host(e->code, hpc);
+    for (unsigned i = 0; i < e->nvcpus && !b; i++) {
+        const struct block *alone = &e->vcpu[i]->alone;
+        if ((const uint8_t *)hpc >= alone->rx && (const uint8_t *)hpc < alone->rx + alone->host_size)
+            b = alone;
+    }
+    if (!b)
+        return NULL;
+    uint32_t at = (uint32_t)((const uint8_t *)hpc - b->rx);
+    *code = b->rx;
+    for (unsigned low = 0, high = b->nfaults; low < high;) {
+        unsigned mid = (low + high) / 2;
+        if (b->fault[mid].at == at)
+            return &b->fault[mid];
+        if (b->fault[mid].at < at)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return NULL;
+}
+
+/* ---- set-up ----------------------------------------------------------------------------------------------------------- */
+
+bool exec_init(struct exec *e, const struct exec_config *c, struct bus *mem, struct bus *io, struct ram *ram, struct log *log,
+               struct status *st)
+{
+    *e = (struct exec){.config = *c, .mem = mem, .io = io, .ram = ram, .log = log, .access = &exec_access};
+    if (!e->config.insns_max)
+        e->config.insns_max = BLOCK_INSNS_MAX;
+    if (!host_supported(st))
+        return false;
+    struct code_hooks hooks = {.arg = e, .link_set = link_set, .dropped = dropped};
+    if (!code_init(&e->code, c->code_size ? c->code_size : CODE_SIZE_DEFAULT, ram->size >> 12, ram->flags, &hooks, st))
+        return false;
+    struct host_span s = {.rx_delta = code_rx_delta(e->code)};
+    s.rw = code_fixed(e->code, &s.size);
+    rh_assert(host_thunks_emit(&e->thunks, &s, exec_host_calls()), "thunks fit their page");
+    return host_signals_init(&e->thunks, find_fault, e, st);
+}
+
+void exec_fini(struct exec *e)
+{
+    if (e->code)
+        code_fini(e->code);
+    e->code = NULL;
+}
+
+bool vcpu_new(struct vcpu **out, struct exec *e, unsigned index, unsigned nvcpus, const struct x86_model *model, struct status *st)
+{
+    struct vcpu *v = aligned_alloc(64, (sizeof *v + 63) & ~63ul);
+    if (!v)
+        return status_set(st, "no memory for vCPU %u", index);
+    memset(v, 0, sizeof *v);
+    v->exec = e;
+    v->index = index;
+    v->writer.region = -1;
+    pthread_mutex_init(&v->lock, NULL);
+    pthread_cond_init(&v->wake, NULL);
+    pthread_cond_init(&v->changed, NULL);
+    struct x86 *x = &v->x86;
+    x->cpu.self = &x->cpu;
+    x->cpu.page_mask = CPU_PAGE_MASK;
+    x->cpu.helper = (const void *const *)x86_helpers;
+    x->mem = e->mem;
+    x->io = e->io;
+    x->ram = e->ram;
+    x->log = e->log;
+    x->model = model;
+    x->access = e->access;
+    x->native = host_native_run;
+    x->index = x->apic_id = index;
+    x->nvcpus = nvcpus;
+    x->a20_mask = ~0ull;
+    x->unlifted = calloc(x86_row_count, sizeof *x->unlifted);
+    if (!x->unlifted || !arena_init(&v->arena, ARENA_SIZE, st) || !tlb_init(&x->tlb, nvcpus, st)) {
+        vcpu_free(v);
+        return st->text[0] ? false : status_set(st, "no memory for vCPU %u", index);
+    }
+    x86_reset(x, false);
+    x86_mode_update(x);
+    e->vcpu[index] = v;
+    if (e->nvcpus < index + 1)
+        e->nvcpus = index + 1;
+    *out = v;
+    return true;
+}
+
+void vcpu_free(struct vcpu *v)
+{
+    if (v->x86.tlb)
+        tlb_fini(v->x86.tlb);
+    if (v->arena.base)
+        arena_fini(&v->arena);
+    free(v->x86.unlifted);
+    pthread_mutex_destroy(&v->lock);
+    pthread_cond_destroy(&v->wake);
+    pthread_cond_destroy(&v->changed);
+    free(v);
+}
+
+/* ---- counters ---------------------------------------------------------------------------------------------------------- */
+
+const char *exec_counter_text(enum counter c)
+{
+    static const char *const text[] = {
+#define COUNTER(NAME, text) text,
+#include "exec/counters.def"
+    };
+    return text[c];
+}
+
+static void print_unlifted(FILE *out, struct exec *e)
+{
+    for (unsigned row = 0; row < x86_row_count; row++) {
+        uint64_t n = 0;
+        for (unsigned i = 0; i < e->nvcpus; i++)
+            n += e->vcpu[i]->x86.unlifted[row];
+        if (n)
+            fprintf(out, "%14" PRIu64 "  not implemented, raised #UD: %s\n", n, x86_rows[row].name);
+    }
+}
+
+void exec_print_counters(FILE *out, struct exec *e)
+{
+    uint64_t sum[COUNT_MAX] = {0};
+    for (unsigned i = 0; i < e->nvcpus; i++)
+        for (unsigned k = 0; k < COUNT_MAX; k++)
+            sum[k] += e->vcpu[i]->count[k];
+    for (unsigned k = 0; k < COUNT_MAX; k++)
+        if (sum[k])
+            fprintf(out, "%14" PRIu64 "  %s\n", sum[k], exec_counter_text(k));
+    const struct code_counts *c = code_counts(e->code);
+    size_t used, size = code_size(e->code, &used);
+    fprintf(out, "%14zu  code memory: bytes of %zu in use\n", used, size);
+    fprintf(out, "%14" PRIu64 "  links made\n%14" PRIu64 "  links cut\n", c->links_made, c->links_cut);
+    fprintf(out, "%14" PRIu64 "  blocks dropped: their bytes were stored to\n", c->dropped[DEAD_WRITE]);
+    fprintf(out, "%14" PRIu64 "  blocks dropped: region evicted (%" PRIu64 " evictions)\n", c->dropped[DEAD_EVICTED], c->evictions);
+    fprintf(out, "%14" PRIu64 "  blocks dropped: flush\n", c->dropped[DEAD_FLUSH]);
+    fprintf(out, "%14" PRIu64 "  stores to pages with code, %" PRIu64 " of them hit a block\n", c->code_stores, c->code_stores_hit);
+    fprintf(out, "%14" PRIu64 "  times a page began to hold code\n", c->pages);
+    if (sum[COUNT_TRANS_NS])
+        fprintf(out, "%14.2f  million guest insns translated a second\n",
+                (double)sum[COUNT_TRANS_INSNS] * 1e3 / (double)sum[COUNT_TRANS_NS]);
+    print_unlifted(out, e);
+}

@@ -1,0 +1,133 @@
+/* exec: the translate pipe, the vCPU loop, slow paths, counters.
+ *
+ *     struct exec     what all vCPUs share: code cache, thunks, the board's buses and RAM
+ *     struct vcpu     one guest processor and the host thread that runs it
+ *
+ * A vCPU's registers belong to its thread.  Others ask by vcpu_kick and the requests below, or look while it is paused.
+ */
+#ifndef RHEA_EXEC_H
+#define RHEA_EXEC_H
+
+#include <pthread.h>
+
+#include "code/code.h"
+#include "guest/x86/lift.h"
+#include "guest/x86/run.h"
+#include "host/host.h"
+#include "mem/mem.h"
+#include "opt/opt.h"
+
+enum counter {
+#define COUNTER(NAME, text) COUNT_##NAME,
+#include "exec/counters.def"
+    COUNT_MAX
+};
+
+enum { BLOCK_INSNS_MAX = 512, VCPUS_MAX = 255 };
+
+enum vcpu_request {                                     /* bits of vcpu.requests; any thread sets them, then kicks */
+    REQUEST_PAUSE = 1,                                  /* stand still until it is taken back */
+    REQUEST_QUIT = 2,                                   /* leave the thread */
+    REQUEST_NMI = 4,
+    REQUEST_INIT = 8,
+    REQUEST_STARTUP = 16,                               /* SIPI with vcpu.startup_vector */
+};
+
+struct vcpu_slow {                                      /* a store that waits for its commit */
+    unsigned n;
+    struct {
+        gpa_t gpa;
+        uint8_t *host;                                  /* RAM, or NULL: a device (or ROM) */
+        unsigned len;
+    } part[2];
+};
+
+struct vcpu {
+    struct x86 x86;                                     /* first: cpu, x86 and vcpu share one address */
+    struct exec *exec;
+    unsigned index;
+    bool in_code;                                       /* generated code runs (or a helper it called) */
+    struct block alone;                                 /* the block of a one_insn run: never looked up */
+    struct vcpu_slow slow;
+    void *interp;                                       /* interp.c's own while it runs a block */
+    const struct block *interp_block;
+    struct code_writer writer;
+    struct arena arena;
+    uint64_t count[COUNT_MAX];
+
+    pthread_t thread;
+    pthread_mutex_t lock;                               /* guards halted, paused, requests' waiting */
+    pthread_cond_t wake, changed;
+    uint32_t requests;                                  /* enum vcpu_request bits; atomic */
+    uint8_t startup_vector;
+    bool halted, paused, stopped, wait_sipi;
+};
+
+struct exec_config {
+    size_t code_size;                                   /* bytes of code memory; 0: the default */
+    unsigned insns_max;                                 /* insns a block; 0: BLOCK_INSNS_MAX */
+    bool interp;                                        /* -accel interp: run the IR, emit nothing */
+    bool no_links;                                      /* every jump comes back to the loop (-d nochain) */
+    bool no_passes;                                     /* only what emission needs: flag liveness */
+};
+struct exec {
+    struct exec_config config;
+    struct code *code;
+    struct host_thunks thunks;
+    struct log *log;
+    struct bus *mem, *io;
+    struct ram *ram;
+    struct vcpu *vcpu[VCPUS_MAX];
+    unsigned nvcpus;
+    const struct x86_access *access;
+    /* Prints code for -d in_asm and out_asm (tool/ sets it; disassembly is not exec's business). */
+    void (*disassemble)(void *arg, FILE *out, const uint8_t *code, size_t n, uint64_t pc, int bits);
+    void *disassemble_arg;
+};
+
+/* ---- set-up ---------------------------------------------------------------------------------------------------- */
+
+bool exec_init(struct exec *e, const struct exec_config *c, struct bus *mem, struct bus *io, struct ram *ram, struct log *log,
+               struct status *st);
+void exec_fini(struct exec *e);
+/* A processor of the given model, reset.  `nvcpus` is how many there will be. */
+bool vcpu_new(struct vcpu **v, struct exec *e, unsigned index, unsigned nvcpus, const struct x86_model *model, struct status *st);
+void vcpu_free(struct vcpu *v);
+
+/* ---- running (loop.c) --------------------------------------------------------------------------------------------- */
+
+bool vcpu_start(struct vcpu *v, struct status *st);     /* its thread; starts paused if REQUEST_PAUSE is set */
+void vcpu_join(struct vcpu *v);
+void vcpu_kick(struct vcpu *v);                         /* any thread: look at interrupts and requests soon */
+void vcpu_ask(struct vcpu *v, uint32_t requests);       /* any thread: set bits and kick */
+void vcpu_pause(struct vcpu *v);                        /* any other thread: returns when it stands still */
+void vcpu_resume(struct vcpu *v);
+/* The vCPU loop itself, on the calling thread, until REQUEST_QUIT. */
+void vcpu_loop(struct vcpu *v);
+
+/* ---- the pipe (translate.c) ------------------------------------------------------------------------------------------ */
+
+/* The block at linear address pc, translated if need be; NULL: a fault was raised (LEAVE_FAULT's state is filled).  With cpu.one_insn set the
+ * block is v->alone. */
+struct block *exec_block(struct vcpu *v, gva_t pc, bool *fault);
+/* From guest bytes to IR and through the passes, for exec_block and for explain. */
+bool exec_lift(struct exec *e, struct arena *a, struct ir_block *b, uint32_t mode, const uint32_t *features, int64_t off,
+               const struct x86_source *src, unsigned max, bool one, bool *second, enum x86_lift_result *result);
+
+/* ---- slow paths (slow.c) ------------------------------------------------------------------------------------------------ */
+
+extern const struct x86_access exec_access;
+const struct host_calls *exec_host_calls(void);
+/* Bytes as the guest sees them at linear address gva (debugger, monitor): false where nothing is mapped. */
+bool exec_peek(struct vcpu *v, gva_t gva, void *to, size_t n);
+
+/* Run b once by the reference interpreter (interp.c). */
+enum cpu_leave exec_interp(struct vcpu *v, struct block *b);
+
+/* ---- counters ----------------------------------------------------------------------------------------------------------------- */
+
+const char *exec_counter_text(enum counter c);
+/* `info jit`: counters by cause, code memory, throughput. */
+void exec_print_counters(FILE *out, struct exec *e);
+
+#endif

@@ -1,0 +1,268 @@
+/* exec/loop.c: the vCPU loop on one page, and how other threads reach a vCPU.
+ *
+ *     look at requests and interrupts -> find the block at pc -> run it until generated code leaves -> see why -> again
+ *
+ * Generated code looks at cpu.kick on backward and indirect jumps only, so whoever wants a vCPU's attention sets it (vcpu_kick).  The loop clears kick
+ * first and looks at what it may mean afterwards, so no wish is lost.  All run-side functions that may raise a guest fault run under host_guard.
+ *
+ * Order of locks: vcpu.lock is taken last and held briefly; nothing is called with it.
+ */
+#include <string.h>
+
+#include "exec/exec.h"
+
+/* ---- guarded calls ------------------------------------------------------------------------------------------------ */
+
+static enum cpu_leave guarded(struct vcpu *v, void (*fn)(struct cpu *))
+{
+    return host_guard(&v->exec->thunks, &v->x86.cpu, fn);
+}
+static void deliver_fault(struct cpu *c)
+{
+    x86_deliver_fault((struct x86 *)c);
+}
+static void take_interrupt(struct cpu *c)
+{
+    x86_take_interrupt((struct x86 *)c);
+}
+
+/* Deliver the fault in x86.fault, and those that delivering it raises. */
+static void faults(struct vcpu *v)
+{
+    while (!v->x86.triple && guarded(v, deliver_fault) == LEAVE_FAULT)
+        v->count[COUNT_LEAVE_FAULT]++;
+}
+
+/* ---- requests and sleep ------------------------------------------------------------------------------------------ */
+
+void vcpu_kick(struct vcpu *v)
+{
+    __atomic_store_n(&v->x86.cpu.kick, 1, __ATOMIC_SEQ_CST);
+    if (__atomic_load_n(&v->halted, __ATOMIC_SEQ_CST) || __atomic_load_n(&v->paused, __ATOMIC_SEQ_CST)) {
+        pthread_mutex_lock(&v->lock);
+        pthread_cond_broadcast(&v->wake);
+        pthread_mutex_unlock(&v->lock);
+    }
+}
+
+void vcpu_ask(struct vcpu *v, uint32_t requests)
+{
+    __atomic_fetch_or(&v->requests, requests, __ATOMIC_SEQ_CST);
+    vcpu_kick(v);
+}
+
+void vcpu_pause(struct vcpu *v)
+{
+    vcpu_ask(v, REQUEST_PAUSE);
+    pthread_mutex_lock(&v->lock);
+    while (!v->paused && !v->stopped)
+        pthread_cond_wait(&v->changed, &v->lock);
+    pthread_mutex_unlock(&v->lock);
+}
+
+void vcpu_resume(struct vcpu *v)
+{
+    __atomic_fetch_and(&v->requests, ~(uint32_t)REQUEST_PAUSE, __ATOMIC_SEQ_CST);
+    vcpu_kick(v);
+}
+
+static uint32_t requests(struct vcpu *v)
+{
+    return __atomic_load_n(&v->requests, __ATOMIC_SEQ_CST);
+}
+
+static bool runnable(struct vcpu *v)
+{
+    return requests(v) || (!v->wait_sipi && x86_interrupt_ready(&v->x86));
+}
+
+static void sleep_halted(struct vcpu *v)
+{
+    pthread_mutex_lock(&v->lock);
+    __atomic_store_n(&v->halted, true, __ATOMIC_SEQ_CST);
+    while (!runnable(v))
+        pthread_cond_wait(&v->wake, &v->lock);
+    if (!(requests(v) & (REQUEST_PAUSE | REQUEST_QUIT)))
+        __atomic_store_n(&v->halted, false, __ATOMIC_SEQ_CST);
+    pthread_mutex_unlock(&v->lock);
+}
+
+static void stand_still(struct vcpu *v)
+{
+    pthread_mutex_lock(&v->lock);
+    __atomic_store_n(&v->paused, true, __ATOMIC_SEQ_CST);
+    pthread_cond_broadcast(&v->changed);
+    while ((requests(v) & REQUEST_PAUSE) && !(requests(v) & REQUEST_QUIT))
+        pthread_cond_wait(&v->wake, &v->lock);
+    __atomic_store_n(&v->paused, false, __ATOMIC_SEQ_CST);
+    pthread_mutex_unlock(&v->lock);
+}
+
+static uint32_t take(struct vcpu *v, uint32_t bits)
+{
+    return __atomic_fetch_and(&v->requests, ~bits, __ATOMIC_SEQ_CST) & bits;
+}
+
+/* What others asked for.  false: leave the thread. */
+static bool serve(struct vcpu *v)
+{
+    if (!requests(v))
+        return true;
+    if (requests(v) & REQUEST_PAUSE)
+        stand_still(v);
+    if (requests(v) & REQUEST_QUIT)
+        return false;
+    if (take(v, REQUEST_NMI))
+        v->x86.nmi_pending = true;
+    if (take(v, REQUEST_INIT)) {
+        x86_reset(&v->x86, true);
+        v->wait_sipi = v->index != 0;
+        v->halted = v->wait_sipi;
+    }
+    if (take(v, REQUEST_STARTUP) && v->wait_sipi) {
+        struct x86_segment *cs = &v->x86.seg[SEG_CS];   /* SDM vol. 3, 8.4.4: CS:IP = VV00:0000 */
+        cs->selector = (uint16_t)(v->startup_vector << 8);
+        cs->base = (uint64_t)v->startup_vector << 12;
+        x86_mode_update(&v->x86);
+        v->x86.cpu.pc = cs->base;
+        v->wait_sipi = v->halted = false;
+    }
+    return true;
+}
+
+/* ---- one round ------------------------------------------------------------------------------------------------------- */
+
+static void after_link(struct vcpu *v, struct block *to)
+{
+    struct link *l = v->x86.cpu.link;
+    bool same_page = (l->from->gpa ^ to->gpa) >> 12 == 0;
+    if (l->from == &v->alone || v->exec->config.no_links || to->gpa2 != ~0ull || to->mode != l->from->mode)
+        return;
+    if (l->cross || same_page)
+        code_link(v->exec->code, l, to);
+}
+
+static void after_lookup(struct vcpu *v, const struct block *to, gva_t pc)
+{
+    struct cpu *c = &v->x86.cpu;
+    uint64_t key = pc ^ c->jc_tag;
+    struct cpu_jc *e = (struct cpu_jc *)((char *)c->jc + cpu_jc_offset(key));
+    if (v->exec->config.no_links)
+        return;
+    e->hpc = to->rx;
+    e->key = key;
+}
+
+static void log_entry(struct vcpu *v, const struct block *b)
+{
+    struct log *l = v->exec->log;
+    if (!log_wants_pc(l, v->x86.cpu.pc))
+        return;
+    if (log_on(l, LOG_EXEC))
+        log_print(l, "run %u: 0x%llx gpa 0x%llx mode 0x%x %u insns\n", v->index, (unsigned long long)v->x86.cpu.pc,
+                  (unsigned long long)b->gpa, b->mode, b->ninsns);
+    if (log_on(l, LOG_CPU))
+        x86_print(l->out, &v->x86);
+}
+
+static enum cpu_leave run_block(struct vcpu *v, struct block *b)
+{
+    struct cpu *c = &v->x86.cpu;
+    if (log_on(v->exec->log, LOG_EXEC | LOG_CPU))
+        log_entry(v, b);
+    c->reg[IR_PCB] = c->pc & ~0xfffull;
+    c->one_insn = 0;
+    v->in_code = true;
+    enum cpu_leave why = v->exec->config.interp ? exec_interp(v, b) : host_enter(&v->exec->thunks, c, b->rx);
+    v->in_code = false;
+    v->count[COUNT_LEAVE_LINK + why]++;
+    return why;
+}
+
+/* Find and run blocks until something other than missing links wants attention. */
+static enum cpu_leave run(struct vcpu *v)
+{
+    struct cpu *c = &v->x86.cpu;
+    enum cpu_leave why = LEAVE_NEXT;
+    do {
+        bool fault;
+        gva_t pc = c->pc;
+        bool step = v->x86.mode & MODE_STEP;
+        if (step) {
+            if (x86_before_step(&v->x86))
+                return LEAVE_FAULT;
+            c->one_insn = 1;
+        }
+        uint64_t evictions = code_evictions(v->exec->code);
+        struct block *b = exec_block(v, pc, &fault);
+        if (fault)
+            return LEAVE_FAULT;
+        if (evictions != code_evictions(v->exec->code))
+            why = LEAVE_NEXT;                           /* cpu.link may have been in the region that made room */
+        if (b != &v->alone && why == LEAVE_LINK)
+            after_link(v, b);
+        else if (b != &v->alone && why == LEAVE_LOOKUP)
+            after_lookup(v, b, pc);
+        why = run_block(v, b);
+        if (step && why != LEAVE_FAULT && why != LEAVE_AGAIN && x86_after_step(&v->x86))
+            return LEAVE_FAULT;
+    } while ((why == LEAVE_LINK || why == LEAVE_LOOKUP) && !__atomic_load_n(&c->kick, __ATOMIC_RELAXED));
+    return why;
+}
+
+void vcpu_loop(struct vcpu *v)
+{
+    struct x86 *x = &v->x86;
+    host_thread_init(&x->cpu);
+    for (;;) {
+        __atomic_store_n(&x->cpu.kick, 0, __ATOMIC_SEQ_CST);
+        if (!serve(v))
+            break;
+        if (v->halted || v->wait_sipi) {
+            if (!runnable(v)) {
+                sleep_halted(v);
+                continue;
+            }
+            v->halted = v->wait_sipi;
+            if (v->wait_sipi)
+                continue;
+        }
+        if (x86_interrupt_ready(x)) {
+            v->count[COUNT_INTERRUPTS]++;
+            if (guarded(v, take_interrupt) == LEAVE_FAULT)
+                faults(v);
+        }
+        switch (run(v)) {
+        case LEAVE_FAULT: faults(v); break;
+        case LEAVE_HALT: v->halted = true; break;
+        default: break;
+        }
+        if (x->triple)
+            v->halted = true;
+    }
+    pthread_mutex_lock(&v->lock);
+    v->stopped = true;
+    pthread_cond_broadcast(&v->changed);
+    pthread_mutex_unlock(&v->lock);
+}
+
+/* ---- threads ----------------------------------------------------------------------------------------------------------- */
+
+static void *thread_main(void *arg)
+{
+    vcpu_loop(arg);
+    return NULL;
+}
+
+bool vcpu_start(struct vcpu *v, struct status *st)
+{
+    int err = pthread_create(&v->thread, NULL, thread_main, v);
+    if (err)
+        return status_set(st, "cannot start a thread for vCPU %u: %s", v->index, strerror(err));
+    return true;
+}
+
+void vcpu_join(struct vcpu *v)
+{
+    pthread_join(v->thread, NULL);
+}

@@ -1,0 +1,327 @@
+/* exec/slow.c: memory accesses that do not hit a translation table, and every access made by C code for the guest.
+ *
+ * The contract (host.h): give back "host address - guest address" such that `access` can be run on it.  That is the real
+ * addend for RAM, and the distance to cpu.bounce for everything else: two pages, devices, pages that hold code, watched pages.  Reads put the
+ * bytes into the bounce buffer first.  Writes leave a note in v->slow and set cpu.pending: after the access has run on the bounce buffer,
+ * slow_commit carries the bytes to where they belong.
+ *
+ * All rights of all bytes are checked before anything is read or written, so a fault leaves no trace (Intel SDM vol. 3, 6.5: faults are
+ * restartable).
+ *
+ * Stores to code.  If the store hits the very block that runs, nothing is done: the block is left and the insn runs again, alone
+ * (LEAVE_AGAIN), in a translation that is not kept, so the next insn sees the new bytes (vol. 3, 11.6).
+ */
+#include <string.h>
+
+#include "exec/exec.h"
+
+static struct vcpu *vcpu_of(struct cpu *c)
+{
+    return (struct vcpu *)c;
+}
+
+struct place {                                          /* where one page's part of an access lies */
+    gpa_t gpa;
+    uint8_t *host;                                      /* of the first byte; NULL: no RAM or ROM there */
+    uint64_t ram_page;                                  /* index in ram.flags, UINT64_MAX: not RAM */
+    struct x86_walk walk;
+};
+
+static unsigned walk_access(const struct x86 *x, unsigned desc)
+{
+    unsigned access = desc & MD_WRITE ? WALK_WRITE : WALK_READ;
+    if (desc & MD_SYSTEM)
+        return access | WALK_IMPLICIT;
+    return access | (x86_cpl(x) == 3 ? WALK_USER : 0);
+}
+
+/* Translate gva for the access; raises #PF. */
+static struct place find(struct vcpu *v, gva_t gva, unsigned desc)
+{
+    struct x86 *x = &v->x86;
+    struct place p = {.ram_page = UINT64_MAX};
+    if (!x86_walk(x, gva, walk_access(x, desc), &p.walk))
+        x86_raise_pf(x, gva, p.walk.error);
+    p.gpa = p.walk.gpa;
+    p.host = bus_host(x->mem, p.gpa, 1, false);
+    if (p.host)
+        p.ram_page = ram_page_of_host(x->ram, p.host);
+    return p;
+}
+
+static void raise_address(struct x86 *x, unsigned desc)
+{
+    x86_raise_error(x, (desc >> MD_TAG_SHIFT) == SEG_SS ? EX_SS : EX_GP, 0);
+}
+
+static void check_address(struct x86 *x, gva_t gva, unsigned desc)
+{
+    unsigned size = desc & MD_SIZE;
+    if ((desc & MD_ALIGN) && (gva & (size - 1)))
+        x86_raise_error(x, EX_GP, 0);
+    if (!x86_canonical(x, gva) || !x86_canonical(x, gva + size - 1))
+        raise_address(x, desc);
+}
+
+/* Which table the access belongs to. */
+static enum tlb_kind kind_of(const struct x86 *x, unsigned desc)
+{
+    bool smap = x->cr4 & CR4_SMAP;
+    enum tlb_kind sup;
+    if (desc & MD_SYSTEM)
+        sup = smap ? TLB_R_SUP : TLB_R_SUPAC;
+    else if (x86_cpl(x) == 3)
+        sup = TLB_R_USER;
+    else
+        sup = smap && !(x->flags & FL_AC) ? TLB_R_SUP : TLB_R_SUPAC;
+    return desc & MD_WRITE ? sup + (TLB_W_USER - TLB_R_USER) : sup;
+}
+
+static uint64_t known(struct x86 *x, gva_t gva, unsigned desc)
+{
+    return *tlb_entry(tlb_table(x->tlb, x->cur_slot, kind_of(x, desc)), gva);
+}
+
+static bool crosses(gva_t gva, unsigned desc)
+{
+    return (gva & 0xfff) + (desc & MD_SIZE) > 0x1000;
+}
+
+static int64_t to_bounce(struct vcpu *v, gva_t gva)
+{
+    return (int64_t)((uintptr_t)v->x86.cpu.bounce - gva);
+}
+
+static void read_part(struct vcpu *v, const struct place *p, uint8_t *to, unsigned n)
+{
+    if (p->host) {
+        memcpy(to, p->host, n);
+        return;
+    }
+    for (unsigned done = 0; done < n;) {                /* the largest piece that is aligned as devices expect */
+        unsigned piece = n - done >= 8 ? 8 : n - done >= 4 ? 4 : n - done >= 2 ? 2 : 1;
+        bytes_put(to + done, bus_read(v->x86.mem, p->gpa + done, piece), piece);
+        done += piece;
+    }
+}
+
+/* The parts of an access: one, or two where it crosses a page.  All translated before anything else happens. */
+static unsigned find_all(struct vcpu *v, gva_t gva, unsigned desc, struct place p[2], unsigned len[2])
+{
+    unsigned size = desc & MD_SIZE;
+    p[0] = find(v, gva, desc);
+    len[0] = size;
+    if (!crosses(gva, desc))
+        return 1;
+    len[0] = 0x1000 - (gva & 0xfff);
+    len[1] = size - len[0];
+    gva_t second = gva + len[0];
+    p[1] = find(v, v->x86.mode & MODE_64 ? second : (uint32_t)second, desc);
+    return 2;
+}
+
+static bool may_fill(struct vcpu *v, gva_t gva)
+{
+    return !x86_page_watched(&v->x86, gva);
+}
+
+static void log_fill(struct vcpu *v, gva_t gva, const struct place *p, enum tlb_kind kind)
+{
+    if (log_on(v->exec->log, LOG_MMU))
+        log_print(v->exec->log, "fill %d: 0x%llx -> 0x%llx\n", kind, (unsigned long long)gva, (unsigned long long)p->gpa);
+}
+
+static int64_t slow_read(struct cpu *c, gva_t gva, unsigned desc)
+{
+    struct vcpu *v = vcpu_of(c);
+    struct x86 *x = &v->x86;
+    unsigned size = desc & MD_SIZE;
+    check_address(x, gva, desc);
+    if (!crosses(gva, desc)) {
+        uint64_t hit = known(x, gva, desc);
+        if (hit) {
+            v->count[COUNT_SLOW_READ_HIT]++;
+            return (int64_t)hit;
+        }
+    }
+    struct place p[2];
+    unsigned len[2], n = find_all(v, gva, desc, p, len);
+    if (!may_fill(v, gva) || (n == 2 && !may_fill(v, gva + size - 1)))
+        x86_watch(x, gva, size, false);
+    if (n == 1 && p[0].host && may_fill(v, gva)) {
+        uint64_t addend = (uint64_t)(uintptr_t)p[0].host - gva;
+        enum tlb_kind kind = kind_of(x, desc);
+        tlb_fill(x->tlb, x->cur_slot, kind, gva, addend, p[0].walk.fill);
+        v->count[COUNT_SLOW_READ_FILL]++;
+        log_fill(v, gva, &p[0], kind);
+        return (int64_t)addend;
+    }
+    v->count[n == 2 ? COUNT_SLOW_READ_CROSS : COUNT_SLOW_READ_DEV]++;
+    unsigned at = 0;
+    for (unsigned i = 0; i < n; i++) {
+        read_part(v, &p[i], c->bounce + at, len[i]);
+        at += len[i];
+    }
+    return to_bounce(v, gva);
+}
+
+/* RAM that holds no code: the store may go straight there. */
+static bool plain(struct vcpu *v, const struct place *p)
+{
+    return p->host && p->ram_page != UINT64_MAX && !(__atomic_load_n(&v->exec->ram->flags[p->ram_page], __ATOMIC_SEQ_CST) & RAM_CODE);
+}
+
+static int64_t fill_write(struct vcpu *v, gva_t gva, unsigned desc, const struct place *p)
+{
+    struct x86 *x = &v->x86;
+    uint64_t addend = (uint64_t)(uintptr_t)p->host - gva;
+    if (!p->walk.writable)
+        return (int64_t)addend;
+    enum tlb_kind kind = kind_of(x, desc);
+    __atomic_fetch_or(&v->exec->ram->flags[p->ram_page], RAM_WMAPPED, __ATOMIC_SEQ_CST);
+    tlb_fill(x->tlb, x->cur_slot, kind, gva, addend, p->walk.fill);
+    v->count[COUNT_SLOW_WRITE_FILL]++;
+    log_fill(v, gva, p, kind);
+    return (int64_t)addend;
+}
+
+static int64_t slow_write(struct cpu *c, gva_t gva, unsigned desc)
+{
+    struct vcpu *v = vcpu_of(c);
+    struct x86 *x = &v->x86;
+    unsigned size = desc & MD_SIZE;
+    c->pending = 0;
+    check_address(x, gva, desc);
+    if (!crosses(gva, desc)) {
+        uint64_t hit = known(x, gva, desc);
+        if (hit) {
+            v->count[COUNT_SLOW_WRITE_HIT]++;
+            return (int64_t)hit;
+        }
+    }
+    struct place p[2];
+    unsigned len[2], n = find_all(v, gva, desc, p, len);
+    if (desc & MD_PROBE)
+        return to_bounce(v, gva);
+    bool watched = !may_fill(v, gva) || (n == 2 && !may_fill(v, gva + size - 1));
+    if (watched)
+        x86_watch(x, gva, size, true);
+    if (n == 1 && !watched && plain(v, &p[0]))
+        return fill_write(v, gva, desc, &p[0]);
+    v->count[n == 2 ? COUNT_SLOW_WRITE_CROSS : p[0].ram_page == UINT64_MAX ? COUNT_SLOW_WRITE_DEV : COUNT_SLOW_WRITE_CODE]++;
+    v->slow.n = n;
+    unsigned at = 0;
+    for (unsigned i = 0; i < n; i++) {
+        v->slow.part[i].gpa = p[i].gpa;
+        v->slow.part[i].len = len[i];
+        v->slow.part[i].host = p[i].ram_page == UINT64_MAX ? NULL : p[i].host;
+        if (desc & MD_RMW)
+            read_part(v, &p[i], c->bounce + at, len[i]);
+        at += len[i];
+    }
+    c->pending = 1;
+    return to_bounce(v, gva);
+}
+
+/* The block that runs now, if one that can be looked up does. */
+static const struct block *running_block(struct vcpu *v)
+{
+    if (!v->in_code)
+        return NULL;
+    if (v->exec->config.interp)
+        return v->interp_block;
+    const void *hpc = *(const void *const *)(v->x86.cpu.host_rsp - 8); /* a thunk's return address: see thunks.c */
+    return code_find_host(v->exec->code, hpc);
+}
+
+/* Before a store to RAM: leave if it hits the running block; else its blocks die.  `again`: after the store, for blocks made meanwhile. */
+static void drop_code(struct vcpu *v, const uint8_t *host, unsigned len, bool again)
+{
+    uint64_t page = ram_page_of_host(v->exec->ram, host);
+    unsigned off = (unsigned)((uintptr_t)(host - v->exec->ram->host) & 0xfff);
+    if (!(__atomic_load_n(&v->exec->ram->flags[page], __ATOMIC_SEQ_CST) & RAM_CODE))
+        return;
+    if (!again && !code_overlaps(v->exec->code, page, off, len))
+        return;
+    bool self = false;
+    code_write(v->exec->code, page, off, len, again ? NULL : running_block(v), &self);
+    if (self) {
+        v->x86.cpu.one_insn = 1;
+        v->x86.cpu.pc = cpu_insn_pc(&v->x86.cpu);
+        host_leave(&v->x86.cpu, LEAVE_AGAIN);
+    }
+}
+
+static void write_device(struct vcpu *v, gpa_t gpa, const uint8_t *from, unsigned n)
+{
+    for (unsigned done = 0; done < n;) {
+        unsigned piece = n - done >= 8 ? 8 : n - done >= 4 ? 4 : n - done >= 2 ? 2 : 1;
+        bus_write(v->x86.mem, gpa + done, bytes_get(from + done, piece), piece);
+        done += piece;
+    }
+}
+
+static void slow_commit(struct cpu *c)
+{
+    struct vcpu *v = vcpu_of(c);
+    struct vcpu_slow *s = &v->slow;
+    c->pending = 0;
+    for (unsigned i = 0; i < s->n; i++)
+        if (s->part[i].host)
+            drop_code(v, s->part[i].host, s->part[i].len, false);
+    const uint8_t *from = c->bounce;
+    for (unsigned i = 0; i < s->n; i++) {
+        unsigned len = s->part[i].len;
+        uint8_t *host = s->part[i].host;
+        if (host && len <= 8 && !(len & (len - 1)) && !((uintptr_t)host & (len - 1))) {
+            uint64_t value = bytes_get(from, len);      /* other vCPUs see it whole (vol. 3, 8.1.1) */
+            switch (len) {
+            case 1: __atomic_store_n(host, (uint8_t)value, __ATOMIC_RELEASE); break;
+            case 2: __atomic_store_n((uint16_t *)host, (uint16_t)value, __ATOMIC_RELEASE); break;
+            case 4: __atomic_store_n((uint32_t *)host, (uint32_t)value, __ATOMIC_RELEASE); break;
+            default: __atomic_store_n((uint64_t *)host, value, __ATOMIC_RELEASE); break;
+            }
+        } else if (host) {
+            memcpy(host, from, len);
+        } else {
+            write_device(v, s->part[i].gpa, from, len);
+        }
+        if (host)
+            drop_code(v, host, len, true);
+        from += len;
+    }
+}
+
+static void divide_error(struct cpu *c)
+{
+    x86_raise((struct x86 *)c, EX_DE);
+}
+
+static void fp_error(struct cpu *c)
+{
+    struct x86 *x = (struct x86 *)c;
+    x86_raise(x, x->cr4 & CR4_OSXMMEXCPT ? EX_XM : EX_UD);
+}
+
+const struct x86_access exec_access = {slow_read, slow_write, slow_commit, host_leave};
+
+const struct host_calls *exec_host_calls(void)
+{
+    static const struct host_calls calls = {slow_read, slow_write, slow_commit, divide_error, fp_error};
+    return &calls;
+}
+
+bool exec_peek(struct vcpu *v, gva_t gva, void *to, size_t n)
+{
+    uint8_t *out = to;
+    while (n) {
+        struct x86_walk w;
+        size_t piece = 0x1000 - (gva & 0xfff) < n ? 0x1000 - (gva & 0xfff) : n;
+        if (!x86_walk(&v->x86, gva, WALK_READ | WALK_PEEK, &w) || !bus_copy_out(v->x86.mem, w.gpa, out, piece))
+            return false;
+        gva += piece;
+        out += piece;
+        n -= piece;
+    }
+    return true;
+}

@@ -1,0 +1,293 @@
+/* exec/translate.c: the whole pipe on one page: guest bytes to a block in the code cache.
+ *
+ *     find the page (X table or page walk) -> look the block up -> else:
+ *     mark the page -> lift -> passes -> reserve -> emit -> commit
+ *
+ * The page is marked as holding code, and every W table entry for it dropped, before its bytes are read: from then on each store to it is seen by
+ * code/, so a block made from bytes that changed meanwhile is refused by code_commit and made again.
+ *
+ * Code that does not lie in RAM (ROM, devices), and insns that must run alone (cpu.one_insn: single steps, stores into their own block), are
+ * translated one insn at a time into room that is reserved but never committed.
+ */
+#include <string.h>
+
+#include "exec/exec.h"
+
+struct fetch {                                          /* where the bytes of a translation come from */
+    struct vcpu *v;
+    gva_t pc;
+    gpa_t gpa, gpa2;
+    const uint8_t *page;                                /* host address of the first page, NULL: not memory */
+    uint64_t index, index2;                             /* pages of RAM; UINT64_MAX: ROM, or none */
+    uint32_t seen[2];
+    uint8_t copy[32];                                   /* bytes of a device page, for one insn */
+};
+
+/* The table entry for code on pc's page, walked if need be; 0: the fault is raised by the caller from *w. */
+static uint64_t exec_entry(struct vcpu *v, gva_t pc, struct x86_walk *w)
+{
+    struct x86 *x = &v->x86;
+    uint64_t *entry = tlb_entry(x->cpu.tab_x, pc);
+    if (*entry)
+        return *entry;
+    v->count[COUNT_FETCH_WALKS]++;
+    bool user = x86_cpl(x) == 3;
+    if (!x86_walk(x, pc, WALK_FETCH | (user ? WALK_USER : 0), w))
+        return 0;
+    uint64_t value = (w->gpa >> 12) + 1;
+    tlb_fill(x->tlb, x->cur_slot, user ? TLB_X_USER : TLB_X_SUP, pc, value, w->fill);
+    return value;
+}
+
+/* Mark a RAM page before its bytes are read. */
+static uint32_t mark_page(struct vcpu *v, uint64_t index)
+{
+    bool fresh;
+    uint32_t seen = code_page_begin(v->exec->code, index, &fresh);
+    if (fresh)
+        for (unsigned i = 0; i < v->exec->nvcpus; i++)
+            tlb_drop_writes(v->exec->vcpu[i]->x86.tlb, v->exec->ram, v->exec->ram->host + index * 4096);
+    return seen;
+}
+
+static const uint8_t *next_page(void *arg)
+{
+    struct fetch *f = arg;
+    struct x86_walk w;
+    gva_t second = (f->pc & ~0xfffull) + 0x1000;
+    if (!(f->v->x86.mode & MODE_64))
+        second = (uint32_t)second;
+    uint64_t entry = exec_entry(f->v, second, &w);
+    if (!entry)
+        return NULL;
+    f->gpa2 = (entry - 1) << 12;
+    const uint8_t *host = bus_host(f->v->x86.mem, f->gpa2, 4096, false);
+    if (!host)
+        return NULL;
+    f->index2 = ram_page_of_host(f->v->exec->ram, host);
+    if (f->index2 != UINT64_MAX)
+        f->seen[1] = mark_page(f->v, f->index2);
+    return host;
+}
+
+static void trace_ir(struct exec *e, const char *what, const struct ir_block *b)
+{
+    log_print(e->log, "%s:\n", what);
+    ir_print(e->log->out, b, x86_helper_name);
+    log_print(e->log, "\n");
+}
+
+bool exec_lift(struct exec *e, struct arena *a, struct ir_block *b, uint32_t mode, const uint32_t *features, int64_t off,
+               const struct x86_source *src, unsigned max, bool one, bool *second, enum x86_lift_result *result)
+{
+    if (!ir_block_init(b, a, max * 24 + 64))
+        return false;
+    *result = x86_lift_block(b, mode, features, off, src, max, one, second);
+    if (*result != X86_LIFT_OK || b->full)
+        return false;
+    if (log_on(e->log, LOG_OP))
+        trace_ir(e, "OP", b);
+#ifndef NDEBUG
+    struct status bad = {""};
+    rh_assert(ir_verify(b, &bad), "lifted IR is valid: %s", bad.text);
+#endif
+    if (e->config.no_passes)
+        opt_flags(b);
+    else
+        opt_run(b, NULL);
+#ifndef NDEBUG
+    rh_assert(ir_verify(b, &bad), "IR is valid after the passes: %s", bad.text);
+#endif
+    if (log_on(e->log, LOG_OP_OPT))
+        trace_ir(e, "OP after the passes", b);
+    return true;
+}
+
+static unsigned count_faults(const struct ir_block *b)
+{
+    unsigned n = 0;
+    for (unsigned i = 0; i < b->nops; i++)
+        n += b->op[i].op == IR_VEC || (ir_effects(&b->op[i]) & (IRE_READS | IRE_WRITES | IRE_FAULTS)) != 0;
+    return n;
+}
+
+static void fill_block(struct block *b, const struct ir_block *ir, const struct host_code *hc, const struct host_span *s,
+                       const struct host_fault *faults)
+{
+    b->guest_size = (uint16_t)ir->guest_size;
+    b->ninsns = (uint16_t)ir->ninsns;
+    b->host_size = (uint32_t)s->used;
+    b->rw = s->rw;
+    b->rx = s->rw + s->rx_delta;
+    b->fault = faults;
+    b->nfaults = hc->nfaults;
+    for (unsigned i = 0; i < 2; i++) {
+        const struct host_jump *j = &hc->jump[i];
+        b->link[i] = (struct link){.from = b, .jump_at = j->jump_at, .miss_at = j->miss_at, .guard_at = j->guard_at,
+                                   .present = j->present, .cross = j->cross};
+        if (j->present)
+            host_link_bind(s->rw, j, &b->link[i]);
+    }
+}
+
+static void log_block(struct vcpu *v, const struct fetch *f, const struct x86_source *src, const struct ir_block *ir,
+                      const struct host_span *s)
+{
+    struct exec *e = v->exec;
+    int bits = v->x86.mode & MODE_64 ? 64 : v->x86.mode & MODE_CS32 ? 32 : 16;
+    if (!e->disassemble || !log_wants_pc(e->log, f->pc))
+        return;
+    if (log_on(e->log, LOG_IN_ASM)) {
+        log_print(e->log, "IN: 0x%llx\n", (unsigned long long)f->pc);
+        unsigned n = ir->guest_size < src->nbytes ? ir->guest_size : src->nbytes;
+        e->disassemble(e->disassemble_arg, e->log->out, src->bytes, n, f->pc, bits);
+        log_print(e->log, "\n");
+    }
+    if (log_on(e->log, LOG_OUT_ASM)) {
+        log_print(e->log, "OUT: %zu bytes\n", s->used);
+        e->disassemble(e->disassemble_arg, e->log->out, s->rw, s->used, (uint64_t)(uintptr_t)(s->rw + s->rx_delta), 64);
+        log_print(e->log, "\n");
+    }
+}
+
+enum made { MADE, MADE_FETCH_FAULT, MADE_AGAIN, MADE_SMALLER };
+
+/* One attempt at a block of at most `max` insns. */
+static enum made make_block(struct vcpu *v, struct fetch *f, unsigned max, bool alone, struct block **out)
+{
+    struct exec *e = v->exec;
+    arena_reset(&v->arena);
+    f->gpa2 = ~0ull;
+    f->index2 = UINT64_MAX;
+    if (!alone)
+        f->seen[0] = mark_page(v, f->index);
+    unsigned off = (unsigned)(f->pc & 0xfff);
+    struct x86_source src = {f->page ? f->page + off : f->copy, 0x1000 - off, next_page, f};
+    if (!f->page && src.nbytes > 16)
+        src.nbytes = 16;
+    struct ir_block ir;
+    bool second = false;
+    enum x86_lift_result lifted;
+    if (!exec_lift(e, &v->arena, &ir, v->x86.mode, x86_model_features(v->x86.model), off, &src, max, alone, &second, &lifted))
+        return lifted == X86_LIFT_FETCH ? MADE_FETCH_FAULT : MADE_SMALLER;
+    struct code_span span;
+    size_t need = (size_t)ir.nops * 224 + 4096, aux = (count_faults(&ir) + 1) * sizeof(struct host_fault);
+    if (need + aux > (250u << 10) && max > 1)
+        return MADE_SMALLER;
+    code_reserve(e->code, &v->writer, need, aux, &span);
+    struct host_span hs = {.rw = span.rw, .rx_delta = code_rx_delta(e->code), .size = span.size};
+    struct host_code hc;
+    if (!host_emit(&e->thunks, &ir, &hs, &v->arena, &hc)) {
+        code_abort(e->code, &span);
+        return MADE_SMALLER;
+    }
+    log_block(v, f, &src, &ir, &hs);
+    struct block *b = alone ? &v->alone : span.block;
+    memcpy(span.aux, hc.fault, hc.nfaults * sizeof *hc.fault);
+    fill_block(b, &ir, &hc, &hs, span.aux);
+    b->gpa = f->gpa;
+    b->gpa2 = second ? f->gpa2 : ~0ull;
+    b->mode = v->x86.mode;
+    v->count[COUNT_TRANSLATIONS]++;
+    v->count[COUNT_TRANS_INSNS] += ir.ninsns;
+    v->count[COUNT_TRANS_BYTES] += ir.guest_size;
+    v->count[COUNT_TRANS_HOST] += hs.used;
+    span.aux_size = hc.nfaults * sizeof(struct host_fault);
+    if (alone) {
+        code_abort(e->code, &span);                     /* nothing else of this vCPU is emitted until it has run */
+        *out = b;
+        return MADE;
+    }
+    const uint64_t page[2] = {f->index, second ? f->index2 : UINT64_MAX};
+    *out = code_commit(e->code, &span, page, f->seen);
+    return *out ? MADE : MADE_AGAIN;
+}
+
+static struct block *translate(struct vcpu *v, struct fetch *f, bool alone, bool *fault)
+{
+    unsigned max = alone ? 1 : v->exec->config.insns_max;
+    uint64_t began = os_nanoseconds();
+    struct block *b = NULL;
+    for (;;) {
+        enum made made = make_block(v, f, max, alone, &b);
+        if (made == MADE)
+            break;
+        if (made == MADE_FETCH_FAULT) {
+            *fault = true;
+            return NULL;
+        }
+        v->count[COUNT_TRANS_AGAIN]++;
+        if (made == MADE_SMALLER) {
+            rh_assert(max > 1, "one insn at 0x%llx fits a block", (unsigned long long)f->pc);
+            max /= 2;
+        }
+    }
+    v->count[COUNT_TRANS_NS] += os_nanoseconds() - began;
+    return b;
+}
+
+/* Does a block that runs over its page's end still lie where pc's pages do? */
+static bool second_page_agrees(struct vcpu *v, const struct block *b, gva_t pc)
+{
+    struct x86_walk w;
+    gva_t second = (pc & ~0xfffull) + 0x1000;
+    uint64_t entry = exec_entry(v, v->x86.mode & MODE_64 ? second : (uint32_t)second, &w);
+    return entry && (entry - 1) << 12 == b->gpa2;
+}
+
+/* Runs guarded: raises what fetching at v->x86.cpu.pc raises. */
+static void raise_fetch(struct cpu *c)
+{
+    struct x86 *x = (struct x86 *)c;
+    struct x86_walk w;
+    unsigned access = WALK_FETCH | (x86_cpl(x) == 3 ? WALK_USER : 0);
+    gva_t pc = c->pc, second = (pc & ~0xfffull) + 0x1000;
+    c->reg[IR_PCB] = pc & ~0xfffull;
+    c->insn_off = (uint32_t)(pc & 0xfff);
+    if (!x86_canonical(x, pc))
+        x86_raise_error(x, EX_GP, 0);
+    if (!x86_walk(x, pc, access, &w))
+        x86_raise_pf(x, pc, w.error);
+    second = x->mode & MODE_64 ? second : (uint32_t)second;
+    if (!x86_canonical(x, second))
+        x86_raise_error(x, EX_GP, 0);
+    if (!x86_walk(x, second, access, &w))
+        x86_raise_pf(x, second, w.error);
+    x86_raise_error(x, EX_GP, 0);                       /* an insn that runs from memory into a device */
+}
+
+struct block *exec_block(struct vcpu *v, gva_t pc, bool *fault)
+{
+    struct x86 *x = &v->x86;
+    struct x86_walk w;
+    bool alone = x->cpu.one_insn;
+    *fault = false;
+    v->count[COUNT_LOOKUPS]++;
+    uint64_t entry = x86_canonical(x, pc) ? exec_entry(v, pc, &w) : 0;
+    if (entry) {
+        struct fetch f = {.v = v, .pc = pc, .gpa = ((entry - 1) << 12) | (pc & 0xfff)};
+        f.page = bus_host(x->mem, f.gpa & ~0xfffull, 4096, false);
+        f.index = f.page ? ram_page_of_host(x->ram, f.page) : UINT64_MAX;
+        if (f.index == UINT64_MAX || alone) {
+            if (!f.page)
+                for (unsigned i = 0; i < 16 && (f.gpa & 0xfff) + i < 4096; i++)
+                    f.copy[i] = (uint8_t)bus_read(x->mem, f.gpa + i, 1);
+            v->count[COUNT_ALONE]++;
+            struct block *b = translate(v, &f, true, fault);
+            if (b)
+                return b;
+        } else {
+            struct block *b = code_lookup(v->exec->code, f.gpa, x->mode);
+            bool stale = b && b->gpa2 != ~0ull && !second_page_agrees(v, b, pc);
+            if (b && !stale)
+                return b;
+            v->count[COUNT_LOOKUP_MISSES]++;
+            b = translate(v, &f, stale, fault);         /* its second page is another one now: that one stays, this runs alone */
+            if (b)
+                return b;
+        }
+    }
+    *fault = true;
+    host_guard(&v->exec->thunks, &x->cpu, raise_fetch);
+    return NULL;
+}

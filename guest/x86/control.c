@@ -1,0 +1,554 @@
+/* guest/x86/control.c: control and debug registers, EFER, TLB invalidation, the derived mode, and reset.
+ *
+ * Address spaces.  x->tlb has a few slots, each a full set of translation tables.  With CR4.PCIDE a slot belongs to a (CR3 base, PCID)
+ * pair and MOV CR3 mostly just switches slots; without it one slot serves all.  Entries of a PCID may sit in several slots (same PCID,
+ * other base), so invalidating a PCID visits them all.
+ *
+ * Jump caches.  cpu.jc is keyed by pc ^ tag, where a tag stands for (slot generation, mode).  Losing X entries of a slot gives the slot a
+ * new generation, so its old keys can never match again; x->jc_pair remembers the tags of recent pairs, for kernel and user alternate.
+ * A tag is never handed out twice without clearing the whole cache.
+ *
+ * Rules to know before editing
+ *   - Checks first (#GP leaves at once), then the register, then flushes, then x86_mode_update.
+ *   - Anything that revokes a right or changes what an entry means flushes; anything that only picks other tables does not
+ *     (vol. 3, 4.10.4).
+ */
+#include "guest/x86/run_int.h"
+
+#include <string.h>
+
+#define SLOT_FREE (~0ull)
+#define PCID_MASK 0xfffull
+#define CR3_BASE  (mask_bits(X86_PHYS_BITS) & ~0xfffull)
+#define CR4_ALL                                                                                                        \
+    (CR4_VME | CR4_PVI | CR4_TSD | CR4_DE | CR4_PSE | CR4_PAE | CR4_MCE | CR4_PGE | CR4_PCE | CR4_OSFXSR |             \
+     CR4_OSXMMEXCPT | CR4_UMIP | CR4_FSGSBASE | CR4_PCIDE | CR4_OSXSAVE | CR4_SMEP | CR4_SMAP | CR4_PKE)
+
+/* ---- jump cache tags ------------------------------------------------------------------------------------------ */
+
+void x86_jc_clear(struct x86 *x)
+{
+    memset(x->cpu.jc, 0xff, sizeof(x->cpu.jc));
+}
+
+static uint16_t jc_new_tag(struct x86 *x)
+{
+    if (x->jc_last_tag == 0xffff) {
+        memset(x->jc_pair, 0, sizeof(x->jc_pair));
+        x86_jc_clear(x);
+        x->jc_last_tag = 0;
+    }
+    return ++x->jc_last_tag;
+}
+
+static uint16_t jc_tag(struct x86 *x, uint32_t generation, uint32_t mode)
+{
+    unsigned first = (generation * 11 + mode * 5 + (mode >> 6)) % ARRAY_LEN(x->jc_pair);
+    for (unsigned i = 0; i < 4; i++) {
+        unsigned n = (first + i) % ARRAY_LEN(x->jc_pair);
+        if (x->jc_pair[n].tag && x->jc_pair[n].generation == generation && x->jc_pair[n].mode == mode)
+            return x->jc_pair[n].tag;
+    }
+    uint16_t tag = jc_new_tag(x);
+    unsigned n = (first + (tag & 3)) % ARRAY_LEN(x->jc_pair); /* any of the four: the loser gets a new tag later */
+    x->jc_pair[n].generation = generation;
+    x->jc_pair[n].mode = mode;
+    x->jc_pair[n].tag = tag;
+    return tag;
+}
+
+/* ---- slots ------------------------------------------------------------------------------------------------------ */
+
+static void slot_flush(struct x86 *x, unsigned slot, bool keep_global)
+{
+    bool dropped = false;
+    x->count.cr3_flushes++;
+    tlb_flush_slot(x->tlb, slot, keep_global, &dropped);
+    if (dropped)
+        x->slot[slot].generation = ++x->generations;
+}
+
+static unsigned slot_count(const struct x86 *x)
+{
+    unsigned n = tlb_slots(x->tlb);
+    return n < ARRAY_LEN(x->slot) ? n : (unsigned)ARRAY_LEN(x->slot);
+}
+
+void x86_flush_all(struct x86 *x)
+{
+    if (!x->tlb)
+        return;
+    for (unsigned n = 0; n < slot_count(x); n++)
+        slot_flush(x, n, false);
+}
+
+/* Forget whose the slots are: after CR4.PCIDE changed and at reset. */
+static void slots_free(struct x86 *x)
+{
+    for (unsigned n = 0; n < ARRAY_LEN(x->slot); n++) {
+        x->slot[n].tag = SLOT_FREE;
+        x->slot[n].used = 0;
+        x->slot[n].generation = ++x->generations;
+    }
+    x->cur_slot = 0;
+    x86_flush_all(x);
+}
+
+/* Flush what belongs to a PCID. */
+static void pcid_flush(struct x86 *x, uint64_t pcid, bool keep_global)
+{
+    for (unsigned n = 0; n < slot_count(x); n++)
+        if (x->slot[n].tag != SLOT_FREE && (x->slot[n].tag & PCID_MASK) == pcid)
+            slot_flush(x, n, keep_global);
+}
+
+static unsigned slot_for(struct x86 *x, uint64_t tag)
+{
+    unsigned victim = 0;
+    for (unsigned n = 0; n < slot_count(x); n++) {
+        if (x->slot[n].tag == tag)
+            return n;
+        if (x->slot[n].used < x->slot[victim].used)
+            victim = n;
+    }
+    slot_flush(x, victim, false);
+    x->slot[victim].tag = tag;
+    return victim;
+}
+
+static void address_space_enter(struct x86 *x, bool flush)
+{
+    if (!x->tlb)
+        return;
+    if (!(x->cr4 & CR4_PCIDE)) {
+        if (flush)
+            slot_flush(x, x->cur_slot, true);
+        return;
+    }
+    if (flush)
+        pcid_flush(x, x->cr3 & PCID_MASK, true);
+    x->cur_slot = slot_for(x, x->cr3 & (CR3_BASE | PCID_MASK));
+    x->slot[x->cur_slot].used = ++x->slot_clock;
+}
+
+/* ---- derived state ------------------------------------------------------------------------------------------------ */
+
+static void tables_update(struct x86 *x)
+{
+    if (!x->tlb)
+        return;
+    unsigned user = x86_cpl(x) == 3 ? WALK_USER : 0;
+    x->cpu.tab_r = tlb_table(x->tlb, x->cur_slot, (enum tlb_kind)x86_table_kind(x, user | WALK_READ));
+    x->cpu.tab_w = tlb_table(x->tlb, x->cur_slot, (enum tlb_kind)x86_table_kind(x, user | WALK_WRITE));
+    x->cpu.tab_x = tlb_table(x->tlb, x->cur_slot, (enum tlb_kind)x86_table_kind(x, user | WALK_FETCH));
+}
+
+static bool flat_data(const struct x86_segment *s)
+{
+    /* writable, expand-up, present */
+    return (s->attr & (SEG_P | SEG_S | 8 | 4 | 2)) == (SEG_P | SEG_S | 2) && s->limit == 0xffffffff;
+}
+
+static bool flat_code(const struct x86_segment *s)
+{
+    return (s->attr & (SEG_P | SEG_S | 8 | 2)) == (SEG_P | SEG_S | 8 | 2) && s->limit == 0xffffffff && !s->base;
+}
+
+static uint32_t mode_segments(const struct x86 *x)
+{
+    const struct x86_segment *s = x->seg;
+    uint32_t m = 0;
+    if (s[SEG_CS].attr & SEG_DB)
+        m |= MODE_CS32;
+    if (s[SEG_SS].attr & SEG_DB)
+        m |= MODE_SS32;
+    if (!(x->cr0 & CR0_PE))
+        return m;
+    if (x->flags & FL_VM)
+        return (m & ~(uint32_t)(MODE_CS32 | MODE_SS32)) | MODE_VM86 | 3;
+    m |= seg_dpl(s[SEG_SS].attr);
+    if (flat_code(&s[SEG_CS]) && flat_data(&s[SEG_SS]) && flat_data(&s[SEG_DS]) && flat_data(&s[SEG_ES]) &&
+        !(s[SEG_SS].base | s[SEG_DS].base | s[SEG_ES].base))
+        m |= MODE_FLAT;
+    if (flat_data(&s[SEG_FS]) && flat_data(&s[SEG_GS]))
+        m |= MODE_FLAT_FSGS;
+    return m;
+}
+
+static bool steps(const struct x86 *x)
+{
+    if (x->flags & FL_TF || x->pending_db)
+        return true;
+    if (!(x->dr[7] & 0xff))
+        return false;
+    for (unsigned n = 0; n < 4; n++)
+        if (x->dr[7] >> (2 * n) & 3 && !(x->dr[7] >> (16 + 4 * n) & 3))
+            return true;
+    return false;
+}
+
+static uint32_t mode_units(const struct x86 *x)
+{
+    uint32_t m = 0;
+    if (x->cr0 & (CR0_EM | CR0_TS))
+        m |= MODE_NOFPU | MODE_NOSSE | MODE_NOAVX;
+    if (!(x->cr4 & CR4_OSFXSR))
+        m |= MODE_NOSSE;
+    if (!(x->cr4 & CR4_OSXSAVE) || (x->xcr0 & 6) != 6)
+        m |= MODE_NOAVX;
+    return m;
+}
+
+void x86_mode_update(struct x86 *x)
+{
+    uint32_t m = x->cr0 & CR0_PE ? MODE_PROT : 0;
+    if (x->efer & EFER_LMA && x->seg[SEG_CS].attr & SEG_L)
+        m |= MODE_64 | MODE_FLAT | MODE_FLAT_FSGS | seg_dpl(x->seg[SEG_SS].attr);
+    else
+        m |= mode_segments(x);
+    if (__builtin_expect(steps(x), 0))
+        m |= MODE_STEP;
+    else
+        x->flags &= ~(uint32_t)FL_RF; /* nothing it could hold off */
+    m |= mode_units(x);
+    if (m != x->mode)
+        x->count.mode_changes++;
+    x->mode = m;
+    for (unsigned n = SEG_ES; n <= SEG_DS; n++)
+        x->cpu.reg[X86_BASE_ES + n] = m & MODE_64 ? 0 : x->seg[n].base;
+    x->cpu.reg[X86_BASE_FS] = x->seg[SEG_FS].base;
+    x->cpu.reg[X86_BASE_GS] = x->seg[SEG_GS].base;
+    x->cpu.jc_tag = (uint64_t)jc_tag(x, x->slot[x->cur_slot].generation, m) << 48;
+    tables_update(x);
+}
+
+/* ---- CR0, CR3, CR4, EFER: vol. 3, 2.5, 4.1.2, 9.8.5 ---------------------------------------------------------- */
+
+static void general_protection(struct x86 *x)
+{
+    x86_raise_error(x, EX_GP, 0);
+}
+
+/* Read and check the four PDPTEs of PAE paging (vol. 3, 4.4.1). */
+static void pdptes_load(struct x86 *x, uint64_t cr3)
+{
+    uint64_t p[4], reserved = 0x1e6 | ~mask_bits(X86_PHYS_BITS);
+    for (unsigned n = 0; n < 4; n++) {
+        p[n] = bus_read(x->mem, ((cr3 & 0xffffffe0u) + 8 * n) & x->a20_mask, 8);
+        if (p[n] & 1 && p[n] & reserved)
+            general_protection(x);
+    }
+    memcpy(x->pdpte, p, sizeof(p));
+}
+
+static bool pae_paging(const struct x86 *x, uint64_t cr0, uint64_t cr4)
+{
+    return cr0 & CR0_PG && cr4 & CR4_PAE && !(x->efer & EFER_LME);
+}
+
+void x86_write_cr0(struct x86 *x, uint64_t v)
+{
+    uint64_t old = x->cr0, changed;
+    if (v >> 32 || (v & CR0_PG && !(v & CR0_PE)) || (v & CR0_NW && !(v & CR0_CD)))
+        general_protection(x);
+    v = (v & (CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_NE | CR0_WP | CR0_AM | CR0_NW | CR0_CD | CR0_PG)) | CR0_ET;
+    changed = old ^ v;
+    bool on = changed & v & CR0_PG, off = changed & old & CR0_PG;
+    if (on && x->efer & EFER_LME && (!(x->cr4 & CR4_PAE) || x->seg[SEG_CS].attr & SEG_L))
+        general_protection(x);
+    if (off && (x->mode & MODE_64 || x->cr4 & CR4_PCIDE))
+        general_protection(x);
+    if (pae_paging(x, v, x->cr4) && changed & (CR0_PG | CR0_CD | CR0_NW))
+        pdptes_load(x, x->cr3);
+    x->cr0 = v;
+    if (on && x->efer & EFER_LME)
+        x->efer |= EFER_LMA;
+    if (off)
+        x->efer &= ~(uint64_t)EFER_LMA;
+    if (changed & (CR0_PG | CR0_WP | CR0_PE))
+        x86_flush_all(x);
+    x86_mode_update(x);
+}
+
+void x86_write_cr3(struct x86 *x, uint64_t v)
+{
+    bool keep = false;
+    if (x86_long_mode(x)) {
+        if (x->cr4 & CR4_PCIDE) {
+            keep = v >> 63;
+            v &= ~(1ull << 63);
+        }
+        if (v & ~mask_bits(X86_PHYS_BITS))
+            general_protection(x);
+    } else {
+        v &= 0xffffffff;
+        if (pae_paging(x, x->cr0, x->cr4))
+            pdptes_load(x, v);
+    }
+    x->count.cr3_writes++;
+    x->cr3 = v;
+    address_space_enter(x, !keep);
+    x86_mode_update(x);
+}
+
+void x86_write_cr4(struct x86 *x, uint64_t v)
+{
+    uint64_t changed = x->cr4 ^ v, on = changed & v;
+    if (v & ~(x->cr4_allowed ? x->cr4_allowed : (uint64_t)CR4_ALL))
+        general_protection(x);
+    if (x86_long_mode(x) && (!(v & CR4_PAE) || changed & CR4_LA57))
+        general_protection(x);
+    if (on & CR4_PCIDE && (!x86_long_mode(x) || x->cr3 & PCID_MASK))
+        general_protection(x);
+    if (pae_paging(x, x->cr0, v) && changed & (CR4_PAE | CR4_PGE | CR4_PSE | CR4_SMEP))
+        pdptes_load(x, x->cr3);
+    x->cr4 = v;
+    if (changed & CR4_PCIDE) {
+        slots_free(x);
+        address_space_enter(x, false);
+    } else if (changed & (CR4_PGE | CR4_PSE | CR4_PAE | CR4_LA57 | CR4_PKE | CR4_SMEP)) {
+        x86_flush_all(x);
+    }
+    x86_mode_update(x);
+}
+
+void x86_write_efer(struct x86 *x, uint64_t v)
+{
+    uint64_t known = x->efer_allowed ? x->efer_allowed : EFER_SCE | EFER_LME | EFER_NXE;
+    uint64_t changed = x->efer ^ v;
+    if (v & ~(known | EFER_LMA) || (changed & EFER_LME && x->cr0 & CR0_PG))
+        general_protection(x);
+    x->efer = (v & known) | (x->efer & EFER_LMA);
+    if (changed & EFER_NXE)
+        x86_flush_all(x);
+    x86_mode_update(x);
+}
+
+uint64_t help_read_cr(struct x86 *x, uint64_t n, uint64_t b, uint64_t c)
+{
+    (void)b, (void)c;
+    x86_need_cpl0(x);
+    switch (n) {
+    case 0: return x->cr0;
+    case 2: return x->cr2;
+    case 3: return x->cr3;
+    case 4: return x->cr4;
+    case 8: return x->intc.get_tpr ? x->intc.get_tpr(x->intc.dev) : 0;
+    default: x86_raise(x, EX_UD);
+    }
+}
+
+uint64_t help_write_cr(struct x86 *x, uint64_t n, uint64_t v, uint64_t c)
+{
+    (void)c;
+    x86_need_cpl0(x);
+    if (!(x->mode & MODE_64))
+        v &= 0xffffffff;
+    switch (n) {
+    case 0: x86_write_cr0(x, v); break;
+    case 2: x->cr2 = v; break;
+    case 3: x86_write_cr3(x, v); break;
+    case 4: x86_write_cr4(x, v); break;
+    case 8:
+        if (v > 15)
+            general_protection(x);
+        if (x->intc.set_tpr)
+            x->intc.set_tpr(x->intc.dev, v);
+        x86_check_kick(x);
+        break;
+    default: x86_raise(x, EX_UD);
+    }
+    return 0;
+}
+
+uint64_t help_clts(struct x86 *x, uint64_t a, uint64_t b, uint64_t c)
+{
+    (void)a, (void)b, (void)c;
+    x86_need_cpl0(x);
+    x->cr0 &= ~(uint64_t)CR0_TS;
+    x86_mode_update(x);
+    return 0;
+}
+
+uint64_t help_lmsw(struct x86 *x, uint64_t v, uint64_t b, uint64_t c)
+{
+    (void)b, (void)c;
+    x86_need_cpl0(x);
+    x86_write_cr0(x, (x->cr0 & ~0xeull) | (v & 0xf)); /* PE can be set, not cleared */
+    return 0;
+}
+
+uint64_t help_smsw(struct x86 *x, uint64_t a, uint64_t b, uint64_t c)
+{
+    (void)a, (void)b, (void)c;
+    if (x->cr4 & CR4_UMIP && x86_cpl(x) > 0)
+        general_protection(x);
+    return x->cr0;
+}
+
+uint64_t help_set_ac(struct x86 *x, uint64_t set, uint64_t b, uint64_t c)
+{
+    (void)b, (void)c;
+    if (x86_cpl(x) > 0)
+        x86_raise(x, EX_UD);
+    x->flags = set ? x->flags | FL_AC : x->flags & ~(uint32_t)FL_AC;
+    tables_update(x);
+    return 0;
+}
+
+/* ---- debug registers: vol. 3, 17.2 ------------------------------------------------------------------------------- */
+
+enum { DR7_GD = 1 << 13 };
+
+static unsigned dr_number(struct x86 *x, uint64_t n)
+{
+    x86_need_cpl0(x);
+    if (n > 7 || ((n == 4 || n == 5) && x->cr4 & CR4_DE))
+        x86_raise(x, EX_UD);
+    if (x->dr[7] & DR7_GD) {
+        x->dr[6] |= 1 << 13; /* BD */
+        x86_raise(x, EX_DB);
+    }
+    return (unsigned)(n == 4 || n == 5 ? n + 2 : n);
+}
+
+uint64_t help_read_dr(struct x86 *x, uint64_t n, uint64_t b, uint64_t c)
+{
+    (void)b, (void)c;
+    return x->dr[dr_number(x, n)];
+}
+
+uint64_t help_write_dr(struct x86 *x, uint64_t n, uint64_t v, uint64_t c)
+{
+    (void)c;
+    unsigned d = dr_number(x, n);
+    if (!(x->mode & MODE_64))
+        v &= 0xffffffff;
+    if (d >= 6 && v >> 32)
+        general_protection(x);
+    if (d == 6)
+        v = (v & 0xe00f) | 0xffff0ff0;
+    if (d == 7)
+        v = (v & 0xffff23ff) | 0x400;
+    bool watched = x->dr[7] & 0xff || (d == 7 && v & 0xff);
+    x->dr[d] = v;
+    if (watched && d != 6)
+        x86_flush_all(x); /* watched pages never enter the tables */
+    x86_mode_update(x);
+    return 0;
+}
+
+/* ---- INVLPG, INVPCID: vol. 3, 4.10.4.1 ----------------------------------------------------------------------------- */
+
+static void page_flush(struct x86 *x, unsigned slot, gva_t gva)
+{
+    bool dropped = false;
+    tlb_flush_page(x->tlb, slot, gva, &dropped);
+    if (!x86_long_mode(x) && !(x->cr4 & CR4_PAE) && x->cr4 & CR4_PSE)
+        tlb_flush_page(x->tlb, slot, gva ^ 0x200000, &dropped); /* the other half of a 4 MB page */
+    if (dropped)
+        x86_jc_clear(x);
+}
+
+uint64_t help_invlpg(struct x86 *x, uint64_t gva, uint64_t b, uint64_t c)
+{
+    (void)b, (void)c;
+    x86_need_cpl0(x);
+    x->count.invlpg++;
+    if (x86_canonical(x, gva))
+        page_flush(x, x->cur_slot, gva);
+    return 0;
+}
+
+uint64_t help_invpcid(struct x86 *x, uint64_t type, uint64_t gva, uint64_t c)
+{
+    (void)c;
+    x86_need_cpl0(x);
+    uint64_t d[2];
+    x86_read_bytes(x, gva, d, 16, (unsigned)SEG_DS << MD_TAG_SHIFT);
+    bool pcide = x->cr4 & CR4_PCIDE;
+    if (type > 3 || d[0] & ~PCID_MASK || (type < 2 && !pcide && d[0]) || (type == 0 && !x86_canonical(x, d[1])))
+        general_protection(x);
+    if (type < 2 && !pcide) {
+        if (type == 0)
+            page_flush(x, x->cur_slot, d[1]);
+        else
+            slot_flush(x, x->cur_slot, true);
+    } else if (type == 0) {
+        for (unsigned n = 0; n < slot_count(x); n++)
+            if (x->slot[n].tag != SLOT_FREE && (x->slot[n].tag & PCID_MASK) == d[0])
+                page_flush(x, n, d[1]);
+    } else if (type == 1) {
+        pcid_flush(x, d[0], true);
+    } else {
+        for (unsigned n = 0; n < slot_count(x); n++)
+            slot_flush(x, n, type == 3);
+    }
+    x86_mode_update(x);
+    return 0;
+}
+
+/* ---- reset: vol. 3, table 10-1 --------------------------------------------------------------------------------------- */
+
+static void reset_segments(struct x86 *x)
+{
+    for (unsigned n = 0; n < SEG_COUNT; n++)
+        x->seg[n] = (struct x86_segment){.limit = 0xffff, .attr = SEG_P | SEG_S | 3};
+    x->seg[SEG_CS].selector = 0xf000;
+    x->seg[SEG_CS].base = 0xffff0000;
+    x->seg[SEG_CS].attr |= 8;
+    x->ldtr = (struct x86_segment){.limit = 0xffff, .attr = SEG_P | SYS_LDT};
+    x->tr = (struct x86_segment){.limit = 0xffff, .attr = SEG_P | SYS_TSS32_BUSY};
+    x->gdtr.base = x->idtr.base = 0;
+    x->gdtr.limit = x->idtr.limit = 0xffff;
+}
+
+/* What power-on resets and INIT leaves alone. */
+static void reset_units(struct x86 *x)
+{
+    memset(x->fx, 0, sizeof(x->fx));
+    bytes_put(x->fx, 0x40, 2);     /* FCW */
+    bytes_put(x->fx + 4, 0xff, 1); /* tags: all zero, none empty */
+    memset(x->cpu.vec, 0, sizeof(x->cpu.vec));
+    x->cpu.mxcsr = 0x1f80;
+    x->xcr0 = 1;
+    x->xss = 0;
+    x->pkru = 0;
+    x->tsc_aux = 0;
+    x->star = x->lstar = x->cstar = x->fmask = x->kernel_gs_base = 0;
+    x->sysenter_cs = x->sysenter_esp = x->sysenter_eip = 0;
+    x->pat = 0x0007040600070406;
+    x->misc_enable = 1;
+    x->mtrr_def = 0;
+    memset(x->mtrr_fixed, 0, sizeof(x->mtrr_fixed));
+    memset(x->mtrr_var, 0, sizeof(x->mtrr_var));
+    x->tsc_adjust = x->debugctl = x->mcg_status = x->feature_control = x->spec_ctrl = 0;
+    x->a20_mask = ~0ull;
+}
+
+void x86_reset(struct x86 *x, bool init_only)
+{
+    memset(x->cpu.reg, 0, sizeof(x->cpu.reg));
+    x->cpu.reg[X86_RDX] = x->cpuid_signature ? x->cpuid_signature : 0x600;
+    x->cpu.page_mask = CPU_PAGE_MASK;
+    x86_set_rflags(x, 2);
+    x->cr0 = (init_only ? x->cr0 & (CR0_CD | CR0_NW) : CR0_CD | CR0_NW) | CR0_ET;
+    x->cr2 = x->cr3 = x->cr4 = x->efer = 0;
+    reset_segments(x);
+    memset(x->dr, 0, sizeof(x->dr));
+    x->dr[6] = 0xffff0ff0;
+    x->dr[7] = 0x400;
+    memset(x->pdpte, 0, sizeof(x->pdpte));
+    if (!init_only)
+        reset_units(x);
+    x->delivering = x->shadow = x->nmi_blocked = x->triple = x->step_tf = x->step_rf = false;
+    x->nmi_pending = x->smi_pending = x->init_pending = x->sipi_pending = false;
+    x->pending_db = 0;
+    x->cpu.pending = x->cpu.one_insn = 0;
+    x->sipi_wait = init_only && x->index != 0; /* the bootstrap processor starts anew (vol. 3, 8.4.2) */
+    slots_free(x);
+    memset(x->jc_pair, 0, sizeof(x->jc_pair));
+    x86_jc_clear(x);
+    x86_mode_update(x);
+    x->cpu.pc = 0xfffffff0;
+}

@@ -1,0 +1,110 @@
+/* guest/x86/decode_table.c: the constants made from x86.def and operand.def.
+ *
+ * Rows keep the order of the file.  x86_last_row leads from (space, map, opcode) to the last row of that key, from which the decoder
+ * walks backwards: of two initialisers of one element the later one counts (C11 6.7.9, 19), so writing every row's number to its
+ * key's element leaves the last.
+ */
+#include "guest/x86/decode_table.h"
+#include "ir/ir.h"
+
+enum { /* x86.def's words for what the struct holds as numbers */
+    MOD__, MOD_R, MOD_M,
+    EXT__ = -1, EXT_0, EXT_1, EXT_2, EXT_3, EXT_4, EXT_5, EXT_6, EXT_7,
+    L_0 = 1, L_1 = 2, L_2 = 4, L_01 = 3, L_12 = 6, L_V = 7, L__ = 15,
+    LOCK = ATTR_LOCK, D64 = ATTR_D64, F64 = ATTR_F64, NO64 = ATTR_NO64, ONLY64 = ATTR_ONLY64, CPL0 = ATTR_CPL0, ENDS = ATTR_ENDS,
+    PROT = ATTR_PROT, ALIGN = ATTR_ALIGN, BYTE = ATTR_BYTE, NO66 = ATTR_NO66, MODREG = ATTR_MODREG, BCAST16 = ATTR_BCAST16,
+    BCAST32 = ATTR_BCAST32, BCAST64 = ATTR_BCAST64, ER = ATTR_ER, SAE = ATTR_SAE, N1 = ATTR_N1, N2 = ATTR_N2, N4 = ATTR_N4,
+    N8 = ATTR_N8, MASK = ATTR_MASK, ZERO = ATTR_ZERO, MASKREQ = ATTR_MASKREQ, DISTINCT = ATTR_DISTINCT,
+};
+enum { /* sets of flags, by their letters */
+    FLAGS__ = 0,
+    FLAGS_O = IRF_OF, FLAGS_S = IRF_SF, FLAGS_Z = IRF_ZF, FLAGS_A = IRF_AF, FLAGS_P = IRF_PF, FLAGS_C = IRF_CF,
+    FLAGS_AC = IRF_AF | IRF_CF,
+    FLAGS_OC = IRF_OF | IRF_CF,
+    FLAGS_OAC = IRF_OF | IRF_AF | IRF_CF,
+    FLAGS_OS = IRF_OF | IRF_SF,
+    FLAGS_OSZ = IRF_OF | IRF_SF | IRF_ZF,
+    FLAGS_OSAP = IRF_OF | IRF_SF | IRF_AF | IRF_PF,
+    FLAGS_OSAPC = IRF_OF | IRF_SF | IRF_AF | IRF_PF | IRF_CF,
+    FLAGS_OSZP = IRF_OF | IRF_SF | IRF_ZF | IRF_PF,
+    FLAGS_OSZC = IRF_OF | IRF_SF | IRF_ZF | IRF_CF,
+    FLAGS_OSZPC = IRF_OF | IRF_SF | IRF_ZF | IRF_PF | IRF_CF,
+    FLAGS_OSZAP = IRF_ALL & ~IRF_CF,
+    FLAGS_OSZAPC = IRF_ALL,
+    FLAGS_SZP = IRF_SF | IRF_ZF | IRF_PF,
+    FLAGS_SZAP = IRF_SF | IRF_ZF | IRF_AF | IRF_PF,
+    FLAGS_SZAPC = IRF_ALL & ~IRF_OF,
+    FLAGS_SAP = IRF_SF | IRF_AF | IRF_PF,
+    FLAGS_AP = IRF_AF | IRF_PF,
+    FLAGS_OZC = IRF_OF | IRF_ZF | IRF_CF,
+    FLAGS_ZC = IRF_ZF | IRF_CF,
+};
+
+enum { /* operands */
+    OP__,
+#define X86_OPERAND(name, method, fixed, reg_size, mem_size) OP_##name,
+#include "guest/x86/operand.def"
+};
+enum { /* their methods, for the two questions below */
+    OPM__ = METHOD_NONE,
+#define X86_OPERAND(name, method, fixed, reg_size, mem_size) OPM_##name = METHOD_##method,
+#include "guest/x86/operand.def"
+};
+#define NEEDS_MODRM(m) ((int)(m) >= (int)METHOD_E && (int)(m) <= (int)METHOD_LAST_MODRM)
+#define IS(m, method) ((int)(m) == (int)(method))
+#define NEEDS_VVVV(m) (IS(m, METHOD_H) || IS(m, METHOD_B) || IS(m, METHOD_KH) || IS(m, METHOD_TH))
+
+const struct x86_operand_form x86_operand_forms[] = {
+    [OP__] = {METHOD_NONE, 0, 0, 0},
+#define X86_OPERAND(name, method, fixed, reg_size, mem_size)                                                           \
+    [OP_##name] = {METHOD_##method, fixed, SIZE_##reg_size, SIZE_##mem_size},
+#include "guest/x86/operand.def"
+};
+
+/* clang-format off: one line a field */
+const struct x86_row x86_rows[] = {
+#define X86_ROW(SPACE, MAP, OPCODE, PREFIX, MOD, REG, RM, W, L, NAME, O1, O2, O3, O4, ATTR, FEATURE, READ, WRITTEN, UNDEF, LIFT) { \
+    .name = #NAME,                                                                                                     \
+    .attr = (ATTR) | (X86_##SPACE == X86_LEGACY ? 0 : ATTR_PROT),                                                      \
+    .key = X86_KEY(X86_##SPACE, MAP, OPCODE),                                                                          \
+    .space = X86_##SPACE,                                                                                              \
+    .map = MAP,                                                                                                        \
+    .opcode = OPCODE,                                                                                                  \
+    .prefix = PFX_##PREFIX,                                                                                            \
+    .ext = EXT_##REG,                                                                                                  \
+    .rm = EXT_##RM,                                                                                                    \
+    .mod = MOD_##MOD,                                                                                                  \
+    .w = W_##W,                                                                                                        \
+    .l = L_##L,                                                                                                        \
+    .modrm = EXT_##REG >= 0 || MOD_##MOD != MOD__ || NEEDS_MODRM(OPM_##O1) || NEEDS_MODRM(OPM_##O2) || NEEDS_MODRM(OPM_##O3), \
+    .vvvv = NEEDS_VVVV(OPM_##O1) || NEEDS_VVVV(OPM_##O2) || NEEDS_VVVV(OPM_##O3),                                      \
+    .operand = {OP_##O1, OP_##O2, OP_##O3, OP_##O4},                                                                   \
+    .feature = FEAT_##FEATURE,                                                                                         \
+    .flags_read = FLAGS_##READ,                                                                                        \
+    .flags_written = FLAGS_##WRITTEN,                                                                                  \
+    .flags_undefined = FLAGS_##UNDEF,                                                                                  \
+    .lift = LIFT_##LIFT},
+#include "guest/x86/x86.def"
+};
+const unsigned x86_row_count = ARRAY_LEN(x86_rows);
+
+/* Row numbers by the line of x86.def the row stands on. */
+#define ROW_OF_LINE(line) ROW_##line
+#define ROW_AT(line) ROW_OF_LINE(line)
+enum {
+#define X86_ROW(...) ROW_AT(__LINE__),
+#include "guest/x86/x86.def"
+};
+
+/* How many opcodes beyond its own a row with a Z operand stands for. */
+#define SPAN(opcode, m1, m2) (IS(m1, METHOD_Z) || IS(m2, METHOD_Z) ? 7 - ((opcode)&7) : 0)
+
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Woverride-init"
+const uint16_t x86_last_row[X86_KEY_COUNT] = {
+#define X86_ROW(SPACE, MAP, OPCODE, PREFIX, MOD, REG, RM, W, L, NAME, O1, O2, ...)                                     \
+    [X86_KEY(X86_##SPACE, MAP, OPCODE) ... X86_KEY(X86_##SPACE, MAP, OPCODE) + SPAN(OPCODE, OPM_##O1, OPM_##O2)] =     \
+        ROW_AT(__LINE__) + 1,
+#include "guest/x86/x86.def"
+};
+#pragma GCC diagnostic pop

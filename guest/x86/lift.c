@@ -1,0 +1,184 @@
+/* guest/x86/lift.c: the block driver: decode an insn, ask whether it may run here, lift it, and decide where the block ends.
+ *
+ * A block ends at an insn that jumps or changes the mode, at the caller's limit, or at the end of the page.  Only a block of one
+ * insn runs into a second page: an insn that crosses is left for a block of its own.
+ *
+ * Rules to know before editing
+ *   - Checks go in the order the processor makes them (SDM vol. 3, 6.9): length and fetch, #UD, #NM, then #GP by privilege.
+ *   - What the mode can tell is decided here and costs nothing at run time.  What cannot be told (the limit of CS, see
+ *     CS_CHECK) is one helper call at the block's start, only in modes where segments are not flat.
+ *   - Translations of a block are shared by every address it is mapped at: only page offsets may enter the IR.
+ */
+#include "guest/x86/lift_int.h"
+
+#include <string.h>
+
+static x86_lift_fn *const lifters[] = {
+#define X86_LIFT(name) lift_##name,
+#include "guest/x86/lift.def"
+};
+
+static const char *const helper_names[X86_HELPER_COUNT] = {
+#define X86_HELPER(NAME, fn, doc) #NAME,
+#include "guest/x86/helpers.def"
+};
+
+const char *x86_helper_name(unsigned n)
+{
+    return n < X86_HELPER_COUNT ? helper_names[n] : NULL;
+}
+
+int x86_helper_number(const char *name)
+{
+    for (unsigned n = 0; n < X86_HELPER_COUNT; n++)
+        if (strcmp(name, helper_names[n]) == 0)
+            return (int)n;
+    return -1;
+}
+
+/* ---- one insn --------------------------------------------------------------------------------------------------- */
+
+/* Row number 0: counted, then #UD; the guest sees a processor without the insn. */
+void lift_none(struct x86_lift *l, const struct x86_insn *i)
+{
+    ops_call_const(l, HELPER_UNLIFTED, x86_row_index(i->row), 0, 0);
+    ops_leave(l, LEAVE_NEXT, l->off);
+}
+
+static bool has_feature(const struct x86_lift *l, unsigned feature)
+{
+    return feature == 0 || l->features == NULL || (l->features[feature / 32] >> (feature % 32) & 1);
+}
+
+/* BMI1's TZCNT and LZCNT are BSF and BSR with an ignored prefix on processors without them. */
+static bool falls_back(const struct x86_insn *i)
+{
+    return i->map == 1 && (i->opcode == 0xbc || i->opcode == 0xbd);
+}
+
+static void lift_insn(struct x86_lift *l, const struct x86_insn *i)
+{
+    const struct x86_row *r = i->row;
+    bool v8086_or_real = !(l->mode & MODE_PROT) || (l->mode & MODE_VM86);
+
+    l->insn = i;
+    l->lacks = !has_feature(l, r->feature);
+    if (((r->attr & ATTR_PROT || i->space != X86_LEGACY) && v8086_or_real) || (l->lacks && !falls_back(i)))
+        ops_raise(l, EX_UD);
+    else if ((r->attr & ATTR_CPL0) && (l->mode & MODE_CPL))
+        ops_raise(l, EX_GP);
+    else
+        lifters[r->lift](l, i);
+}
+
+/* ---- bytes ------------------------------------------------------------------------------------------------------ */
+
+enum { INSN_MAX = 15 };
+
+struct reader {
+    const struct x86_source *src;
+    enum x86_bits bits;
+    unsigned pos;                                       /* bytes used so far */
+    bool second;
+};
+
+static enum x86_bits mode_to_bits(uint32_t mode)
+{
+    return mode & MODE_64 ? X86_64 : mode & MODE_CS32 ? X86_32 : X86_16;
+}
+
+/* The insn at r->pos, with bytes of the next page if it needs them.  X86_MORE: that page cannot be fetched. */
+static enum x86_status read_across(struct reader *r, struct x86_insn *i)
+{
+    uint8_t bytes[2 * INSN_MAX];
+    unsigned have = r->src->nbytes - r->pos;
+
+    have = have < INSN_MAX ? have : INSN_MAX;
+    const uint8_t *next = r->src->next_page ? r->src->next_page(r->src->arg) : NULL;
+    if (next == NULL)
+        return X86_MORE;
+    memcpy(bytes, r->src->bytes + r->pos, have);
+    memcpy(bytes + have, next, INSN_MAX);
+    r->second = true;
+    return x86_decode(r->bits, bytes, have + INSN_MAX, i);
+}
+
+static enum x86_status read_insn(struct reader *r, bool first, struct x86_insn *i)
+{
+    unsigned have = r->src->nbytes - r->pos;
+    enum x86_status s = have ? x86_decode(r->bits, r->src->bytes + r->pos, have, i) : X86_MORE;
+
+    return s == X86_MORE && first ? read_across(r, i) : s;
+}
+
+/* ---- the block -------------------------------------------------------------------------------------------------- */
+
+static void begin_insn(struct x86_lift *l, unsigned length)
+{
+    struct ir_op *o = ir_append(l->b, IR_INSN, I64);
+    o->imm = l->off;
+    o->sub = (uint8_t)length;
+    l->b->ninsns++;
+    l->next = l->off + length;
+}
+
+/* Returns the index of the CS_CHECK call, whose size is not known yet. */
+static unsigned begin_cs_check(struct x86_lift *l)
+{
+    unsigned at = l->b->nops;
+    ops_call_const(l, HELPER_CS_CHECK, l->off, 0, l->one_insn);
+    return at;
+}
+
+static void lift_bad(struct x86_lift *l, enum x86_status s)
+{
+    ops_raise(l, s == X86_LONG ? EX_GP : EX_UD);
+}
+
+static void lift_one(struct x86_lift *l, enum x86_status s, const struct x86_insn *i)
+{
+    l->shadowed = l->last;
+    if (s == X86_OK)
+        lift_insn(l, i);
+    else
+        lift_bad(l, s);
+    if (l->shadowed && !l->ended)
+        ops_goto(l, 0, l->next, true);
+}
+
+enum x86_lift_result x86_lift_block(struct ir_block *b, uint32_t mode, const uint32_t *features, int64_t off,
+                                    const struct x86_source *src, unsigned max_insns, bool one_insn, bool *second)
+{
+    struct x86_lift l = {.b = b, .mode = mode, .features = features, .off = off, .next = off, .one_insn = one_insn};
+    struct reader r = {.src = src, .bits = mode_to_bits(mode)};
+    bool check = !mode_flat(&l);
+    unsigned check_at = 0;
+    struct x86_insn i;
+
+    b->guest_off = off;
+    while (!l.ended) {
+        bool first = r.pos == 0;
+        enum x86_status s = read_insn(&r, first, &i);
+        if (s == X86_MORE && first)
+            return X86_LIFT_FETCH;
+        if (s == X86_MORE) {
+            ops_goto(&l, 0, l.off, false);
+            break;
+        }
+        begin_insn(&l, s == X86_LONG ? INSN_MAX : i.length);
+        if (first && check)
+            check_at = begin_cs_check(&l);
+        lift_one(&l, s, &i);
+        r.pos += (unsigned)(l.next - l.off);
+        l.off = l.next;
+        if (!l.ended && (one_insn || b->ninsns >= max_insns || r.pos >= src->nbytes))
+            ops_goto(&l, 0, l.next, false);
+        if (b->full)
+            return X86_LIFT_FULL;
+    }
+    b->guest_size = r.pos;
+    if (check)
+        b->op[check_at].b = ir_const(b, (int64_t)r.pos);
+    *second = r.second;
+    return b->full ? X86_LIFT_FULL : X86_LIFT_OK;
+}

@@ -1,0 +1,316 @@
+/* guest/x86/lift_control.c: jumps, calls, returns, software interrupts, and every way a block ends.
+ *
+ * A direct jump is a GOTO to a page offset and links.  It becomes a GOTOI of a computed address where the target cannot be told
+ * at translate time: 16-bit operand size (IP is cut), a code segment that is not flat (the same page may be reached at several
+ * IPs), and displacements so large that EIP may wrap.  What wraps in spite of that (flat 32-bit code at the very ends of
+ * its 4 GB) is cut by the loop, which sees a pc above 4 GB.
+ *
+ * Not exact: a near branch to a non-canonical address or beyond the limit of CS raises #GP at the target's fetch and not at the
+ * branch (SDM vol. 2, JMP, RET).
+ */
+#include "guest/x86/lift_int.h"
+
+/* ---- ends ------------------------------------------------------------------------------------------------------- */
+
+void ops_leave(struct x86_lift *l, enum cpu_leave why, int64_t target)
+{
+    struct ir_op *o = ir_append(l->b, IR_LEAVE, I64);
+    o->sub = (uint8_t)why;
+    o->imm = target;
+    l->ended = true;
+}
+
+void ops_goto(struct x86_lift *l, unsigned slot, int64_t target, bool poll)
+{
+    if (l->one_insn) {
+        ops_leave(l, LEAVE_NEXT, target);
+        return;
+    }
+    struct ir_op *o = ir_append(l->b, IR_GOTO, I64);
+    o->sub = (uint8_t)slot;
+    o->imm = target;
+    o->flags = poll || l->shadowed ? IR_POLL : 0;
+    l->ended = true;
+}
+
+void ops_goto_linear(struct x86_lift *l, ir_ref pc)
+{
+    struct ir_op *o = ir_append(l->b, l->one_insn ? IR_LEAVEI : IR_GOTOI, I64);
+    o->sub = l->one_insn ? LEAVE_NEXT : 0;
+    o->a = pc;
+    l->ended = true;
+}
+
+void ops_goto_ip(struct x86_lift *l, ir_ref ip)
+{
+    if (!mode_flat(l))
+        ip = ops_lea(l, I32, IR_NONE, ip, X86_BASE_CS, 0, 0);
+    ops_goto_linear(l, ip);
+}
+
+static ir_ref linear_pc(struct x86_lift *l, int64_t target)
+{
+    ir_ref t = ops_temp(l);
+    struct ir_op *o = ir_append(l->b, IR_PC, I64);
+    o->d = t;
+    o->imm = target;
+    return mode64(l) ? t : ops_zero_extend(l, 4, t);
+}
+
+void ops_goto_next(struct x86_lift *l)
+{
+    ops_goto_linear(l, linear_pc(l, l->next));
+}
+
+void ops_goto_jumped(struct x86_lift *l)
+{
+    ops_goto_linear(l, ops_field(l, 8, offsetof(struct cpu, pc)));
+}
+
+void ops_raise(struct x86_lift *l, enum x86_vector v)
+{
+    ops_call_const(l, HELPER_RAISE, v, 0, v == EX_GP || v == EX_SS || v == EX_NP || v == EX_TS);
+    ops_leave(l, LEAVE_NEXT, l->off);
+}
+
+/* IP of page offset `target`, not cut to any operand size. */
+static ir_ref ip_of(struct x86_lift *l, int64_t target)
+{
+    ir_ref pc = linear_pc(l, target);
+    return mode_flat(l) ? pc : ops_op2(l, IR_SUB, I32, 0, IR_NONE, pc, X86_BASE_CS);
+}
+
+ir_ref ops_return_address(struct x86_lift *l)
+{
+    return ip_of(l, l->next);
+}
+
+/* ---- direct jumps ----------------------------------------------------------------------------------------------- */
+
+enum { FAR_ENOUGH_TO_WRAP = 1 << 28 };
+
+static void jump_relative(struct x86_lift *l, const struct x86_insn *i, unsigned slot)
+{
+    int64_t target = l->next + i->imm;
+    bool near_by = i->imm > -FAR_ENOUGH_TO_WRAP && i->imm < FAR_ENOUGH_TO_WRAP;
+
+    if (mode64(l) || ((l->mode & MODE_FLAT) && i->osize == 4 && near_by)) {
+        ops_goto(l, slot, target, target <= l->off);
+        return;
+    }
+    ir_ref ip = ip_of(l, target);
+    ops_goto_ip(l, i->osize == 2 ? ops_zero_extend(l, 2, ip) : ip);
+}
+
+/* Fall through here; `taken` is where the jump is made. */
+static void split(struct x86_lift *l, const struct x86_insn *i, int taken)
+{
+    ops_goto(l, 0, l->next, false);
+    ops_label(l, taken);
+    jump_relative(l, i, 1);
+}
+
+void lift_jcc(struct x86_lift *l, const struct x86_insn *i)
+{
+    int taken = ir_label(l->b);
+
+    ops_branch(l, (enum ir_cc)(i->opcode & 15), taken);
+    split(l, i, taken);
+}
+
+void lift_jcxz(struct x86_lift *l, const struct x86_insn *i)
+{
+    int taken = ir_label(l->b);
+
+    ops_branch_zero(l, true, type_of(i->asize), X86_RCX, taken);
+    split(l, i, taken);
+}
+
+/* LOOPNE E0, LOOPE E1, LOOP E2: no flags change. */
+void lift_loop(struct x86_lift *l, const struct x86_insn *i)
+{
+    int taken = ir_label(l->b);
+    enum ir_type t = type_of(i->asize);
+
+    if (i->asize == 2)
+        ops_set_reg(l, 2, X86_RCX, ops_lea(l, I32, IR_NONE, X86_RCX, IR_NONE, 0, -1));
+    else
+        ops_lea(l, t, X86_RCX, X86_RCX, IR_NONE, 0, -1);
+    if (i->opcode == 0xe2)
+        ops_branch_zero(l, false, t, X86_RCX, taken);
+    else {
+        int out = ir_label(l->b);
+        ops_branch_zero(l, true, t, X86_RCX, out);
+        ops_branch(l, i->opcode == 0xe1 ? CC_E : CC_NE, taken);
+        ops_label(l, out);
+    }
+    split(l, i, taken);
+}
+
+/* ---- calls and returns ------------------------------------------------------------------------------------------ */
+
+/* Target of an indirect near branch, cut to the operand size. */
+static ir_ref indirect_target(struct x86_lift *l, const struct x86_insn *i)
+{
+    ir_ref t = ops_read(l, i, 0);
+
+    if (i->op[0].kind == OPERAND_MEM)
+        return t;
+    return i->osize == 8 ? t : ops_zero_extend(l, i->osize, t);
+}
+
+void lift_jmp(struct x86_lift *l, const struct x86_insn *i)
+{
+    if (i->op[0].kind == OPERAND_REL)
+        jump_relative(l, i, 0);
+    else
+        ops_goto_ip(l, indirect_target(l, i));
+}
+
+static void call_indirect(struct x86_lift *l, const struct x86_insn *i)
+{
+    ir_ref t = indirect_target(l, i);
+
+    if (t == X86_RSP)
+        t = ops_copy(l, t);
+    ops_push(l, i->osize, i->osize, ops_return_address(l));
+    ops_goto_ip(l, t);
+}
+
+void lift_call(struct x86_lift *l, const struct x86_insn *i)
+{
+    if (i->op[0].kind != OPERAND_REL) {
+        call_indirect(l, i);
+        return;
+    }
+    ops_push(l, i->osize, i->osize, ops_return_address(l));
+    jump_relative(l, i, 0);
+}
+
+/* RET, and RET n, which releases n more bytes. */
+void lift_ret(struct x86_lift *l, const struct x86_insn *i)
+{
+    ir_ref t = ops_top(l, i->osize);
+
+    ops_add_sp(l, i->osize + (i->opcode == 0xc2 ? (uint16_t)i->imm : 0));
+    ops_goto_ip(l, t);
+}
+
+/* ---- far ---------------------------------------------------------------------------------------------------------- */
+
+struct far_pointer {
+    ir_ref selector, offset;
+};
+
+static struct far_pointer far_target(struct x86_lift *l, const struct x86_insn *i)
+{
+    if (i->op[0].kind == OPERAND_FAR) {
+        uint64_t offset = (uint64_t)i->imm & mask_bits(i->osize * 8);
+        return (struct far_pointer){ops_const(l, (uint16_t)i->imm2), ops_const(l, (int64_t)offset)};
+    }
+    ir_ref addr = ops_linear(l, i, i->osize + 2u, false);
+    ir_ref offset = ops_load(l, i->osize, addr, i->mem.seg);
+    return (struct far_pointer){ops_load(l, 2, ops_linear_plus(l, addr, i->osize), i->mem.seg), offset};
+}
+
+void lift_jmp_far(struct x86_lift *l, const struct x86_insn *i)
+{
+    struct far_pointer to = far_target(l, i);
+
+    ops_call(l, HELPER_JMP_FAR, to.selector, to.offset, ops_const(l, i->osize));
+    ops_goto_jumped(l);
+}
+
+void lift_call_far(struct x86_lift *l, const struct x86_insn *i)
+{
+    struct far_pointer to = far_target(l, i);
+
+    ops_call(l, HELPER_CALL_FAR, to.selector, to.offset, ops_const(l, i->osize | i->length << 8));
+    ops_goto_jumped(l);
+}
+
+void lift_ret_far(struct x86_lift *l, const struct x86_insn *i)
+{
+    ops_call_const(l, HELPER_RET_FAR, i->osize, i->opcode == 0xca ? (uint16_t)i->imm : 0, 0);
+    ops_goto_jumped(l);
+}
+
+/* ---- interrupts and system calls ---------------------------------------------------------------------------------- */
+
+/* INT n CD, INT3 CC, INT1 F1. */
+void lift_int(struct x86_lift *l, const struct x86_insn *i)
+{
+    unsigned vector = i->opcode == 0xcd ? (uint8_t)i->imm : i->opcode == 0xcc ? EX_BP : EX_DB;
+    unsigned kind = i->opcode == 0xcd ? 0 : i->opcode == 0xcc ? 1 : 3;
+
+    ops_call_const(l, HELPER_INT, vector, i->length, kind);
+    ops_goto_jumped(l);
+}
+
+void lift_into(struct x86_lift *l, const struct x86_insn *i)
+{
+    int overflow = ir_label(l->b);
+
+    ops_branch(l, CC_O, overflow);
+    ops_goto(l, 0, l->next, false);
+    ops_label(l, overflow);
+    ops_call_const(l, HELPER_INT, EX_OF, i->length, 2);
+    ops_goto_jumped(l);
+}
+
+/* A helper that takes the operand size (or nothing) and jumps. */
+static void jumps(struct x86_lift *l, const struct x86_insn *i, enum x86_helper h)
+{
+    ops_call_const(l, h, i->osize, 0, 0);
+    ops_goto_jumped(l);
+}
+
+void lift_iret(struct x86_lift *l, const struct x86_insn *i)
+{
+    jumps(l, i, HELPER_IRET);
+}
+
+void lift_sysret(struct x86_lift *l, const struct x86_insn *i)
+{
+    jumps(l, i, HELPER_SYSRET);
+}
+
+void lift_sysenter(struct x86_lift *l, const struct x86_insn *i)
+{
+    jumps(l, i, HELPER_SYSENTER);
+}
+
+void lift_sysexit(struct x86_lift *l, const struct x86_insn *i)
+{
+    jumps(l, i, HELPER_SYSEXIT);
+}
+
+void lift_syscall(struct x86_lift *l, const struct x86_insn *i)
+{
+    ops_call_const(l, HELPER_SYSCALL, i->length, 0, 0);
+    ops_goto_jumped(l);
+}
+
+static void halts(struct x86_lift *l, enum x86_helper h)
+{
+    ops_call_const(l, h, 0, 0, 0);
+    ops_leave(l, LEAVE_HALT, l->next);
+}
+
+void lift_hlt(struct x86_lift *l, const struct x86_insn *i)
+{
+    (void)i;
+    halts(l, HELPER_HLT);
+}
+
+void lift_mwait(struct x86_lift *l, const struct x86_insn *i)
+{
+    (void)i;
+    halts(l, HELPER_MWAIT);
+}
+
+void lift_ud(struct x86_lift *l, const struct x86_insn *i)
+{
+    (void)i;
+    ops_raise(l, EX_UD);
+}

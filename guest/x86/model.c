@@ -1,0 +1,523 @@
+/* guest/x86/model.c: CPU models, and CPUID.
+ *
+ * A model is a row of models.def and a set of features (features.def), changed by the words of -cpu.  CPUID's leaves are made from
+ * the set when asked, together with what only the running processor knows (its APIC id, OSXSAVE, the frequency).
+ *
+ * Why "max" is a GenuineIntel, family 6, model 6AH.  A guest kernel must learn the TSC's frequency from leaves 15H and 16H
+ * instead of measuring it, and Linux reads those of Intel processors only.  It must not pay for defects that a translator does not
+ * have: IA32_ARCH_CAPABILITIES (sys_msr.c) says so for each, which turns off page-table isolation, buffer clearing and L1 flushes,
+ * and IBRS_ALL ("enhanced IBRS") makes it set SPEC_CTRL once where it would use retpolines.
+ *
+ * Frequencies.  The "core crystal clock" is also the local APIC timer's input clock, which counts nanoseconds: 1 GHz.  Leaf 15H says
+ * TSC = crystal * EBX / EAX; Linux computes that in kHz and 32 bits, so EBX stays below 2^32 / 10^6, which makes the ratio coarse.
+ * A wrong TSC frequency is a wrong clock, a slightly wrong timer is only a late tick, so the crystal takes up the difference.
+ *
+ * Caches are made up: 32 KB + 32 KB first level, 1 MB second, 16 MB third, shared by all.  Every processor is a core of its own
+ * in one package.
+ *
+ * Rules to know before editing
+ *   - Leaf 0DH must agree with sys_xsave.c: sizes and offsets come from there.
+ *   - Features that need others (requirements[]) go with them.
+ *   - Leaves beyond the last: Intel answers with the last basic leaf, AMD with zeros.
+ */
+#include "guest/x86/sys.h"
+
+#include <stdlib.h>
+
+enum register_number { EAX, EBX, ECX, EDX };
+enum vendor { INTEL, AMD };
+
+struct feature {
+    const char *name;
+    uint32_t leaf, subleaf;
+    uint8_t reg, bit;
+};
+static const struct feature features[FEAT_COUNT] = {
+#define X86_FEATURE(NAME, text, leaf, subleaf, reg, bit) [FEAT_##NAME] = {text, leaf, subleaf, reg, bit},
+#include "guest/x86/features.def"
+};
+
+struct row {
+    const char *name;
+    enum vendor vendor;
+    unsigned family, model, stepping;
+    uint32_t level, xlevel;
+    const char *brand, *doc, *features;
+};
+static const struct row rows[] = {
+#define X86_MODEL(...) {__VA_ARGS__},
+#include "guest/x86/models.def"
+};
+
+struct x86_model {
+    const struct row *row;
+    uint32_t set[(FEAT_COUNT + 31) / 32];
+};
+
+static const struct {
+    enum x86_feature feature, needs;
+} requirements[] = {
+    {FEAT_XSAVEOPT, FEAT_XSAVE}, {FEAT_XSAVEC, FEAT_XSAVE}, {FEAT_XSAVES, FEAT_XSAVEC}, {FEAT_XGETBV1, FEAT_XSAVE},
+    {FEAT_AVX, FEAT_XSAVE},      {FEAT_SSE2, FEAT_SSE},     {FEAT_SSE, FEAT_FXSR},      {FEAT_PCID, FEAT_LM},
+    {FEAT_SSE3, FEAT_SSE2},      {FEAT_AVX2, FEAT_AVX},     {FEAT_F16C, FEAT_AVX},      {FEAT_FMA, FEAT_AVX},
+};
+
+/* ---- the set of features -------------------------------------------------------------------------------------------- */
+
+static void set_put(struct x86_model *m, enum x86_feature f, bool on)
+{
+    if (on)
+        m->set[f / 32] |= 1u << (f % 32);
+    else
+        m->set[f / 32] &= ~(1u << (f % 32));
+}
+
+bool x86_model_has(const struct x86_model *m, enum x86_feature f)
+{
+    return m->set[f / 32] >> (f % 32) & 1;
+}
+
+bool x86_model_is_intel(const struct x86_model *m)
+{
+    return m->row->vendor == INTEL;
+}
+
+const uint32_t *x86_model_features(const struct x86_model *m)
+{
+    return m->set;
+}
+
+uint64_t x86_model_xcr0(const struct x86_model *m)
+{
+    if (!x86_model_has(m, FEAT_XSAVE))
+        return 0;
+    return XCOMP_X87 | XCOMP_SSE | (x86_model_has(m, FEAT_AVX) ? XCOMP_AVX : 0) |
+           (x86_model_has(m, FEAT_PKU) ? XCOMP_PKRU : 0);
+}
+
+/* Names are the same with '-', '_' or '.' inside: sse4.1, sse4_1, sse4-1. */
+static bool same_name(const char *name, const char *text, size_t n)
+{
+    if (strlen(name) != n)
+        return false;
+    for (size_t i = 0; i < n; i++) {
+        bool separators = strchr("-_.", name[i]) && text[i] && strchr("-_.", text[i]);
+        if (name[i] != text[i] && !separators)
+            return false;
+    }
+    return true;
+}
+
+static enum x86_feature feature_find(const char *text, size_t n)
+{
+    for (unsigned f = 1; f < FEAT_COUNT; f++)
+        if (same_name(features[f].name, text, n))
+            return (enum x86_feature)f;
+    return FEAT__;
+}
+
+/* The features a row of models.def lists. */
+static void set_from_row(struct x86_model *m, const struct row *r)
+{
+    memset(m, 0, sizeof *m);
+    m->row = r;
+    for (const char *p = r->features; *p;) {
+        size_t n = strcspn(p, " ");
+        enum x86_feature f = feature_find(p, n);
+        rh_assert(f != FEAT__, "model %s: no feature %.*s", r->name, (int)n, p);
+        set_put(m, f, true);
+        p += n + (p[n] == ' ');
+    }
+}
+
+static void set_close(struct x86_model *m)
+{
+    for (unsigned again = 0; again < 3; again++)
+        for (unsigned i = 0; i < ARRAY_LEN(requirements); i++)
+            if (!x86_model_has(m, requirements[i].needs))
+                set_put(m, requirements[i].feature, false);
+}
+
+/* ---- -cpu ------------------------------------------------------------------------------------------------------------- */
+
+/* One word after the model's name: +f, -f, f, f=on, f=off. */
+static bool parse_word(struct x86_model *m, const struct x86_model *max, const char *word, size_t n, struct status *st)
+{
+    const char *name = word, *equals = memchr(word, '=', n);
+    size_t length = equals ? (size_t)(equals - word) : n;
+    bool on = true;
+
+    if (n && (*word == '+' || *word == '-')) {
+        on = *word == '+';
+        name++;
+        length--;
+    } else if (equals) {
+        size_t rest = n - length - 1;
+        bool yes = rest == 2 && !memcmp(equals + 1, "on", 2), no = rest == 3 && !memcmp(equals + 1, "off", 3);
+        if (!yes && !no)
+            return status_set(st, "-cpu: \"%.*s\": a feature is \"on\" or \"off\"", (int)n, word);
+        on = yes;
+    }
+    enum x86_feature f = feature_find(name, length);
+    if (f == FEAT__)
+        return status_set(st, "-cpu: no feature is called \"%.*s\"; \"-cpu help\" lists them", (int)length, name);
+    if (on && !x86_model_has(max, f))
+        return status_set(st, "-cpu: rhea does not offer the feature \"%s\"; leave it out", features[f].name);
+    set_put(m, f, on);
+    return true;
+}
+
+bool x86_model_parse(struct x86_model **out, const char *text, struct status *st)
+{
+    size_t n = strcspn(text, ",");
+    const struct row *row = NULL;
+    struct x86_model max, m;
+
+    for (unsigned i = 0; i < ARRAY_LEN(rows); i++)
+        if (strlen(rows[i].name) == n && !memcmp(rows[i].name, text, n))
+            row = &rows[i];
+    if (!row)
+        return status_set(st, "-cpu: no model is called \"%.*s\"; \"-cpu help\" lists them", (int)n, text);
+    set_from_row(&max, &rows[0]);
+    set_from_row(&m, row);
+    for (unsigned i = 0; i < ARRAY_LEN(m.set); i++)
+        m.set[i] &= max.set[i];
+    while (text[n] == ',') {
+        text += n + 1;
+        n = strcspn(text, ",");
+        if (!parse_word(&m, &max, text, n, st))
+            return false;
+    }
+    set_close(&m);
+    *out = malloc(sizeof m);
+    if (!*out)
+        return status_set(st, "-cpu: out of memory");
+    **out = m;
+    return true;
+}
+
+void x86_model_free(struct x86_model *m)
+{
+    free(m);
+}
+
+void x86_model_list(FILE *out)
+{
+    struct x86_model max;
+    unsigned column = 0;
+
+    set_from_row(&max, &rows[0]);
+    fprintf(out, "Models:\n");
+    for (unsigned i = 0; i < ARRAY_LEN(rows); i++)
+        fprintf(out, "  %-10s %s\n", rows[i].name, rows[i].doc);
+    fprintf(out, "Features (+name or name=on, -name or name=off):\n");
+    for (unsigned f = 1; f < FEAT_COUNT; f++)
+        if (x86_model_has(&max, (enum x86_feature)f))
+            fprintf(out, "%s%s", column++ % 10 ? " " : column > 1 ? "\n  " : "  ", features[f].name);
+    fprintf(out, "\n");
+}
+
+/* ---- what the model means for the processor ----------------------------------------------------------------------------- */
+
+static uint32_t signature(const struct row *r)
+{
+    unsigned base = r->family < 15 ? r->family : 15, extended = r->family - base;
+
+    return extended << 20 | r->model >> 4 << 16 | base << 8 | (r->model & 15) << 4 | r->stepping;
+}
+
+void x86_model_apply(struct x86 *x, const struct x86_model *m)
+{
+    static const struct {
+        enum x86_feature feature;
+        uint32_t cr4;
+    } bits[] = {
+        {FEAT_VME, CR4_VME | CR4_PVI},  {FEAT_TSC, CR4_TSD},       {FEAT_DE, CR4_DE},
+        {FEAT_PSE, CR4_PSE},            {FEAT_PAE, CR4_PAE},       {FEAT_MCE, CR4_MCE},
+        {FEAT_PGE, CR4_PGE},            {FEAT_FXSR, CR4_OSFXSR},   {FEAT_SSE, CR4_OSXMMEXCPT},
+        {FEAT_UMIP, CR4_UMIP},          {FEAT_PCID, CR4_PCIDE},    {FEAT_FSGSBASE, CR4_FSGSBASE},
+        {FEAT_XSAVE, CR4_OSXSAVE},      {FEAT_SMEP, CR4_SMEP},     {FEAT_SMAP, CR4_SMAP},
+        {FEAT_PKU, CR4_PKE},
+    };
+
+    x->model = m;
+    x->cpuid_signature = signature(m->row);
+    x->cr4_allowed = CR4_PCE;
+    for (unsigned i = 0; i < ARRAY_LEN(bits); i++)
+        if (x86_model_has(m, bits[i].feature))
+            x->cr4_allowed |= bits[i].cr4;
+    x->efer_allowed = (x86_model_has(m, FEAT_SYSCALL) ? EFER_SCE : 0) | (x86_model_has(m, FEAT_LM) ? EFER_LME : 0) |
+                      (x86_model_has(m, FEAT_NX) ? EFER_NXE : 0);
+}
+
+/* ---- leaves ------------------------------------------------------------------------------------------------------------- */
+
+struct leaf {
+    uint32_t r[4];
+};
+
+/* Bits of APIC id that number the processors of the package. */
+static unsigned id_bits(const struct x86 *x)
+{
+    unsigned bits = 0;
+
+    while ((1u << bits) < x->nvcpus)
+        bits++;
+    return bits;
+}
+
+static void leaf_vendor(const struct x86 *x, uint32_t last, struct leaf *l)
+{
+    const char *name = x->model->row->vendor == INTEL ? "GenuineIntel" : "AuthenticAMD";
+
+    l->r[EAX] = last;
+    memcpy(&l->r[EBX], name, 4);
+    memcpy(&l->r[EDX], name + 4, 4);
+    memcpy(&l->r[ECX], name + 8, 4);
+}
+
+static void leaf_1(const struct x86 *x, struct leaf *l)
+{
+    enum { CLFLUSH_BYTES = 64, OSXSAVE = 1 << 27, APIC = 1 << 9, HTT = 1 << 28, BASE_ENABLE = 1 << 11 };
+    uint32_t logical = 1u << id_bits(x);
+
+    l->r[EAX] = signature(x->model->row);
+    l->r[EBX] = (CLFLUSH_BYTES / 8) << 8 | (logical < 255 ? logical : 255) << 16 | (x->apic_id & 255) << 24;
+    if (x->cr4 & CR4_OSXSAVE)
+        l->r[ECX] |= OSXSAVE;
+    if (x->nvcpus > 1)
+        l->r[EDX] |= HTT;
+    if (x->intc.get_base && !(x->intc.get_base(x->intc.dev) & BASE_ENABLE))
+        l->r[EDX] &= ~(uint32_t)APIC;
+}
+
+/* Leaf 4, and 8000001DH in the same form: deterministic cache parameters. */
+static void leaf_cache(const struct x86 *x, uint32_t n, struct leaf *l)
+{
+    static const struct {
+        uint8_t type, level, ways;
+        bool shared;
+        uint32_t sets;
+    } caches[] = {{1, 1, 8, false, 64}, {2, 1, 8, false, 64}, {3, 2, 16, false, 1024}, {3, 3, 16, true, 16384}};
+    uint32_t ids = 1u << id_bits(x);
+
+    if (n >= ARRAY_LEN(caches))
+        return;
+    l->r[EAX] = caches[n].type | caches[n].level << 5 | 1 << 8 | (caches[n].shared ? ids - 1 : 0) << 14;
+    if (x->model->row->vendor == INTEL)
+        l->r[EAX] |= (ids < 64 ? ids - 1 : 63) << 26;
+    l->r[EBX] = 63 | (caches[n].ways - 1u) << 22;
+    l->r[ECX] = caches[n].sets - 1;
+}
+
+/* MONITOR: lines of 64 bytes, no C-states below C0 worth asking for. */
+static void leaf_monitor(const struct x86 *x, struct leaf *l)
+{
+    enum { EXTENSIONS = 1, BREAK_ON_MASKED = 2 };
+
+    if (x86_model_has(x->model, FEAT_MONITOR))
+        *l = (struct leaf){{64, 64, EXTENSIONS | BREAK_ON_MASKED, 0}};
+}
+
+static void leaf_7(const struct x86 *x, uint32_t sub, struct leaf *l)
+{
+    enum { OSPKE = 1 << 4, NO_FCS_FDS = 1 << 13 };
+
+    if (sub)
+        return;
+    l->r[EAX] = 1;
+    l->r[EBX] |= NO_FCS_FDS;
+    if (x->cr4 & CR4_PKE)
+        l->r[ECX] |= OSPKE;
+}
+
+static void leaf_topology(const struct x86 *x, uint32_t sub, struct leaf *l)
+{
+    enum { LEVEL_SMT = 1, LEVEL_CORE = 2 };
+
+    if (sub == 0)
+        *l = (struct leaf){{0, 1, LEVEL_SMT << 8, 0}};
+    else if (sub == 1)
+        *l = (struct leaf){{id_bits(x), x->nvcpus, LEVEL_CORE << 8 | 1, 0}};
+    else
+        l->r[ECX] = sub & 255;
+    l->r[EDX] = x->apic_id;
+}
+
+static void leaf_xsave(const struct x86 *x, uint32_t sub, struct leaf *l)
+{
+    uint64_t all = x86_model_xcr0(x->model);
+
+    if (!all)
+        return;
+    if (sub == 0) {
+        *l = (struct leaf){{(uint32_t)all, xsave_area_size(x->xcr0, false), xsave_area_size(all, false), (uint32_t)(all >> 32)}};
+    } else if (sub == 1) {
+        if (x86_model_has(x->model, FEAT_XSAVEC))
+            l->r[EBX] = xsave_area_size(x->xcr0 | x->xss, true);
+    } else if (sub < 63 && (all >> sub & 1)) {
+        *l = (struct leaf){{xsave_component_size(sub), xsave_component_offset(sub), 0, 0}};
+    }
+}
+
+/* Of all ratios n / d that fit, the one by which the reader's arithmetic comes nearest; the crystal gives way a little. */
+static void leaf_tsc(const struct x86 *x, struct leaf *l)
+{
+    enum { CRYSTAL_KHZ = 1000000, TOLERANCE_KHZ = 200, MOST = 4290 };
+    uint64_t khz = (x->tsc_hz + 500) / 1000, best = UINT64_MAX;
+
+    for (uint64_t d = 1; d <= MOST && best; d++) {
+        uint64_t n = (khz * d + CRYSTAL_KHZ / 2) / CRYSTAL_KHZ;
+        if (!n || n > MOST)
+            continue;
+        uint64_t crystal = (khz * d + n / 2) / n, told = crystal * n / d, off = told > khz ? told - khz : khz - told;
+        if (crystal + TOLERANCE_KHZ < CRYSTAL_KHZ || crystal > CRYSTAL_KHZ + TOLERANCE_KHZ || off >= best)
+            continue;
+        best = off;
+        *l = (struct leaf){{(uint32_t)d, (uint32_t)n, (uint32_t)crystal * 1000, 0}};
+    }
+}
+
+static void leaf_frequency(const struct x86 *x, struct leaf *l)
+{
+    uint32_t mhz = (uint32_t)((x->tsc_hz + 500000) / 1000000);
+
+    *l = (struct leaf){{mhz, mhz, 100, 0}};
+}
+
+static void leaf_basic(const struct x86 *x, uint32_t leaf, uint32_t sub, struct leaf *l)
+{
+    bool intel = x->model->row->vendor == INTEL;
+    enum { ARAT = 4 };
+
+    switch (leaf) {
+    case 0: leaf_vendor(x, x->model->row->level, l); break;
+    case 1: leaf_1(x, l); break;
+    case 2:
+        if (intel)
+            *l = (struct leaf){{0x00feff01, 0xf0, 0, 0}}; /* FF: see leaf 4; FE: TLBs likewise; F0: 64-byte prefetch */
+        break;
+    case 4:
+        if (intel)
+            leaf_cache(x, sub, l);
+        break;
+    case 5: leaf_monitor(x, l); break;
+    case 6: l->r[EAX] = ARAT; break;
+    case 7: leaf_7(x, sub, l); break;
+    case 0xb: leaf_topology(x, sub, l); break;
+    case 0xd: leaf_xsave(x, sub, l); break;
+    case 0x15: leaf_tsc(x, l); break;
+    case 0x16: leaf_frequency(x, l); break;
+    default: break;
+    }
+}
+
+/* AMD: bits of leaf 1 that 80000001H:EDX repeats. */
+static void leaf_amd_mirror(const struct x86 *x, struct leaf *l)
+{
+    enum { REPEATED = 0x0183f3ff };
+
+    for (unsigned f = 1; f < FEAT_COUNT; f++)
+        if (features[f].leaf == 1 && features[f].reg == EDX && x86_model_has(x->model, (enum x86_feature)f))
+            l->r[EDX] |= (1u << features[f].bit) & REPEATED;
+}
+
+static void leaf_extended(const struct x86 *x, uint32_t leaf, uint32_t sub, struct leaf *l)
+{
+    const struct row *row = x->model->row;
+    bool intel = row->vendor == INTEL;
+    char brand[48] = {0};
+
+    switch (leaf) {
+    case 0x80000000:
+        if (intel)
+            l->r[EAX] = row->xlevel;
+        else
+            leaf_vendor(x, row->xlevel, l);
+        break;
+    case 0x80000001:
+        if (!intel) {
+            l->r[EAX] = signature(row);
+            leaf_amd_mirror(x, l);
+        }
+        break;
+    case 0x80000002:
+    case 0x80000003:
+    case 0x80000004:
+        strncpy(brand, row->brand, sizeof brand - 1);
+        memcpy(l->r, brand + 16 * (leaf - 0x80000002), 16);
+        break;
+    case 0x80000005: /* first level: TLBs of 64 entries, 32 KB caches, 8 ways, 64-byte lines */
+        if (!intel)
+            *l = (struct leaf){{0xff40ff40, 0xff40ff40, 32 << 24 | 8 << 16 | 1 << 8 | 64, 32 << 24 | 8 << 16 | 1 << 8 | 64}};
+        break;
+    case 0x80000006: /* second level: 1 MB, 16 ways (8); third: 16 MB in units of 512 KB */
+        l->r[ECX] = 1024u << 16 | 8 << 12 | (intel ? 0 : 1 << 8) | 64;
+        if (!intel)
+            l->r[EDX] = 32 << 18 | 8 << 12 | 1 << 8 | 64;
+        break;
+    case 0x80000008:
+        l->r[EAX] = X86_PHYS_BITS | 48 << 8;
+        if (!intel)
+            l->r[ECX] = (x->nvcpus - 1) | id_bits(x) << 12;
+        break;
+    case 0x8000001d: leaf_cache(x, sub, l); break;
+    case 0x8000001e: *l = (struct leaf){{x->apic_id, x->apic_id & 255, 0, 0}}; break;
+    default: break;
+    }
+}
+
+/* The features of this leaf. */
+static void leaf_features(const struct x86 *x, uint32_t leaf, uint32_t sub, struct leaf *l)
+{
+    for (unsigned f = 1; f < FEAT_COUNT; f++)
+        if (features[f].leaf == leaf && features[f].subleaf == sub && x86_model_has(x->model, (enum x86_feature)f))
+            l->r[features[f].reg] |= 1u << features[f].bit;
+}
+
+static bool has_subleaves(uint32_t leaf)
+{
+    return leaf == 4 || leaf == 7 || leaf == 0xb || leaf == 0xd || leaf == 0x14 || leaf == 0x8000001d;
+}
+
+/* 40000000H and on: who is underneath. */
+static void leaf_hypervisor(uint32_t leaf, struct leaf *l)
+{
+    if (leaf != 0x40000000)
+        return;
+    l->r[EAX] = 0x40000000;
+    memcpy(&l->r[EBX], "RHEARHEARHEA", 12);
+}
+
+static struct leaf cpuid(const struct x86 *x, uint32_t leaf, uint32_t sub)
+{
+    const struct row *row = x->model->row;
+    struct leaf l = {{0}};
+
+    if (leaf >> 16 == 0x4000 && x86_model_has(x->model, FEAT_HYPERVISOR)) {
+        leaf_hypervisor(leaf, &l);
+        return l;
+    }
+    if (leaf >> 31 ? leaf > row->xlevel : leaf > row->level) {
+        if (row->vendor != INTEL)
+            return l;
+        leaf = row->level;
+    }
+    leaf_features(x, leaf, has_subleaves(leaf) ? sub : 0, &l);
+    if (leaf >> 31)
+        leaf_extended(x, leaf, sub, &l);
+    else
+        leaf_basic(x, leaf, sub, &l);
+    return l;
+}
+
+X86_HELP(help_cpuid)
+{
+    struct leaf l = cpuid(x, (uint32_t)x->cpu.reg[X86_RAX], (uint32_t)x->cpu.reg[X86_RCX]);
+
+    x->cpu.reg[X86_RAX] = l.r[EAX];
+    x->cpu.reg[X86_RBX] = l.r[EBX];
+    x->cpu.reg[X86_RCX] = l.r[ECX];
+    x->cpu.reg[X86_RDX] = l.r[EDX];
+    return 0;
+}

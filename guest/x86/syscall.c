@@ -1,0 +1,103 @@
+/* guest/x86/syscall.c: SYSCALL, SYSRET, SYSENTER, SYSEXIT, SWAPGS (Intel SDM vol. 2; vol. 3, 5.8.7 and 5.8.8).
+ *
+ * These read no descriptors: CS and SS take fixed attributes, only the selectors come from MSRs.  A kernel runs them a million times a
+ * second, so nothing here touches memory.
+ *
+ * Vendors differ where Intel is followed: SYSCALL and SYSRET are #UD outside 64-bit mode (AMD also has them in legacy and
+ * compatibility mode); SYSENTER and SYSEXIT work in long mode; SYSRET to a non-canonical RCX faults at CPL 0.
+ */
+#include "guest/x86/run_int.h"
+
+enum {
+    ATTR_CODE = SEG_P | SEG_S | 8 | 2 | 1 | SEG_G,
+    ATTR_DATA = SEG_P | SEG_S | 2 | 1 | SEG_G | SEG_DB,
+};
+
+/* Flat CS and SS of privilege cpl; then on at rip. */
+static void enter_flat(struct x86 *x, uint16_t cs, uint16_t ss, unsigned cpl, bool bits64, uint64_t rip)
+{
+    uint16_t dpl = (uint16_t)(cpl << 5);
+    x->seg[SEG_SS] = (struct x86_segment){.selector = ss, .attr = ATTR_DATA | dpl, .limit = 0xffffffff};
+    struct x86_segment code = {
+        .selector = cs,
+        .attr = (uint16_t)(ATTR_CODE | dpl | (bits64 ? SEG_L : SEG_DB)),
+        .limit = 0xffffffff,
+    };
+    x86_enter_cs(x, &code, rip);
+}
+
+uint64_t help_syscall(struct x86 *x, uint64_t length, uint64_t b, uint64_t c)
+{
+    (void)b, (void)c;
+    if (!(x->efer & EFER_SCE) || !(x->mode & MODE_64))
+        x86_raise(x, EX_UD);
+    x->cpu.reg[X86_RCX] = cpu_insn_pc(&x->cpu) + length;
+    uint64_t flags = x86_rflags(x) & ~(uint64_t)FL_RF;
+    x->cpu.reg[11] = flags;
+    x86_set_rflags(x, flags & ~x->fmask);
+    if (!(x->flags & FL_TF))
+        x->step_tf = false;
+    uint16_t cs = (uint16_t)(x->star >> 32 & 0xfffc);
+    enter_flat(x, cs, (uint16_t)(cs + 8), 0, true, x->lstar);
+    return 0;
+}
+
+uint64_t help_sysret(struct x86 *x, uint64_t osize, uint64_t b, uint64_t c)
+{
+    (void)b, (void)c;
+    if (!(x->efer & EFER_SCE) || !(x->mode & MODE_64))
+        x86_raise(x, EX_UD);
+    x86_need_cpl0(x);
+    bool bits64 = osize == 8;
+    uint64_t rip = bits64 ? x->cpu.reg[X86_RCX] : (uint32_t)x->cpu.reg[X86_RCX];
+    if (!x86_canonical(x, rip))
+        x86_raise_error(x, EX_GP, 0);
+    x86_set_rflags(x, (x->cpu.reg[11] & 0x3c7fd7) | 2);
+    x->step_rf = false;
+    uint16_t base = (uint16_t)(x->star >> 48);
+    enter_flat(x, (uint16_t)((base + (bits64 ? 16 : 0)) | 3), (uint16_t)((base + 8) | 3), 3, bits64, rip);
+    x86_check_kick(x);
+    return 0;
+}
+
+uint64_t help_sysenter(struct x86 *x, uint64_t a, uint64_t b, uint64_t c)
+{
+    (void)a, (void)b, (void)c;
+    if (!(x->cr0 & CR0_PE) || !(x->sysenter_cs & 0xfffc))
+        x86_raise_error(x, EX_GP, 0);
+    bool lm = x86_long_mode(x);
+    x->flags &= ~(uint32_t)(FL_VM | FL_IF | FL_RF);
+    x->cpu.reg[X86_RSP] = lm ? x->sysenter_esp : (uint32_t)x->sysenter_esp;
+    uint16_t cs = (uint16_t)(x->sysenter_cs & 0xfffc);
+    enter_flat(x, cs, (uint16_t)(cs + 8), 0, lm, lm ? x->sysenter_eip : (uint32_t)x->sysenter_eip);
+    return 0;
+}
+
+uint64_t help_sysexit(struct x86 *x, uint64_t osize, uint64_t b, uint64_t c)
+{
+    (void)b, (void)c;
+    if (!(x->cr0 & CR0_PE) || !(x->sysenter_cs & 0xfffc))
+        x86_raise_error(x, EX_GP, 0);
+    x86_need_cpl0(x);
+    bool bits64 = osize == 8;
+    uint64_t rip = x->cpu.reg[X86_RDX], rsp = x->cpu.reg[X86_RCX];
+    if (bits64 && (!x86_canonical(x, rip) || !x86_canonical(x, rsp)))
+        x86_raise_error(x, EX_GP, 0);
+    uint16_t base = (uint16_t)((x->sysenter_cs & 0xfffc) + (bits64 ? 32 : 16));
+    x->cpu.reg[X86_RSP] = bits64 ? rsp : (uint32_t)rsp;
+    enter_flat(x, (uint16_t)(base | 3), (uint16_t)((base + 8) | 3), 3, bits64, bits64 ? rip : (uint32_t)rip);
+    x86_check_kick(x);
+    return 0;
+}
+
+uint64_t help_swapgs(struct x86 *x, uint64_t a, uint64_t b, uint64_t c)
+{
+    (void)a, (void)b, (void)c;
+    if (!(x->mode & MODE_64))
+        x86_raise(x, EX_UD);
+    x86_need_cpl0(x);
+    uint64_t base = x->seg[SEG_GS].base;
+    x86_set_base(x, SEG_GS, x->kernel_gs_base);
+    x->kernel_gs_base = base;
+    return 0;
+}

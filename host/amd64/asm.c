@@ -1,0 +1,195 @@
+/* host/amd64/asm.c: see asm.h.  Encodings: Intel SDM vol. 2, chapter 2 and the instruction pages. */
+#include "host/amd64/asm.h"
+
+static void put_modrm(struct asmbuf *a, int reg, struct rm m)
+{
+    unsigned r = ((unsigned)reg & 7) << 3;
+    if (m.kind == RM_REG) {
+        asm_byte(a, 0xc0 | r | ((unsigned)m.base & 7));
+        return;
+    }
+    if (m.base == NOREG) {                              /* [disp32] or [index*scale + disp32], never RIP-relative */
+        unsigned index = m.index == NOREG ? 4 : (unsigned)m.index & 7;
+        asm_byte(a, r | 4);
+        asm_byte(a, (unsigned)m.scale << 6 | index << 3 | 5);
+        asm_imm(a, m.disp, 4);
+        return;
+    }
+    unsigned base = (unsigned)m.base & 7;
+    unsigned mod = m.disp == 0 && base != 5 ? 0 : m.disp == (int8_t)m.disp ? 1 : 2;
+    if (m.index != NOREG || base == 4) {
+        unsigned index = m.index == NOREG ? 4 : (unsigned)m.index & 7;
+        asm_byte(a, mod << 6 | r | 4);
+        asm_byte(a, (unsigned)m.scale << 6 | index << 3 | base);
+    } else {
+        asm_byte(a, mod << 6 | r | base);
+    }
+    if (mod == 1)
+        asm_imm(a, m.disp, 1);
+    else if (mod == 2)
+        asm_imm(a, m.disp, 4);
+}
+
+void asm_insn(struct asmbuf *a, unsigned prefix, unsigned map, unsigned opcode, unsigned flags, int reg, struct rm m)
+{
+    if (m.kind == RM_GS)
+        asm_byte(a, 0x65);
+    if (prefix)
+        asm_byte(a, prefix);
+    unsigned rex = (flags & ASM_W ? 8u : 0) | (reg >= 8 ? 4u : 0);
+    if (m.index >= 8)
+        rex |= 2;
+    if (m.base >= 8)
+        rex |= 1;
+    bool need = rex || ((flags & ASM_BYTE_REG) && reg >= 4) || ((flags & ASM_BYTE_RM) && m.kind == RM_REG && m.base >= 4);
+    if (need)
+        asm_byte(a, 0x40 | rex);
+    if (map)
+        asm_byte(a, 0x0f);
+    if (map == 2)
+        asm_byte(a, 0x38);
+    if (map == 3)
+        asm_byte(a, 0x3a);
+    asm_byte(a, opcode);
+    put_modrm(a, reg, m);
+}
+
+void asm_typed(struct asmbuf *a, enum ir_type t, unsigned map, unsigned opcode, int reg, struct rm m)
+{
+    unsigned flags = t == I64 ? ASM_W : t == I8 ? ASM_BYTE_REG | ASM_BYTE_RM : 0;
+    asm_insn(a, t == I16 ? 0x66 : 0, map, t == I8 ? opcode - 1 : opcode, flags, reg, m);
+}
+
+void asm_mov_rr(struct asmbuf *a, enum ir_type t, int d, int s)
+{
+    if (d == s && t != I32)
+        return;
+    asm_typed(a, t, 0, 0x89, s, rm_reg(d));
+}
+
+void asm_load(struct asmbuf *a, enum ir_type t, int d, struct rm m)
+{
+    if (t == I8)
+        asm_insn(a, 0, 1, 0xb6, ASM_BYTE_RM, d, m);
+    else if (t == I16)
+        asm_insn(a, 0, 1, 0xb7, 0, d, m);
+    else
+        asm_typed(a, t, 0, 0x8b, d, m);
+}
+
+void asm_store(struct asmbuf *a, enum ir_type t, struct rm m, int s)
+{
+    asm_typed(a, t, 0, 0x89, s, m);
+}
+
+void asm_mov_imm(struct asmbuf *a, int d, int64_t v)
+{
+    if (v == (int64_t)(uint32_t)v) {                    /* mov r32, imm32 */
+        if (d >= 8)
+            asm_byte(a, 0x41);
+        asm_byte(a, 0xb8 | (d & 7));
+        asm_imm(a, v, 4);
+    } else if (v == (int32_t)v) {
+        asm_insn(a, 0, 0, 0xc7, ASM_W, 0, rm_reg(d));
+        asm_imm(a, v, 4);
+    } else {
+        asm_byte(a, d >= 8 ? 0x49 : 0x48);
+        asm_byte(a, 0xb8 | (d & 7));
+        asm_imm(a, v, 8);
+    }
+}
+
+void asm_alu(struct asmbuf *a, enum ir_type t, unsigned op, int d, struct rm m)
+{
+    asm_typed(a, t, 0, op << 3 | 3, d, m);
+}
+
+void asm_alu_to(struct asmbuf *a, enum ir_type t, unsigned op, struct rm m, int s)
+{
+    asm_typed(a, t, 0, op << 3 | 1, s, m);
+}
+
+/* An immediate at a type's width, for forms with imm8 (I8), imm16 or imm32. */
+static void put_imm(struct asmbuf *a, enum ir_type t, int64_t v)
+{
+    asm_imm(a, v, t == I8 ? 1 : t == I16 ? 2 : 4);
+}
+
+void asm_alu_imm(struct asmbuf *a, enum ir_type t, unsigned op, struct rm m, int64_t v)
+{
+    if (t != I8 && v == (int8_t)v) {
+        asm_typed(a, t, 0, 0x83, (int)op, m);
+        asm_imm(a, v, 1);
+    } else {
+        unsigned flags = t == I64 ? ASM_W : t == I8 ? ASM_BYTE_RM : 0;
+        asm_insn(a, t == I16 ? 0x66 : 0, 0, t == I8 ? 0x80 : 0x81, flags, (int)op, m);
+        put_imm(a, t, v);
+    }
+}
+
+void asm_test_imm(struct asmbuf *a, enum ir_type t, struct rm m, int32_t v)
+{
+    unsigned flags = t == I64 ? ASM_W : t == I8 ? ASM_BYTE_RM : 0;
+    asm_insn(a, t == I16 ? 0x66 : 0, 0, t == I8 ? 0xf6 : 0xf7, flags, 0, m);
+    put_imm(a, t, v);
+}
+
+void asm_shift_imm(struct asmbuf *a, enum ir_type t, unsigned op, struct rm m, unsigned n)
+{
+    unsigned flags = t == I64 ? ASM_W : t == I8 ? ASM_BYTE_RM : 0;
+    unsigned byte = t == I8 ? 0 : 1;
+    asm_insn(a, t == I16 ? 0x66 : 0, 0, (n == 1 ? 0xd0 : 0xc0) | byte, flags, (int)op, m);
+    if (n != 1)
+        asm_byte(a, n);
+}
+
+void asm_lea(struct asmbuf *a, enum ir_type t, int d, struct rm m)
+{
+    asm_typed(a, t, 0, 0x8d, d, m);
+}
+
+uint32_t asm_jmp(struct asmbuf *a)
+{
+    asm_byte(a, 0xe9);
+    asm_imm(a, 0, 4);
+    return asm_at(a) - 4;
+}
+
+uint32_t asm_jcc(struct asmbuf *a, unsigned cc)
+{
+    asm_byte(a, 0x0f);
+    asm_byte(a, 0x80 | cc);
+    asm_imm(a, 0, 4);
+    return asm_at(a) - 4;
+}
+
+void asm_patch(struct asmbuf *a, uint32_t at, uint32_t to)
+{
+    bytes_put(a->start + at, (uint64_t)((int64_t)to - (int64_t)at - 4), 4);
+}
+
+static void put_rel(struct asmbuf *a, const uint8_t *rx)
+{
+    const uint8_t *next = a->p + 4 + a->rx_delta;
+    int64_t rel = rx - next;
+    rh_assert(rel == (int32_t)rel, "host code lies within 2 GB of the thunks");
+    asm_imm(a, rel, 4);
+}
+
+void asm_jmp_abs(struct asmbuf *a, const uint8_t *rx)
+{
+    asm_byte(a, 0xe9);
+    put_rel(a, rx);
+}
+
+void asm_call_abs(struct asmbuf *a, const uint8_t *rx)
+{
+    asm_byte(a, 0xe8);
+    put_rel(a, rx);
+}
+
+void asm_align(struct asmbuf *a, unsigned ahead)
+{
+    while (((uintptr_t)a->p + ahead) & 3)
+        asm_byte(a, 0x90);
+}

@@ -1,0 +1,60 @@
+/* host/amd64/emit.c: from optimised IR to host code: one forward walk that places values and emits, then the cold parts.
+ * The register plan and the rules are in emit.h. */
+#include "host/amd64/emit.h"
+
+static void emit_op(struct emitter *e)
+{
+    switch (e->op->op) {
+    case IR_INSN: e->insn_off = (int32_t)e->op->imm; break;
+    case IR_MOV: case IR_ZX8: case IR_ZX16: case IR_SX8: case IR_SX16: case IR_SX32:
+    case IR_LEA: case IR_PC: case IR_LDF: case IR_STF: case IR_CMOV: emit_move(e); break;
+    case IR_ADD: case IR_SUB: case IR_ADC: case IR_SBB: case IR_AND: case IR_OR: case IR_XOR:
+    case IR_CMP: case IR_TEST: case IR_MUL: emit_alu(e); break;
+    case IR_SHL: case IR_SHR: case IR_SAR: case IR_ROL: case IR_ROR: case IR_RCL: case IR_RCR:
+    case IR_SHLD: case IR_SHRD: emit_shift(e); break;
+    case IR_UMUL: case IR_SMUL: case IR_UDIV: case IR_SDIV: emit_mul_div(e); break;
+    case IR_BT: case IR_BTS: case IR_BTR: case IR_BTC: case IR_BSF: case IR_BSR:
+    case IR_TZCNT: case IR_LZCNT: case IR_POPCNT: case IR_BSWAP: emit_bits(e); break;
+    case IR_NOT: case IR_NEG: case IR_INC: case IR_DEC: case IR_SETCC: case IR_GETF: case IR_SETF:
+    case IR_STC: case IR_CLC: case IR_CMC: emit_flag_op(e); break;
+    case IR_LD: case IR_LDZ: case IR_LDS: case IR_ST: case IR_RMW: case IR_XADD: case IR_XCHG:
+    case IR_CMPXCHG: case IR_PROBE: emit_memory(e); break;
+    case IR_VEC: emit_vec(e); break;
+    default: emit_control(e); break;
+    }
+}
+
+static bool emitter_init(struct emitter *e, const struct ir_block *b, struct arena *scratch)
+{
+    e->cold = arena_alloc(scratch, (b->nops + 1) * sizeof *e->cold);
+    e->exits = arena_alloc(scratch, (2 * b->nops + 2) * sizeof *e->exits);
+    e->branch = arena_alloc(scratch, (b->nops + 1) * sizeof *e->branch);
+    e->label_at = arena_alloc(scratch, (b->nlabels + 1) * sizeof *e->label_at);
+    e->out->fault = arena_alloc(scratch, (b->nops + 1) * sizeof *e->out->fault);
+    return e->cold && e->exits && e->branch && e->label_at && e->out->fault && place_init(e, scratch);
+}
+
+bool host_emit(const struct host_thunks *t, const struct ir_block *b, struct host_span *s, struct arena *scratch,
+               struct host_code *out)
+{
+    *out = (struct host_code){.nfaults = 0};
+    struct emitter e = {.b = b, .t = t, .out = out, .f_mem = true};
+    e.a = (struct asmbuf){.start = s->rw, .p = s->rw, .end = s->rw + s->size, .rx_delta = s->rx_delta};
+    if (!emitter_init(&e, b, scratch))
+        return false;
+    for (e.index = 0; e.index < b->nops; e.index++) {
+        if (asm_full(&e.a))
+            return false;
+        e.op = &b->op[e.index];
+        emit_op(&e);
+        place_op_end(&e);
+    }
+    for (unsigned i = 0; i < e.nbranches; i++)
+        asm_patch(&e.a, e.branch[i].at, e.label_at[e.branch[i].label]);
+    mem_emit_cold(&e);
+    control_emit_exits(&e);
+    if (asm_full(&e.a))
+        return false;
+    s->used = asm_at(&e.a);
+    return true;
+}

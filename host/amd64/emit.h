@@ -1,0 +1,134 @@
+/* host/amd64/emit.h: what the emitter's files share.  Not for others: see host/host.h.
+ *
+ * Register plan
+ *     guest RAX RCX RDX RBX RSP RBP RSI RDI R8 R9 R10 R11   (IR registers 0..11, in the order of the IR's numbering)
+ *     host  r12 rcx rdx rbx r13 rbp rsi rdi r8 r9 r10 r11
+ *     IR registers 12..31: memory operands in struct cpu;  vector registers 0..15: xmm0..15
+ *     rax: the emitter's own within one op (addends, LAHF, implicit operands);  r14, r15: temps
+ *     rsp: stack, [rsp + 8n] spill slots;  gs: struct cpu
+ *
+ * Rules to know before editing
+ *   - No pinned register may change before the last host instruction of an op that can fault: slow paths save the pinned registers as they
+ *     find them, and that is the guest's state.
+ *   - rax dies at every op's end.  r14 and r15 survive calls (callee-saved in C).
+ *   - F is in the host's flags (f_host), in cpu.cc (f_mem), or both.  An op that spoils the host's flags first calls f_spoil; an op that
+ *     defines F calls f_define before its instruction.
+ */
+#ifndef RHEA_HOST_EMIT_H
+#define RHEA_HOST_EMIT_H
+
+#include "host/amd64/asm.h"
+#include "host/host.h"
+
+enum { NPINNED = 12, NSCRATCH = 2, NSLOTS = 64, FRAME = NSLOTS * 8 };
+
+extern const int8_t host_pin[IR_NREG];                  /* host register of an IR register, NOREG: in memory */
+
+struct temp_place {
+    uint32_t last;                                      /* index of the last op that mentions it */
+    int8_t reg;                                         /* r14, r15 or NOREG */
+    int8_t slot;                                        /* spill slot or -1 */
+    bool in_slot;                                       /* the slot holds its value */
+};
+
+struct cold {                                           /* the slow path of one memory access */
+    uint32_t miss, misaligned;                          /* displacements that come here; 0: none */
+    uint32_t access, end;                               /* offsets of the access's host instructions */
+    uint32_t fault;                                     /* index of its host_fault */
+    uint32_t desc;
+    int32_t insn_off;
+    int8_t addr;                                        /* register that holds the guest address */
+    bool merged;                                        /* address also in cpu.scratch[1]; addr is spoilt by the access */
+};
+
+enum exit_kind { EXIT_KICK, EXIT_KICK_PC, EXIT_LOOKUP, EXIT_LINK, EXIT_DIVIDE };
+struct exit_stub {
+    uint32_t from[3];                                   /* displacements that come here; 0: none */
+    enum exit_kind kind;
+    unsigned jump;                                      /* EXIT_LINK: which host_jump; EXIT_DIVIDE: which host_fault */
+    int64_t pc;
+};
+
+struct emitter {
+    struct asmbuf a;
+    const struct ir_block *b;
+    const struct host_thunks *t;
+    struct host_code *out;
+    const struct ir_op *op;
+    unsigned index;
+    int32_t insn_off;
+
+    struct temp_place *temp;
+    ir_ref held[NSCRATCH];                              /* the temp in r14 and r15, IR_NONE: free */
+    unsigned locked;                                    /* bit a scratch register: in use by the current op */
+    uint64_t slots;                                     /* bit a slot: taken */
+
+    bool f_host, f_mem;
+
+    struct cold *cold;
+    unsigned ncold;
+    struct exit_stub *exits;
+    unsigned nexits;
+    uint32_t *label_at;                                 /* offset of each label */
+    struct {
+        uint32_t at;
+        int64_t label;
+    } *branch;
+    unsigned nbranches;
+};
+
+/* ---- place.c: where values live ------------------------------------------------------------------------------ */
+
+bool place_init(struct emitter *e, struct arena *scratch);
+void place_op_end(struct emitter *e);                   /* unlock, free what died here */
+int place_scratch(struct emitter *e);                   /* a scratch register for this op only; spills a temp if it must */
+int place_reg_of(struct emitter *e, ir_ref r);          /* the host register that holds r, or NOREG */
+bool place_dies(const struct emitter *e, ir_ref r);     /* r is a temp and this op is the last to mention it */
+struct rm place_rm(struct emitter *e, ir_ref r);        /* r as an r/m operand (not a constant) */
+/* r's value in a register: its own, or loaded into `spare` (zero-extended from the type); constants too. */
+int place_src(struct emitter *e, ir_ref r, enum ir_type t, int spare);
+/* r's value in a register that is surely not rax; takes a scratch register when r has none. */
+int place_src_kept(struct emitter *e, ir_ref r, enum ir_type t);
+/* The register to compute d in: its own, a new one for a temp (that of `from` if that temp dies here), or rax for a guest register that lives in memory. */
+int place_dst(struct emitter *e, ir_ref d, ir_ref from);
+/* Whether place_dst finds a register while this op's sources hold theirs; if not, compute in rax, unlock, then place. */
+bool place_can_dst(struct emitter *e, ir_ref d, ir_ref from);
+/* After computing d at type t in reg: write it home if that is memory. */
+void place_dst_done(struct emitter *e, ir_ref d, enum ir_type t, int reg);
+void place_gone(struct emitter *e, ir_ref temp);        /* its register is taken over: move it to its slot if it lives on */
+static inline bool fits32(int64_t v)
+{
+    return v == (int32_t)v;
+}
+
+/* ---- flags.c: where F lives ----------------------------------------------------------------------------------- */
+
+void f_save(struct emitter *e);                         /* make cpu.cc current; keeps the host's flags; uses rax */
+void f_load(struct emitter *e);                         /* make the host's flags current; uses rax */
+void f_spoil(struct emitter *e);                        /* the coming instructions spoil the host's flags */
+void f_define(struct emitter *e);                       /* the coming instruction defines e->op->setf natively */
+void f_defined(struct emitter *e);                      /* ... and now has */
+unsigned f_condition(struct emitter *e, enum ir_cc cc); /* emit what is needed; returns the host condition to test */
+
+/* ---- by kind of op --------------------------------------------------------------------------------------------- */
+
+void emit_alu(struct emitter *e);
+void emit_shift(struct emitter *e);
+void emit_mul_div(struct emitter *e);
+void emit_bits(struct emitter *e);
+void emit_move(struct emitter *e);
+void emit_flag_op(struct emitter *e);
+void emit_memory(struct emitter *e);
+void emit_vec(struct emitter *e);
+void emit_control(struct emitter *e);
+
+/* Start a memory access: look the address up; afterwards rax + *addr is the host address.  Marks `access`. */
+struct cold *mem_begin(struct emitter *e, ir_ref a, unsigned desc, bool merge, int *addr);
+void mem_end(struct emitter *e, struct cold *c);        /* the access's instructions are complete */
+void mem_fault_here(struct emitter *e, struct cold *c); /* the next instruction is the one that touches memory */
+void mem_emit_cold(struct emitter *e);
+void fault_here(struct emitter *e);                     /* the next instruction may fault on the host (SIGFPE) */
+void fault_divide_here(struct emitter *e, bool restore_rdx); /* the same for DIV; rdx is kept in cpu.scratch[3] */
+void control_emit_exits(struct emitter *e);
+
+#endif

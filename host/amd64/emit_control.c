@@ -1,0 +1,229 @@
+/* host/amd64/emit_control.c: helper calls, branches inside a block, links, indirect jumps, leaving.
+ *
+ * A direct jump is `jmp rel32` that host_link_set patches; unlinked it reaches its exit stub.  A jump to another guest page is guarded:
+ *         mov rax, gs:[PCB]; lea rax, [rax + pages]       the target's page
+ *         mov r14, rax; shr r14, 9; and r14, gs:[page_mask]; add r14, gs:[tab_x]
+ *         cmp dword [r14], expected physical page + 1     patched with the link
+ *         jne exit;  mov gs:[PCB], rax;  jmp rel32
+ * An indirect jump probes the jump cache inline (cpu_jc_offset says how an entry is found).
+ */
+#include "host/amd64/emit.h"
+
+static struct rm pcb(void)
+{
+    return rm_gs(offsetof(struct cpu, reg[IR_PCB]));
+}
+
+static void store_insn_off(struct emitter *e)
+{
+    asm_insn(&e->a, 0, 0, 0xc7, 0, 0, rm_gs(offsetof(struct cpu, insn_off)));
+    asm_imm(&e->a, e->insn_off, 4);
+}
+
+static void emit_call(struct emitter *e)
+{
+    const struct ir_op *o = e->op;
+    const ir_ref arg[3] = {o->a, o->b, o->c};
+    f_spoil(e);
+    f_save(e);
+    for (unsigned i = 0; i < 3; i++) {
+        if (arg[i] == IR_NONE)
+            continue;
+        struct rm to = rm_gs(offsetof(struct cpu, scratch) + i * 8);
+        int64_t v = ir_is_const(arg[i]) ? ir_const_value(e->b, arg[i]) : 0;
+        if (ir_is_const(arg[i]) && fits32(v)) {
+            asm_insn(&e->a, 0, 0, 0xc7, ASM_W, 0, to);
+            asm_imm(&e->a, v, 4);
+        } else {
+            asm_store(&e->a, I64, to, place_src(e, arg[i], I64, RAX));
+        }
+    }
+    store_insn_off(e);
+    asm_mov_imm(&e->a, RAX, o->imm);
+    asm_call_abs(&e->a, e->t->rx + e->t->call);
+    e->f_host = false;
+    e->f_mem = true;
+    if (o->d != IR_NONE) {
+        e->locked = 0;
+        int d = place_dst(e, o->d, IR_NONE);
+        asm_mov_rr(&e->a, I64, d, RAX);
+        place_dst_done(e, o->d, I64, d);
+    }
+}
+
+static void branch_to(struct emitter *e, uint32_t at)
+{
+    e->branch[e->nbranches].at = at;
+    e->branch[e->nbranches++].label = e->op->imm;
+}
+
+static struct exit_stub *new_exit(struct emitter *e, enum exit_kind kind, int64_t pc)
+{
+    struct exit_stub *x = &e->exits[e->nexits++];
+    *x = (struct exit_stub){.kind = kind, .pc = pc};
+    return x;
+}
+
+static uint32_t poll(struct emitter *e)
+{
+    asm_alu_imm(&e->a, I32, 7, rm_gs(offsetof(struct cpu, kick)), 0);
+    return asm_jcc(&e->a, CC_NE);
+}
+
+static void emit_goto(struct emitter *e)
+{
+    const struct ir_op *o = e->op;
+    unsigned slot = o->sub;
+    rh_assert(slot < 2 && !e->out->jump[slot].present, "a block has one jump a slot");
+    struct host_jump *j = &e->out->jump[slot];
+    f_save(e);
+    e->f_host = false;
+    if (o->flags & IR_POLL)
+        new_exit(e, EXIT_KICK, o->imm)->from[0] = poll(e);
+    *j = (struct host_jump){.present = true, .target = o->imm, .cross = (o->imm & ~0xfffll) != 0};
+    struct exit_stub *x = new_exit(e, EXIT_LINK, o->imm);
+    x->jump = slot;
+    if (j->cross) {
+        int64_t pages = o->imm & ~0xfffll;
+        rh_assert(fits32(pages), "a direct jump reaches 2 GB");
+        asm_load(&e->a, I64, RAX, pcb());
+        asm_lea(&e->a, I64, RAX, rm_mem(RAX, (int32_t)pages));
+        asm_mov_rr(&e->a, I64, R14, RAX);
+        asm_shift_imm(&e->a, I64, 5, rm_reg(R14), 9);
+        asm_alu(&e->a, I64, 4, R14, rm_gs(offsetof(struct cpu, page_mask)));
+        asm_alu(&e->a, I64, 0, R14, rm_gs(offsetof(struct cpu, tab_x)));
+        asm_align(&e->a, 3);                            /* 41 81 3e imm32 */
+        asm_insn(&e->a, 0, 0, 0x81, 0, 7, rm_mem(R14, 0));
+        j->guard_at = asm_at(&e->a);
+        asm_imm(&e->a, -1, 4);
+        x->from[1] = asm_jcc(&e->a, CC_NE);
+        asm_store(&e->a, I64, pcb(), RAX);
+    }
+    asm_align(&e->a, 1);
+    j->jump_at = asm_jmp(&e->a);
+    x->from[0] = j->jump_at;
+}
+
+static void emit_goto_indirect(struct emitter *e)
+{
+    struct asmbuf *a = &e->a;
+    f_save(e);
+    e->f_host = false;
+    int s = place_src(e, e->op->a, I64, RAX);
+    if (s != RAX)
+        asm_mov_rr(a, I64, RAX, s);
+    new_exit(e, EXIT_KICK_PC, 0)->from[0] = poll(e);
+    asm_mov_rr(a, I64, R14, RAX);
+    asm_alu(a, I64, 6, R14, rm_gs(offsetof(struct cpu, jc_tag)));
+    asm_mov_rr(a, I64, R15, R14);
+    asm_shift_imm(a, I64, 5, rm_reg(R15), 12);
+    asm_alu(a, I32, 6, R15, rm_reg(R14));
+    asm_alu_imm(a, I32, 4, rm_reg(R15), CPU_JC_SIZE - 1);
+    asm_shift_imm(a, I32, 4, rm_reg(R15), 4);
+    struct rm entry = {RM_GS, R15, NOREG, 0, (int32_t)offsetof(struct cpu, jc)};
+    asm_alu(a, I64, 7, R14, entry);
+    new_exit(e, EXIT_LOOKUP, 0)->from[0] = asm_jcc(a, CC_NE);
+    asm_alu_imm(a, I64, 4, rm_reg(RAX), -4096);
+    asm_store(a, I64, pcb(), RAX);
+    entry.disp += (int32_t)offsetof(struct cpu_jc, hpc);
+    asm_insn(a, 0, 0, 0xff, 0, 4, entry);
+}
+
+void emit_control(struct emitter *e)
+{
+    const struct ir_op *o = e->op;
+    struct asmbuf *a = &e->a;
+    switch (o->op) {
+    case IR_CALL: emit_call(e); break;
+    case IR_LABEL:
+        if (e->f_host)
+            f_save(e);
+        e->label_at[o->imm] = asm_at(a);
+        e->f_mem = true;                                /* every branch saved F */
+        e->f_host = false;
+        break;
+    case IR_BRCC: {
+        if (e->f_host)
+            f_save(e);
+        unsigned cc = f_condition(e, o->sub);
+        branch_to(e, asm_jcc(a, cc));
+        e->f_host = false;                              /* simple conditions were tested from memory */
+        break;
+    }
+    case IR_BRZ: case IR_BRNZ: {
+        f_spoil(e);
+        if (ir_is_const(o->a))
+            asm_mov_imm(a, RAX, ir_const_value(e->b, o->a));
+        if (ir_is_const(o->a))
+            asm_typed(a, o->type, 0, 0x85, RAX, rm_reg(RAX));
+        else if (place_reg_of(e, o->a) != NOREG)
+            asm_typed(a, o->type, 0, 0x85, place_reg_of(e, o->a), rm_reg(place_reg_of(e, o->a)));
+        else
+            asm_alu_imm(a, o->type, 7, place_rm(e, o->a), 0);
+        branch_to(e, asm_jcc(a, o->op == IR_BRZ ? CC_E : CC_NE));
+        break;
+    }
+    case IR_GOTO: emit_goto(e); break;
+    case IR_GOTOI: emit_goto_indirect(e); break;
+    case IR_LEAVE: case IR_LEAVEI: {
+        f_save(e);
+        e->f_host = false;
+        int s = RAX;
+        if (o->op == IR_LEAVE) {
+            asm_load(a, I64, RAX, pcb());
+            asm_lea(a, I64, RAX, rm_mem(RAX, (int32_t)o->imm));
+        } else {
+            s = place_src(e, o->a, I64, RAX);
+        }
+        asm_store(a, I64, rm_gs(offsetof(struct cpu, pc)), s);
+        asm_mov_imm(a, RAX, o->sub);
+        asm_jmp_abs(a, e->t->rx + e->t->leave);
+        break;
+    }
+    default:                                            /* FENCE */
+        asm_byte(a, 0x0f);
+        asm_byte(a, 0xae);
+        asm_byte(a, 0xf0);
+    }
+}
+
+static void exit_one(struct emitter *e, const struct exit_stub *x)
+{
+    struct asmbuf *a = &e->a;
+    for (unsigned i = 0; i < ARRAY_LEN(x->from); i++)
+        if (x->from[i])
+            asm_patch(a, x->from[i], asm_at(a));
+    switch (x->kind) {
+    case EXIT_LINK: {
+        struct host_jump *j = &e->out->jump[x->jump];
+        j->miss_at = asm_at(a);
+        asm_byte(a, 0x48);                              /* mov rax, imm64: the link, put in by host_link_bind */
+        asm_byte(a, 0xb8);
+        j->link_at = asm_at(a);
+        asm_imm(a, 0, 8);
+        asm_store(a, I64, rm_gs(offsetof(struct cpu, link)), RAX);
+        asm_load(a, I64, RAX, pcb());
+        asm_lea(a, I64, RAX, rm_mem(RAX, (int32_t)x->pc));
+        asm_jmp_abs(a, e->t->rx + e->t->exit_link);
+        break;
+    }
+    case EXIT_KICK:
+        asm_load(a, I64, RAX, pcb());
+        asm_lea(a, I64, RAX, rm_mem(RAX, (int32_t)x->pc));
+        asm_jmp_abs(a, e->t->rx + e->t->exit_kick);
+        break;
+    case EXIT_KICK_PC: asm_jmp_abs(a, e->t->rx + e->t->exit_kick); break;
+    case EXIT_LOOKUP: asm_jmp_abs(a, e->t->rx + e->t->exit_lookup); break;
+    case EXIT_DIVIDE:
+        e->out->fault[x->jump].cold = asm_at(a);
+        asm_load(a, I64, RDX, rm_gs(offsetof(struct cpu, scratch[3])));
+        asm_jmp_abs(a, e->t->rx + e->t->divide_error);
+        break;
+    }
+}
+
+void control_emit_exits(struct emitter *e)
+{
+    for (unsigned i = 0; i < e->nexits && !asm_full(&e->a); i++)
+        exit_one(e, &e->exits[i]);
+}

@@ -1,0 +1,398 @@
+/* host/amd64/emit_mem.c: guest memory accesses.
+ *
+ * Hot path, with the guest address in a register `ga`:
+ *         mov  rax, ga
+ *         shr  rax, 9
+ *         and  rax, gs:[page_mask]        index of bits 47..12, times 8
+ *         add  rax, gs:[tab_r or tab_w]
+ *         mov  rax, [rax]                 host address - guest address, or 0
+ *         test ga, size - 1
+ *         jnz  misaligned                 (cold: goes back unless the access really crosses a page)
+ *         test rax, rax
+ *         jz   miss
+ *   access: op   [rax + ga]
+ * The *full* guest address is added, so one that differs from a mapped one only in bits 63..48 makes a non-canonical host address: the host
+ * faults at `access` and the handler goes on at the cold stub, where the slow path finds out that it is the guest's fault.
+ *
+ * Cold path: store what the slow path must know, call the thunk, which returns the addend in rax: of real memory, or of cpu.bounce.  Loads then
+ * simply run `access`.  Stores into the bounce buffer run a copy of the access's instructions, then the commit thunk, which does
+ * what the store really does (a device, two pages, a page with code) and keeps the host's flags.
+ *
+ * An access may be "merged": the host address is put together in one register first, to free rax (CMPXCHG, or operations that need F loaded).
+ * The guest address is then kept in cpu.scratch[1] beforehand.
+ */
+#include <string.h>
+
+#include "host/amd64/emit.h"
+
+void fault_here(struct emitter *e)
+{
+    e->out->fault[e->out->nfaults++] = (struct host_fault){.at = asm_at(&e->a), .cold = 0, .insn_off = e->insn_off};
+}
+
+void fault_divide_here(struct emitter *e, bool restore_rdx)
+{
+    if (restore_rdx)
+        e->exits[e->nexits++] = (struct exit_stub){.kind = EXIT_DIVIDE, .jump = e->out->nfaults};
+    fault_here(e);
+}
+
+struct cold *mem_begin(struct emitter *e, ir_ref a, unsigned desc, bool merge, int *addr)
+{
+    unsigned size = desc & MD_SIZE;
+    f_spoil(e);
+    f_save(e);
+    e->f_host = false;
+    int ga = place_src_kept(e, a, I64);
+    struct cold *c = &e->cold[e->ncold++];
+    *c = (struct cold){.desc = desc | (unsigned)e->op->tag << MD_TAG_SHIFT, .insn_off = e->insn_off, .addr = (int8_t)ga, .merged = merge};
+    struct rm table = rm_gs(desc & MD_WRITE ? offsetof(struct cpu, tab_w) : offsetof(struct cpu, tab_r));
+    if (merge)
+        asm_store(&e->a, I64, rm_gs(offsetof(struct cpu, scratch[1])), ga);
+    asm_mov_rr(&e->a, I64, RAX, ga);
+    asm_shift_imm(&e->a, I64, 5, rm_reg(RAX), 9);
+    asm_alu(&e->a, I64, 4, RAX, rm_gs(offsetof(struct cpu, page_mask)));
+    asm_alu(&e->a, I64, 0, RAX, table);
+    asm_load(&e->a, I64, RAX, rm_mem(RAX, 0));
+    if (size > 1) {
+        asm_test_imm(&e->a, I8, rm_reg(ga), (int8_t)((size & (size - 1)) ? 7 : size - 1));
+        c->misaligned = asm_jcc(&e->a, CC_NE);
+    }
+    asm_typed(&e->a, I64, 0, 0x85, RAX, rm_reg(RAX));
+    c->miss = asm_jcc(&e->a, CC_E);
+    c->access = asm_at(&e->a);
+    if (merge) {
+        int host = ir_is_temp(a) || !ir_is_reg(a) || host_pin[a] == NOREG ? ga : place_scratch(e);
+        asm_lea(&e->a, I64, host, rm_index(RAX, ga, 0, 0));
+        if (ir_is_temp(a) && !place_dies(e, a)) {       /* the temp lives on: have it in its slot, without this register */
+            struct temp_place *t = &e->temp[a - IR_TEMP0];
+            rh_assert(t->in_slot, "a merged access to a living temp was spilled first");
+            place_gone(e, a);
+        }
+        *addr = host;
+    } else {
+        *addr = ga;
+    }
+    return c;
+}
+
+void mem_fault_here(struct emitter *e, struct cold *c)
+{
+    c->fault = e->out->nfaults;
+    fault_here(e);
+}
+
+void mem_end(struct emitter *e, struct cold *c)
+{
+    c->end = asm_at(&e->a);
+}
+
+static void cold_one(struct emitter *e, struct cold *c)
+{
+    struct asmbuf *a = &e->a;
+    unsigned size = c->desc & MD_SIZE;
+    if (c->misaligned) {
+        asm_patch(a, c->misaligned, asm_at(a));
+        if (!(c->desc & (MD_ALIGN | MD_LOCK))) {        /* crosses the page?  Otherwise back to where we left */
+            asm_store(a, I64, rm_gs(offsetof(struct cpu, scratch[2])), RAX);
+            asm_mov_rr(a, I32, RAX, c->addr);
+            asm_alu_imm(a, I32, 4, rm_reg(RAX), 0xfff);
+            asm_alu_imm(a, I32, 7, rm_reg(RAX), 0x1000 - (int)size);
+            asm_load(a, I64, RAX, rm_gs(offsetof(struct cpu, scratch[2])));
+            uint32_t cross = asm_jcc(a, CC_A);
+            asm_typed(a, I64, 0, 0x85, RAX, rm_reg(RAX));
+            uint32_t back = asm_jcc(a, CC_NE);
+            asm_patch(a, back, c->access);
+            asm_patch(a, cross, asm_at(a));
+        }
+    }
+    if (c->miss)
+        asm_patch(a, c->miss, asm_at(a));
+    e->out->fault[c->fault].cold = asm_at(a);
+    if (!c->merged)
+        asm_store(a, I64, rm_gs(offsetof(struct cpu, scratch[1])), c->addr);
+    asm_insn(a, 0, 0, 0xc7, 0, 0, rm_gs(offsetof(struct cpu, scratch[0])));
+    asm_imm(a, c->desc, 4);
+    asm_insn(a, 0, 0, 0xc7, 0, 0, rm_gs(offsetof(struct cpu, insn_off)));
+    asm_imm(a, c->insn_off, 4);
+    bool write = c->desc & MD_WRITE;
+    asm_call_abs(a, e->t->rx + (write ? e->t->mem_write : e->t->mem_read));
+    if (c->merged && c->addr != NOREG)
+        asm_load(a, I64, c->addr, rm_gs(offsetof(struct cpu, scratch[1])));
+    if (!write) {
+        asm_patch(a, asm_jmp(a), c->access);
+        return;
+    }
+    asm_alu_imm(a, I8, 7, rm_gs(offsetof(struct cpu, pending)), 0);
+    asm_patch(a, asm_jcc(a, CC_E), c->access);
+    memcpy(a->p, a->start + c->access, c->end - c->access);
+    a->p += c->end - c->access;
+    asm_call_abs(a, e->t->rx + e->t->mem_commit);
+    asm_patch(a, asm_jmp(a), c->end);
+}
+
+void mem_emit_cold(struct emitter *e)
+{
+    for (unsigned i = 0; i < e->ncold && !asm_full(&e->a); i++)
+        cold_one(e, &e->cold[i]);
+}
+
+static unsigned rmw_number(unsigned op)
+{
+    switch (op) {
+    case IR_ADD: return 0;
+    case IR_OR: return 1;
+    case IR_ADC: return 2;
+    case IR_SBB: return 3;
+    case IR_AND: return 4;
+    case IR_SUB: return 5;
+    default: return 6;                                  /* XOR */
+    }
+}
+
+static unsigned rotate_number(unsigned op)
+{
+    switch (op) {
+    case IR_ROL: return 0;
+    case IR_ROR: return 1;
+    case IR_RCL: return 2;
+    case IR_RCR: return 3;
+    case IR_SHL: return 4;
+    case IR_SHR: return 5;
+    default: return 7;
+    }
+}
+
+/* The read-modify-write instruction on m.  The source, if in a register, is in `src`. */
+static void rmw_apply(struct emitter *e, struct cold *c, struct rm m, int src)
+{
+    const struct ir_op *o = e->op;
+    struct asmbuf *a = &e->a;
+    enum ir_type t = o->type;
+    mem_fault_here(e, c);
+    if (o->flags & IR_LOCK)
+        asm_byte(a, 0xf0);
+    switch (o->sub) {
+    case IR_NOT: asm_typed(a, t, 0, 0xf7, 2, m); return;
+    case IR_NEG: asm_typed(a, t, 0, 0xf7, 3, m); return;
+    case IR_INC: asm_typed(a, t, 0, 0xff, 0, m); return;
+    case IR_DEC: asm_typed(a, t, 0, 0xff, 1, m); return;
+    case IR_BTS: case IR_BTR: case IR_BTC: {
+        unsigned n = o->sub == IR_BTS ? 5 : o->sub == IR_BTR ? 6 : 7;
+        if (ir_is_const(o->b)) {
+            asm_typed(a, t, 1, 0xba, (int)n, m);
+            asm_byte(a, (unsigned)ir_const_value(e->b, o->b) & (ir_bits(t) - 1));
+        } else {
+            asm_typed(a, t, 1, 0x83 | n << 3, src, m);
+        }
+        return;
+    }
+    case IR_SHLD: case IR_SHRD: {
+        unsigned opcode = o->sub == IR_SHLD ? 0xa4 : 0xac;
+        asm_insn(a, t == I16 ? 0x66 : 0, 1, ir_is_const(o->c) ? opcode : opcode + 1, t == I64 ? ASM_W : 0, src, m);
+        if (ir_is_const(o->c))
+            asm_byte(a, (unsigned)ir_const_value(e->b, o->c) & 0xff);
+        return;
+    }
+    case IR_ROL: case IR_ROR: case IR_RCL: case IR_RCR: case IR_SHL: case IR_SHR: case IR_SAR:
+        if (ir_is_const(o->b)) {
+            asm_shift_imm(a, t, rotate_number(o->sub), m, (unsigned)ir_const_value(e->b, o->b) & 0xff);
+        } else {
+            rh_assert(place_reg_of(e, o->b) == RCX, "a shift of memory by a variable count has it in register 1");
+            asm_typed(a, t, 0, 0xd3, (int)rotate_number(o->sub), m);
+        }
+        return;
+    default:
+        if (src == NOREG)
+            asm_alu_imm(a, t, rmw_number(o->sub), m, sign_extend((uint64_t)ir_const_value(e->b, o->b), ir_bits(t)));
+        else
+            asm_alu_to(a, t, rmw_number(o->sub), m, src);
+    }
+}
+
+/* A merged access to a temp that lives on spoils its register: have the value in its slot too. */
+static void keep_address(struct emitter *e, ir_ref a)
+{
+    if (ir_is_temp(a) && !place_dies(e, a)) {
+        struct temp_place *t = &e->temp[a - IR_TEMP0];
+        place_src_kept(e, a, I64);
+        int reg = t->reg;
+        place_gone(e, a);
+        e->held[reg == R14 ? 0 : 1] = a;
+        t->reg = (int8_t)reg;
+    }
+}
+
+/* The source operand of a merged access in a register; `spare` if it has none of its own.  As the address's own register is spoilt, a source
+ * that is the address comes from where mem_begin kept it. */
+static int merged_source(struct emitter *e, int spare)
+{
+    const struct ir_op *o = e->op;
+    if (o->b == o->a && ir_is_temp(o->a)) {
+        int reg = spare == NOREG ? place_scratch(e) : spare;
+        asm_load(&e->a, I64, reg, rm_gs(offsetof(struct cpu, scratch[1])));
+        return reg;
+    }
+    int reg = place_reg_of(e, o->b);
+    if (reg != NOREG)
+        return reg;
+    return place_src(e, o->b, o->type, spare == NOREG ? place_scratch(e) : spare);
+}
+
+static void emit_rmw(struct emitter *e)
+{
+    const struct ir_op *o = e->op;
+    unsigned desc = 1u << o->type | MD_WRITE | MD_RMW | (o->flags & IR_LOCK ? MD_LOCK : 0);
+    bool shift = o->sub >= IR_SHL && o->sub <= IR_RCR;
+    bool needs_src = o->b != IR_NONE && !shift;
+    if (needs_src && ir_is_const(o->b) && o->sub != IR_SHLD && o->sub != IR_SHRD)
+        needs_src = o->sub < IR_BTS && !fits32(sign_extend((uint64_t)ir_const_value(e->b, o->b), ir_bits(o->type)));
+    unsigned kept = o->setf ? (o->livef & ~ir_writes_f(o)) : 0;
+    bool carry = o->sub == IR_ADC || o->sub == IR_SBB || o->sub == IR_RCL || o->sub == IR_RCR;
+    bool variable = shift && !ir_is_const(o->b);
+    variable |= (o->sub == IR_SHLD || o->sub == IR_SHRD) && !ir_is_const(o->c);
+    bool load_f = carry || (o->setf && (kept || variable));
+    if (load_f)
+        keep_address(e, o->a);
+    int addr;
+    struct cold *c = mem_begin(e, o->a, desc, load_f, &addr);
+    if (load_f) {
+        bool host = e->f_host;
+        f_load(e);
+        e->f_host = host;
+    }
+    int src = NOREG;
+    if (needs_src && load_f)
+        src = merged_source(e, RAX);
+    else if (needs_src && (src = place_reg_of(e, o->b)) == NOREG)
+        src = place_src(e, o->b, o->type, place_scratch(e));
+    rmw_apply(e, c, load_f ? rm_mem(addr, 0) : rm_index(RAX, addr, 0, 0), src);
+    mem_end(e, c);
+    f_defined(e);
+}
+
+static void emit_cmpxchg(struct emitter *e)
+{
+    const struct ir_op *o = e->op;
+    unsigned desc = 1u << o->type | MD_WRITE | MD_RMW | (o->flags & IR_LOCK ? MD_LOCK : 0);
+    keep_address(e, o->a);
+    int addr;
+    struct cold *c = mem_begin(e, o->a, desc, true, &addr);
+    int b = merged_source(e, NOREG);
+    if (place_reg_of(e, o->d) != NOREG)
+        asm_mov_rr(&e->a, I64, RAX, place_reg_of(e, o->d));
+    else
+        asm_load(&e->a, I64, RAX, place_rm(e, o->d));
+    mem_fault_here(e, c);
+    if (o->flags & IR_LOCK)
+        asm_byte(&e->a, 0xf0);
+    asm_typed(&e->a, o->type, 1, 0xb1, b, rm_mem(addr, 0));
+    mem_end(e, c);
+    /* d takes rax whole: unchanged when equal (I32 too: SDM leaves RAX's high half alone then), loaded when not. */
+    if (place_reg_of(e, o->d) != NOREG)
+        asm_mov_rr(&e->a, I64, place_reg_of(e, o->d), RAX);
+    else
+        asm_store(&e->a, I64, place_rm(e, o->d), RAX);
+    f_defined(e);
+}
+
+/* XADD and XCHG: the register operand is source and destination of one host instruction. */
+static void emit_exchange(struct emitter *e)
+{
+    const struct ir_op *o = e->op;
+    bool lock = (o->flags & IR_LOCK) || o->op == IR_XCHG;
+    unsigned desc = 1u << o->type | MD_WRITE | MD_RMW | (lock ? MD_LOCK : 0);
+    keep_address(e, o->a);
+    int addr;
+    struct cold *c = mem_begin(e, o->a, desc, true, &addr);
+    int b = merged_source(e, RAX);
+    if (b != RAX)
+        asm_mov_rr(&e->a, I64, RAX, b);
+    mem_fault_here(e, c);
+    if (o->op == IR_XADD) {
+        if (o->flags & IR_LOCK)
+            asm_byte(&e->a, 0xf0);
+        asm_typed(&e->a, o->type, 1, 0xc1, RAX, rm_mem(addr, 0));
+    } else {
+        asm_typed(&e->a, o->type, 0, 0x87, RAX, rm_mem(addr, 0));
+    }
+    mem_end(e, c);
+    e->locked = 0;                                      /* the access is over: its registers are free for d */
+    int d = place_dst(e, o->d, o->b);
+    if (d != RAX)
+        asm_mov_rr(&e->a, o->type, d, RAX);
+    place_dst_done(e, o->d, o->type, d);
+    f_defined(e);
+}
+
+static void emit_load(struct emitter *e)
+{
+    const struct ir_op *o = e->op;
+    int addr;
+    struct cold *c = mem_begin(e, o->a, 1u << o->type, false, &addr);
+    struct rm m = rm_index(RAX, addr, 0, 0);
+    bool unpinned = ir_is_reg(o->d) && host_pin[o->d] == NOREG;
+    int d = place_dst(e, o->d, o->a);
+    mem_fault_here(e, c);
+    enum ir_type done = o->type;
+    if (o->op == IR_LDZ) {
+        asm_load(&e->a, o->type, d, m);
+        done = I64;
+    } else if (o->op == IR_LDS) {
+        done = o->sub;
+        unsigned w = done == I64 ? ASM_W : 0;
+        if (o->type == I32)
+            asm_insn(&e->a, 0, 0, 0x63, w, d, m);
+        else
+            asm_insn(&e->a, done == I16 ? 0x66 : 0, 1, o->type == I8 ? 0xbe : 0xbf, w, d, m);
+    } else if (o->type >= I32) {
+        asm_load(&e->a, o->type, d, m);
+    } else if (unpinned) {
+        asm_load(&e->a, o->type, d, m);                 /* place_dst_done stores the low bits only */
+    } else {
+        asm_typed(&e->a, o->type, 0, 0x8b, d, m);       /* merging */
+    }
+    mem_end(e, c);
+    place_dst_done(e, o->d, done, d);
+}
+
+static void emit_store(struct emitter *e)
+{
+    const struct ir_op *o = e->op;
+    int addr;
+    struct cold *c = mem_begin(e, o->a, 1u << o->type | MD_WRITE, false, &addr);
+    struct rm m = rm_index(RAX, addr, 0, 0);
+    int64_t v = ir_is_const(o->b) ? sign_extend((uint64_t)ir_const_value(e->b, o->b), ir_bits(o->type)) : 0;
+    if (ir_is_const(o->b) && fits32(v)) {
+        c->access = asm_at(&e->a);
+        mem_fault_here(e, c);
+        enum ir_type t = o->type;
+        asm_insn(&e->a, t == I16 ? 0x66 : 0, 0, t == I8 ? 0xc6 : 0xc7, t == I64 ? ASM_W : 0, 0, m);
+        asm_imm(&e->a, v, t == I8 ? 1 : t == I16 ? 2 : 4);
+    } else {
+        int src = place_reg_of(e, o->b);
+        if (src == NOREG)
+            src = place_src(e, o->b, o->type, place_scratch(e));
+        mem_fault_here(e, c);
+        asm_store(&e->a, o->type, m, src);
+    }
+    mem_end(e, c);
+}
+
+void emit_memory(struct emitter *e)
+{
+    switch (e->op->op) {
+    case IR_LD: case IR_LDZ: case IR_LDS: emit_load(e); break;
+    case IR_ST: emit_store(e); break;
+    case IR_RMW: emit_rmw(e); break;
+    case IR_CMPXCHG: emit_cmpxchg(e); break;
+    case IR_XADD: case IR_XCHG: emit_exchange(e); break;
+    default: {                                          /* PROBE */
+        int addr;
+        struct cold *c = mem_begin(e, e->op->a, ((unsigned)e->op->imm & MD_SIZE) | MD_WRITE | MD_PROBE, false, &addr);
+        mem_fault_here(e, c);
+        asm_insn(&e->a, 0, 1, 0x1f, 0, 0, rm_index(RAX, addr, 0, 0)); /* nop [host]: does not touch it */
+        mem_end(e, c);
+    }
+    }
+}

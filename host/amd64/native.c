@@ -1,0 +1,91 @@
+/* host/amd64/native.c: run one guest instruction natively on a saved state, for the reference interpreter and for x87.
+ *
+ * The instruction is put into a small piece of executable memory, one a thread, between code that loads the state and code that stores it.
+ */
+#include <string.h>
+#include <sys/mman.h>
+
+#include "host/amd64/emit.h"
+
+struct native {                                         /* a thread's executable page, made at first use */
+    uint8_t *code;
+};
+static __thread struct native native;
+
+static struct asmbuf native_begin(void)
+{
+    if (!native.code) {
+        native.code = mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        rh_assert(native.code != MAP_FAILED, "the host gives a page of executable memory");
+    }
+    return (struct asmbuf){.start = native.code, .p = native.code, .end = native.code + 4096};
+}
+
+/* fn(rdi: state, rsi: memory operand), after: ret */
+static void native_call(struct asmbuf *a, void *state, void *mem)
+{
+    asm_byte(a, 0xc3);
+    void (*fn)(void *, void *) = (void *)native.code;
+    fn(state, mem);
+}
+
+void host_native_run(void *fx, const uint8_t *code, unsigned len, void *mem)
+{
+    uint8_t own[512] __attribute__((aligned(64)));
+    struct asmbuf b = native_begin(), *a = &b;
+    asm_insn(a, 0, 1, 0xae, ASM_W, 1, rm_mem(RDI, 0));  /* fxrstor64 [rdi] */
+    asm_mov_rr(a, I64, RAX, RSI);
+    memcpy(a->p, code, len);
+    a->p += len;
+    asm_insn(a, 0, 1, 0xae, ASM_W, 0, rm_mem(RDI, 0));  /* fxsave64 [rdi] */
+    __asm__ volatile("fxsave64 %0" : "=m"(own));
+    native_call(a, fx, mem);
+    __asm__ volatile("fxrstor64 %0" : : "m"(own));
+}
+
+void host_vec_exec(struct cpu *c, const struct ir_op *o, void *mem)
+{
+    const struct ir_vec_row *row = &ir_vec_rows[o->row];
+    struct asmbuf b = native_begin(), *a = &b;
+    uint32_t own = __builtin_ia32_stmxcsr();
+    uint64_t gpr = ir_is_vec(o->a) || o->a >= IR_NREG ? 0 : c->reg[o->a];
+    struct {
+        uint64_t result, flags, source;
+        uint8_t x[2][16];
+    } state __attribute__((aligned(16))) = {.source = gpr};
+    bool a_vec = ir_is_vec(o->a), uses_mem = row->msize && mem;
+    ir_ref reg = row->form == VF_M_U || row->form == VF_F_U || row->form == VF_F_M ? o->b : o->d;
+    if (ir_is_vec(reg))
+        memcpy(state.x[0], c->vec[reg - IR_VEC0], 16);
+    if (a_vec)
+        memcpy(state.x[1], c->vec[o->a - IR_VEC0], 16);
+    asm_insn(a, 0, 1, 0x28, 0, 0, rm_mem(RDI, (int32_t)offsetof(__typeof__(state), x[0])));
+    asm_insn(a, 0, 1, 0x28, 0, 1, rm_mem(RDI, (int32_t)offsetof(__typeof__(state), x[1])));
+    asm_load(a, I64, RAX, rm_mem(RDI, (int32_t)offsetof(__typeof__(state), source)));
+    struct rm m = uses_mem ? rm_mem(RSI, 0) : a_vec ? rm_reg(1) : rm_reg(RAX);
+    int r = 0;
+    if (row->form == VF_Y) {
+        m = rm_reg(0);
+        r = row->ext;
+    } else if (row->form == VF_R_U || row->form == VF_R_M) {
+        r = RAX;
+    }
+    asm_insn(a, row->prefix, row->map, row->opcode, row->w ? ASM_W : 0, r, m);
+    if (row->has_imm)
+        asm_byte(a, (unsigned)o->imm & 0xff);
+    asm_byte(a, 0x9c);                                  /* pushfq; pop rdx */
+    asm_byte(a, 0x5a);
+    asm_store(a, I64, rm_mem(RDI, (int32_t)offsetof(__typeof__(state), result)), RAX);
+    asm_store(a, I64, rm_mem(RDI, (int32_t)offsetof(__typeof__(state), flags)), RDX);
+    asm_insn(a, 0, 1, 0x29, 0, 0, rm_mem(RDI, (int32_t)offsetof(__typeof__(state), x[0])));
+    __builtin_ia32_ldmxcsr(c->mxcsr);
+    native_call(a, &state, mem);
+    c->mxcsr = __builtin_ia32_stmxcsr();
+    __builtin_ia32_ldmxcsr(own);
+    if (row->form == VF_R_U || row->form == VF_R_M)
+        c->reg[o->d] = state.result;
+    else if (row->form == VF_F_U || row->form == VF_F_M)
+        cpu_set_flags(c, (uint32_t)state.flags);
+    else if (row->form != VF_M_U)
+        memcpy(c->vec[reg - IR_VEC0], state.x[0], 16);
+}

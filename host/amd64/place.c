@@ -1,0 +1,229 @@
+/* host/amd64/place.c: where values live: pinned registers, temps in r14 and r15, spill slots.
+ *
+ * Allocation happens in the one forward walk that also emits.  A temp gets a scratch register when it is written; when both are needed by others it moves
+ * to a slot on the host stack and is used from there, or loaded again.  `last` (from one walk over the block) tells when it dies.
+ */
+#include "host/amd64/emit.h"
+
+const int8_t host_pin[IR_NREG] = {
+    R12, RCX, RDX, RBX, R13, RBP, RSI, RDI, R8, R9, R10, R11, NOREG, NOREG, NOREG, NOREG,
+    NOREG, NOREG, NOREG, NOREG, NOREG, NOREG, NOREG, NOREG, NOREG, NOREG, NOREG, NOREG, NOREG, NOREG, NOREG, NOREG,
+};
+
+const char *host_reg_home(unsigned guest_reg)
+{
+    static const char *const name[16] = {"rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
+                                         "r8",  "r9",  "r10", "r11", "r12", "r13", "r14", "r15"};
+    return guest_reg < IR_NREG && host_pin[guest_reg] != NOREG ? name[host_pin[guest_reg]] : "memory";
+}
+
+static int scratch_reg(unsigned i)
+{
+    return i == 0 ? R14 : R15;
+}
+
+static struct temp_place *temp_of(struct emitter *e, ir_ref r)
+{
+    return &e->temp[r - IR_TEMP0];
+}
+
+static void mention(struct emitter *e, ir_ref r, unsigned i)
+{
+    if (ir_is_temp(r))
+        temp_of(e, r)->last = i;
+}
+
+bool place_init(struct emitter *e, struct arena *scratch)
+{
+    const struct ir_block *b = e->b;
+    e->temp = arena_alloc(scratch, (b->ntemps + 1) * sizeof *e->temp);
+    if (!e->temp)
+        return false;
+    for (unsigned i = 0; i < b->ntemps; i++)
+        e->temp[i] = (struct temp_place){.reg = NOREG, .slot = -1};
+    for (unsigned i = 0; i < b->nops; i++) {
+        const struct ir_op *o = &b->op[i];
+        mention(e, o->d, i);
+        mention(e, o->e, i);
+        mention(e, o->a, i);
+        mention(e, o->b, i);
+        mention(e, o->c, i);
+    }
+    for (unsigned i = 0; i < NSCRATCH; i++)
+        e->held[i] = IR_NONE;
+    return true;
+}
+
+void place_op_end(struct emitter *e)
+{
+    e->locked = 0;
+    for (unsigned i = 0; i < NSCRATCH; i++)
+        if (e->held[i] != IR_NONE && temp_of(e, e->held[i])->last <= e->index) {
+            temp_of(e, e->held[i])->reg = NOREG;
+            e->held[i] = IR_NONE;
+        }
+    const ir_ref refs[] = {e->op->d, e->op->e, e->op->a, e->op->b, e->op->c};
+    for (unsigned i = 0; i < ARRAY_LEN(refs); i++) {
+        if (!ir_is_temp(refs[i]))
+            continue;
+        struct temp_place *t = temp_of(e, refs[i]);
+        if (t->last <= e->index && t->slot >= 0) {
+            e->slots &= ~(1ull << t->slot);
+            t->slot = -1;
+        }
+    }
+}
+
+static void spill(struct emitter *e, ir_ref r)
+{
+    struct temp_place *t = temp_of(e, r);
+    if (t->slot < 0) {
+        rh_assert(~e->slots, "a block never has 64 temps alive at once");
+        t->slot = (int8_t)__builtin_ctzll(~e->slots);
+        e->slots |= 1ull << t->slot;
+    }
+    if (!t->in_slot)
+        asm_store(&e->a, I64, rm_mem(RSP, t->slot * 8), t->reg);
+    t->in_slot = true;
+}
+
+static unsigned scratch_index(int reg)
+{
+    return reg == R14 ? 0 : 1;
+}
+
+void place_gone(struct emitter *e, ir_ref r)
+{
+    struct temp_place *t = temp_of(e, r);
+    if (t->reg == NOREG)
+        return;
+    if (t->last > e->index)
+        spill(e, r);
+    e->held[scratch_index(t->reg)] = IR_NONE;
+    t->reg = NOREG;
+}
+
+static bool op_mentions(const struct ir_op *o, ir_ref r)
+{
+    return o->d == r || o->e == r || o->a == r || o->b == r || o->c == r;
+}
+
+/* A free scratch register; else one whose temp this op does not mention; else any that is not locked. */
+int place_scratch(struct emitter *e)
+{
+    int pick = -1;
+    for (int i = 0; i < NSCRATCH; i++) {
+        if (e->locked >> i & 1)
+            continue;
+        if (e->held[i] == IR_NONE) {
+            pick = i;
+            break;
+        }
+        if (pick < 0 || !op_mentions(e->op, e->held[i]))
+            pick = i;
+    }
+    rh_assert(pick >= 0, "an op needs at most two scratch registers (%s)", ir_shapes[e->op->op].name);
+    if (e->held[pick] != IR_NONE) {
+        ir_ref r = e->held[pick];
+        spill(e, r);
+        temp_of(e, r)->reg = NOREG;
+        e->held[pick] = IR_NONE;
+    }
+    e->locked |= 1u << pick;
+    return scratch_reg((unsigned)pick);
+}
+
+int place_reg_of(struct emitter *e, ir_ref r)
+{
+    if (ir_is_reg(r))
+        return host_pin[r];
+    if (!ir_is_temp(r))
+        return NOREG;
+    int reg = temp_of(e, r)->reg;
+    if (reg != NOREG)
+        e->locked |= 1u << scratch_index(reg);
+    return reg;
+}
+
+bool place_dies(const struct emitter *e, ir_ref r)
+{
+    return ir_is_temp(r) && e->temp[r - IR_TEMP0].last == e->index;
+}
+
+struct rm place_rm(struct emitter *e, ir_ref r)
+{
+    int reg = place_reg_of(e, r);
+    if (reg != NOREG)
+        return rm_reg(reg);
+    if (ir_is_reg(r))
+        return rm_gs(offsetof(struct cpu, reg) + r * 8u);
+    rh_assert(ir_is_temp(r) && temp_of(e, r)->slot >= 0, "operand of %s has a place", ir_shapes[e->op->op].name);
+    return rm_mem(RSP, temp_of(e, r)->slot * 8);
+}
+
+int place_src(struct emitter *e, ir_ref r, enum ir_type t, int spare)
+{
+    int reg = place_reg_of(e, r);
+    if (reg != NOREG)
+        return reg;
+    if (ir_is_const(r))
+        asm_mov_imm(&e->a, spare, ir_const_value(e->b, r));
+    else
+        asm_load(&e->a, t, spare, place_rm(e, r));
+    return spare;
+}
+
+int place_src_kept(struct emitter *e, ir_ref r, enum ir_type t)
+{
+    int reg = place_reg_of(e, r);
+    if (reg != NOREG)
+        return reg;
+    int spare = place_scratch(e);
+    if (ir_is_temp(r)) {                                /* loaded whole: the temp may live on in this register */
+        asm_load(&e->a, I64, spare, place_rm(e, r));
+        temp_of(e, r)->reg = (int8_t)spare;
+        e->held[scratch_index(spare)] = r;
+        return spare;
+    }
+    return place_src(e, r, t, spare);
+}
+
+bool place_can_dst(struct emitter *e, ir_ref d, ir_ref from)
+{
+    return ir_is_reg(d) || temp_of(e, d)->reg != NOREG || e->locked != (1u << NSCRATCH) - 1 ||
+           (from != d && place_dies(e, from) && temp_of(e, from)->reg != NOREG);
+}
+
+int place_dst(struct emitter *e, ir_ref d, ir_ref from)
+{
+    if (ir_is_reg(d))
+        return host_pin[d] == NOREG ? RAX : host_pin[d];
+    struct temp_place *t = temp_of(e, d);
+    unsigned field = d == e->op->d ? IR_D : IR_E;
+    bool partial = ir_write_bits(e->op, field) < 64 || ir_operands(e->op)[field] == 'X';
+    partial |= d == e->op->a || d == e->op->b || d == e->op->c;
+    bool reload = partial && t->in_slot && t->reg == NOREG; /* its old value is kept in part, or read */
+    t->in_slot = false;
+    if (t->reg != NOREG) {
+        e->locked |= 1u << scratch_index(t->reg);
+        return t->reg;
+    }
+    int reg;
+    if (!reload && ir_is_temp(from) && from != d && place_dies(e, from) && temp_of(e, from)->reg != NOREG) {
+        reg = temp_of(e, from)->reg;                    /* both names are good until this op ends */
+    } else {
+        reg = place_scratch(e);
+    }
+    if (reload)
+        asm_load(&e->a, I64, reg, rm_mem(RSP, t->slot * 8));
+    t->reg = (int8_t)reg;
+    e->held[scratch_index(reg)] = d;
+    e->locked |= 1u << scratch_index(reg);
+    return reg;
+}
+
+void place_dst_done(struct emitter *e, ir_ref d, enum ir_type t, int reg)
+{
+    if (ir_is_reg(d) && host_pin[d] == NOREG)
+        asm_store(&e->a, t == I32 ? I64 : t, rm_gs(offsetof(struct cpu, reg) + d * 8u), reg);
+}

@@ -1,0 +1,103 @@
+/* host: from optimised IR to host code.  One implementation a folder (host/amd64); this header is all that others see.
+ *
+ * The translate side is pure: it writes only into the given span and scratch.  Code may be written at `rw` and runs at
+ * rw + rx_delta.
+ *
+ * Rules of generated code
+ *   - At every block entry: guest registers in their pinned host registers or homes, F in cpu.cc, host stack aligned so
+ *     that a call from the block is legal, direction flag clear, host MXCSR = cpu.mxcsr.
+ *   - A memory op that misses its table jumps to its cold stub, which stores insn_off, saves the pinned registers and calls
+ *     a slow path; the same stub is entered from a host SIGSEGV or SIGFPE at the access (host_redirect).
+ *   - Links: a GOTO compiles to a jump whose target is patched by host_link_set.  Unlinked it goes to an exit that leaves with
+ *     LEAVE_LINK.  A jump that leaves the guest page first compares the target page's tab_x entry with the expected page
+ *     number, also patched.
+ */
+#ifndef RHEA_HOST_H
+#define RHEA_HOST_H
+
+#include "ir/ir.h"
+
+struct host_span {
+    uint8_t *rw;                                        /* where to write */
+    intptr_t rx_delta;                                  /* add to a rw address to get where it runs */
+    size_t size;                                        /* room */
+    size_t used;                                        /* filled by host_emit */
+};
+
+/* A patchable jump.  Offsets are from the block's first byte. */
+struct host_jump {
+    bool present, cross;                                /* cross: leaves the guest page, has a guard */
+    int64_t target;                                     /* page-relative target pc (from the block's PCB) */
+    uint32_t jump_at;                                   /* offset of the 4-byte displacement */
+    uint32_t miss_at;                                   /* offset of the exit it jumps to when not linked */
+    uint32_t guard_at;                                  /* cross: offset of the 4-byte expected tab_x value */
+    uint32_t link_at;                                   /* offset of the 8-byte immediate that the exit puts in cpu.link */
+};
+
+/* Where a host fault inside a block goes on. */
+struct host_fault {
+    uint32_t at, cold;                                  /* offset of the faulting instruction; offset of its cold stub */
+    int32_t insn_off;                                   /* guest insn, page-relative */
+};
+
+struct host_code {
+    struct host_jump jump[2];
+    struct host_fault *fault;                           /* in the scratch arena; nfaults of them, ascending */
+    unsigned nfaults;
+};
+
+/* C functions that generated code calls; the same for every vCPU. */
+struct host_calls {
+    /* Return "host address - gva" for the access, real or into cpu->bounce.  May raise a guest fault and not return. */
+    int64_t (*mem_read)(struct cpu *, gva_t, unsigned desc);
+    /* The same for a store or RMW; if cpu->pending is set afterwards the access must be followed by mem_commit. */
+    int64_t (*mem_write)(struct cpu *, gva_t, unsigned desc);
+    void (*mem_commit)(struct cpu *);
+    void (*divide_error)(struct cpu *);                 /* raises the guest's #DE */
+    void (*fp_error)(struct cpu *);                     /* raises the guest's #XM */
+};
+
+/* Offsets (from the thunk area's first byte) of code shared by all blocks. */
+struct host_thunks {
+    uint8_t *rx;
+    uint32_t enter, leave, mem_read, mem_write, mem_commit, call, divide_error, fp_error, exit_link, exit_lookup, exit_kick, exit_pc, guard;
+    size_t size;
+};
+/* Write the shared code into s (once, at the start of code memory). false: no room. */
+bool host_thunks_emit(struct host_thunks *t, struct host_span *s, const struct host_calls *calls);
+
+/* Compile b.  false: no room in s or arena (an ordinary result). */
+bool host_emit(const struct host_thunks *t, const struct ir_block *b, struct host_span *s, struct arena *scratch,
+               struct host_code *out);
+
+/* Run generated code at hpc until it leaves. */
+enum cpu_leave host_enter(const struct host_thunks *t, struct cpu *c, const void *hpc);
+/* Run fn(c) so that host_leave works inside it; LEAVE_NEXT if it returns by itself. */
+enum cpu_leave host_guard(const struct host_thunks *t, struct cpu *c, void (*fn)(struct cpu *));
+/* From a slow path or helper: abandon the block and return `why` from host_enter.  All guest registers are in cpu. */
+_Noreturn void host_leave(struct cpu *c, enum cpu_leave why);
+
+/* Point a jump at `target` (a block's rx entry; tab_x value `expect` for cross jumps), or back at its miss exit (NULL).  Atomic
+ * with respect to vCPUs that run the code. */
+void host_link_set(uint8_t *code_rw, intptr_t rx_delta, const struct host_jump *j, const void *target, uint32_t expect);
+/* Store the `struct link *` that j's exit reports.  Before the block is published. */
+void host_link_bind(uint8_t *code_rw, const struct host_jump *j, void *link);
+
+/* Once per vCPU thread: make c the state that generated code sees. */
+void host_thread_init(struct cpu *c);
+/* Once per process: take SIGSEGV, SIGBUS and SIGFPE.  find(hpc) returns the fault record of the host instruction at hpc and the block's first
+ * executable byte, or NULL if it is not generated code: the signal is then rhea's own bug and kills it.  Async-signal-safe. */
+typedef const struct host_fault *host_find_fault(void *arg, const void *hpc, const uint8_t **code);
+bool host_signals_init(const struct host_thunks *t, host_find_fault *find, void *arg, struct status *st);
+/* True and *why filled if this processor lacks what generated code needs (x86-64-v2). */
+bool host_supported(struct status *why);
+
+/* Disassembly of host or guest code for logs lives in tool/; how pinned registers are called, for explain: */
+const char *host_reg_home(unsigned guest_reg);          /* "rcx", "memory", ... */
+
+/* Run one vector op natively on cpu state (reference interpreter); mem: host address of its memory operand. */
+void host_vec_exec(struct cpu *c, const struct ir_op *o, void *mem);
+/* Run one x87 or MMX instruction natively on a 512-byte FXSAVE64 image; its memory operand, if any, is encoded as [rax] and lies at mem. */
+void host_native_run(void *fx, const uint8_t *code, unsigned len, void *mem);
+
+#endif

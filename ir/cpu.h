@@ -1,0 +1,96 @@
+/* ir/cpu.h: the machine state that IR ops act on.  Generated code reaches it through the host's GS base, the
+ * interpreter through a pointer.  It is the first member of the guest's own state (struct x86), which is the first member
+ * of struct vcpu, so one pointer serves all three.
+ *
+ * Rules to know before editing
+ *   - Generated code embeds the offsets; the struct may change freely, nothing outside the process sees it.
+ *   - Only the vCPU's own thread writes here, except `kick`, which any thread may set (atomically) to ask the vCPU to leave
+ *     generated code at its next poll.
+ *   - Arithmetic flags are kept in `cc` in the form the host gets them cheapest:
+ *         bits 15..8  the LAHF byte: SF ZF - AF - PF - CF (x86 positions 7 6 4 2 0)
+ *         bits  7..0  OF: 0 or 1
+ *   - A program counter is a *linear* address split in two: reg[IR_PCB] is the address of its page, and every block knows its
+ *     offset, so a block works at any virtual address.  `pc` is the whole address, valid only outside generated code.
+ *   - Translation tables hold one 8-byte entry per guest page, index = (gva >> 12) & (2^36 - 1), so byte offset =
+ *     (gva >> 9) & page_mask with page_mask = 0x7ffffffff8.  tab_r and tab_w entries are "host address - guest
+ *     address"; tab_x entries are guest-physical page number + 1.  Zero always means: take the slow path.
+ */
+#ifndef RHEA_IR_CPU_H
+#define RHEA_IR_CPU_H
+
+#include "base/base.h"
+
+enum {
+    /* 0..15: the guest's general registers, in the guest's own numbering.  16..31: meaning given by the guest module. */
+    IR_NREG = 32,
+    IR_PCB = 31,                                        /* linear address of the page the current block starts on */
+    IR_NVEC = 32,
+};
+
+enum { CPU_JC_BITS = 12, CPU_JC_SIZE = 1 << CPU_JC_BITS }; /* jump cache entries */
+
+struct cpu_jc {
+    uint64_t key;                                       /* pc ^ jc_tag; ~0 when empty */
+    const void *hpc;
+};
+
+/* Byte offset of key's entry from jc[0]; the host's inline lookup computes the same. */
+static inline uint32_t cpu_jc_offset(uint64_t key)
+{
+    return (uint32_t)((key ^ (key >> 12)) & (CPU_JC_SIZE - 1)) * (uint32_t)sizeof(struct cpu_jc);
+}
+
+#define CPU_PAGE_MASK 0x7ffffffff8ull
+
+enum cpu_leave {                                        /* why generated code came back to the loop */
+    LEAVE_LINK,                                         /* a direct jump without a link: cpu.link says which; pc is the target */
+    LEAVE_LOOKUP,                                       /* an indirect jump missed the jump cache: pc is the target */
+    LEAVE_KICK,                                         /* the poll saw `kick`: pc is the next insn */
+    LEAVE_FAULT,                                        /* a helper raised a guest fault: see the guest's state; pc is the insn */
+    LEAVE_HALT,                                         /* the guest waits for an interrupt; pc is the next insn */
+    LEAVE_AGAIN,                                        /* run the insn at pc once more, alone (one_insn is set) */
+    LEAVE_NEXT,                                         /* nothing special: look at interrupts, go on at pc */
+};
+
+struct cpu {
+    uint64_t reg[IR_NREG];                              /* homes; while in generated code the pinned ones are in host registers */
+    uint32_t kick;                                      /* nonzero: leave at the next poll */
+    uint16_t cc;                                        /* arithmetic flags, see above */
+    uint8_t pending;                                    /* a slow store waits in `bounce` for its commit */
+    uint8_t one_insn;                                   /* the next translation holds one insn and is not kept */
+    uint32_t insn_off;                                  /* slow paths and helper calls: offset of the insn from reg[IR_PCB] */
+    uint32_t mxcsr;                                     /* the guest's; loaded while generated code runs */
+    uint64_t pc;
+    uint64_t page_mask;                                 /* CPU_PAGE_MASK, a memory operand for generated code */
+    uint8_t *tab_r, *tab_w, *tab_x;                     /* tables of the current address space and privilege */
+    uint64_t jc_tag;                                    /* xor-ed into jump cache keys: address space and mode, in bits 63..48 */
+    void *link;                                         /* struct link * of a LEAVE_LINK */
+    uint64_t tsc_offset;                                /* guest TSC = host TSC + tsc_offset (unless scaled by a helper) */
+    struct cpu *self;                                   /* this very address */
+    uint64_t host_rsp;                                  /* stack pointer to leave with */
+    uint32_t host_mxcsr;
+    const void *const *helper;                          /* helper entry points, by number */
+    uint64_t scratch[8];                                /* thunks' own */
+    uint8_t bounce[128] __attribute__((aligned(64)));   /* data of an access that cannot go straight to host memory */
+    uint8_t vec[IR_NVEC][64] __attribute__((aligned(64))); /* vector registers; pinned ones as for reg[] */
+    struct cpu_jc jc[CPU_JC_SIZE];
+};
+
+/* Arithmetic flags as bits in the x86 positions: CF 0, PF 2, AF 4, ZF 6, SF 7, OF 11. */
+#define CPU_ARITH 0x8d5u
+static inline uint32_t cpu_flags(const struct cpu *c)
+{
+    return ((c->cc >> 8) & 0xd5u) | ((uint32_t)(c->cc & 1) << 11);
+}
+static inline void cpu_set_flags(struct cpu *c, uint32_t f)
+{
+    c->cc = (uint16_t)(((f & 0xd5u) | 2u) << 8 | ((f >> 11) & 1u));
+}
+
+/* The address of the insn a helper runs for, from insn_off. */
+static inline uint64_t cpu_insn_pc(const struct cpu *c)
+{
+    return c->reg[IR_PCB] + (uint64_t)(int64_t)(int32_t)c->insn_off;
+}
+
+#endif

@@ -1,0 +1,229 @@
+/* ir/ops.c: what an op is, read off ops.def: names, shapes, effects, and which flags it writes and reads.
+ *
+ * Passes, the verifier and host back ends ask here and never switch over opcodes for such facts, so a new op is one row of
+ * ops.def and one case of eval.c or interp.c.
+ *
+ * Rules to know before editing
+ *   - Everything is asked for every op of every translated block by several passes: table lookups, no loops.
+ *   - A wrong answer in the direction "writes more, reads less" breaks guests silently; the other direction only costs speed.
+ */
+#include "ir/ir.h"
+
+/* The words of ops.def's flag columns.  Low six bits: always.  The six above: KEEP, read as far as setf asks for them. */
+enum {
+    ARITH = IRF_ALL,
+    CF = IRF_CF,
+    NOT_CF = IRF_ALL & ~IRF_CF,
+    NOT_ZF = IRF_ALL & ~IRF_ZF,
+    CF_OF = IRF_CF | IRF_OF,
+    KEEP_SHIFT = 8,
+    KEEP = IRF_ALL << KEEP_SHIFT,
+    KEEP_CF = KEEP | IRF_CF,
+    KEEP_PAZS = (IRF_PF | IRF_AF | IRF_ZF | IRF_SF) << KEEP_SHIFT,
+    KEEP_PASO = (IRF_PF | IRF_AF | IRF_SF | IRF_OF) << KEEP_SHIFT,
+    KEEP_OF = IRF_OF << KEEP_SHIFT,
+    CC = 1 << 16,
+    SUB = 1 << 17,
+};
+
+enum {
+    PURE = IRE_PURE,
+    READS = IRE_READS | IRE_FAULTS,
+    WRITES = IRE_WRITES | IRE_FAULTS,
+    READS_WRITES = IRE_READS | IRE_WRITES | IRE_FAULTS,
+    CALLS = IRE_CALLS,
+    LOADS = IRE_LOADS,
+    STORES = IRE_STORES,
+    ENDS = IRE_ENDS,
+    FAULTS = IRE_FAULTS,
+    STAYS = IRE_STAYS,
+    VECTOR = 1 << 15,
+};
+
+const struct ir_shape ir_shapes[IR_OP_COUNT] = {
+#define IR_OP(NAME, operands, writes_f, reads_f, effects, doc) [IR_##NAME] = {#NAME, operands, doc},
+#include "ir/ops.def"
+};
+
+struct facts {
+    uint16_t effects;
+    uint8_t writes_f;
+    uint8_t sub; /* flags are those of another op or of a row */
+    uint32_t reads_f;
+};
+static const struct facts facts[IR_OP_COUNT] = {
+#define IR_OP(NAME, operands, writes, reads, eff, doc) [IR_##NAME] = {eff, (writes)&IRF_ALL, (writes) == SUB, reads},
+#include "ir/ops.def"
+};
+
+/* Rows that may raise a floating-point exception (Intel SDM vol. 2, "SIMD Floating-Point Exceptions" of each instruction). */
+static bool row_raises(const struct ir_vec_row *r)
+{
+    switch (r->map << 8 | r->opcode) {
+    case 0x12a:
+    case 0x12c:
+    case 0x12d:
+    case 0x12e:
+    case 0x12f: /* conversions with integers, COMI */
+    case 0x151:
+    case 0x158:
+    case 0x159:
+    case 0x15a:
+    case 0x15b:
+    case 0x15c:
+    case 0x15d:
+    case 0x15e:
+    case 0x15f:
+    case 0x17c:
+    case 0x17d:
+    case 0x1c2:
+    case 0x1d0:
+    case 0x1e6:
+    case 0x308:
+    case 0x309:
+    case 0x30a:
+    case 0x30b:
+    case 0x340:
+    case 0x341: return true;
+    default: return false;
+    }
+}
+
+static unsigned vec_effects(const struct ir_vec_row *r)
+{
+    switch (r->form) {
+    case VF_W_M:
+    case VF_Y_M:
+    case VF_R_M:
+    case VF_F_M: return IRE_READS | IRE_FAULTS;
+    case VF_M_U: return IRE_WRITES | IRE_FAULTS;
+    default: return row_raises(r) ? IRE_FAULTS : IRE_PURE;
+    }
+}
+
+unsigned ir_effects(const struct ir_op *o)
+{
+    unsigned e = facts[o->op].effects;
+    return e == VECTOR ? vec_effects(&ir_vec_rows[o->row]) : e;
+}
+
+static bool row_sets_flags(const struct ir_op *o)
+{
+    unsigned form = ir_vec_rows[o->row].form;
+    return form == VF_F_U || form == VF_F_M;
+}
+
+unsigned ir_writes_f(const struct ir_op *o)
+{
+    if (o->setf == 0)
+        return 0;
+    const struct facts *f = &facts[o->op];
+    if (o->op == IR_SETF)
+        return o->sub;
+    if (!f->sub)
+        return f->writes_f;
+    if (o->op == IR_VEC)
+        return row_sets_flags(o) ? IRF_ALL : 0;
+    return facts[o->sub].writes_f;
+}
+
+bool ir_is_shift(unsigned opcode)
+{
+    return opcode >= IR_SHL && opcode <= IR_SHRD;
+}
+
+unsigned ir_reads_f(const struct ir_op *o)
+{
+    uint32_t r = facts[o->op].reads_f;
+    if (ir_effects(o) & IRE_FAULTS)
+        return IRF_ALL;
+    if (r == 0 || r == SUB) /* RMW faults, and vector rows read no flags */
+        return 0;
+    if (r & CC)
+        return ir_cc_reads(o->sub);
+    if (ir_is_shift(o->op) && ir_is_const(o->op >= IR_SHLD ? o->c : o->b))
+        return r & IRF_ALL;
+    return (r & IRF_ALL) | (r >> KEEP_SHIFT & o->setf);
+}
+
+unsigned ir_cc_reads(enum ir_cc cc)
+{
+    static const uint8_t reads[8] = {
+        IRF_OF, IRF_CF, IRF_ZF, IRF_CF | IRF_ZF, IRF_SF, IRF_PF, IRF_SF | IRF_OF, IRF_ZF | IRF_SF | IRF_OF,
+    };
+    return reads[cc >> 1 & 7];
+}
+
+const char *ir_operands(const struct ir_op *o)
+{
+    static const char *const of_form[] = {
+        [VF_W_U] = "W.U..I", [VF_W_M] = "W.A..I", [VF_Y_U] = "Y.U..I", [VF_Y_M] = "Y.A..I",
+        [VF_M_U] = "..AU.I", [VF_R_U] = "R.U..I", [VF_R_M] = "R.A..I", [VF_W_R] = "W.T..I",
+        [VF_Y_R] = "Y.T..I", [VF_F_U] = "..UU.I", [VF_F_M] = "..AU.I", [VF_Y] = "Y....I",
+    };
+    return o->op == IR_VEC ? of_form[ir_vec_rows[o->row].form] : ir_shapes[o->op].operands;
+}
+
+unsigned ir_read_bits(const struct ir_op *o, unsigned n)
+{
+    unsigned bits = ir_bits(o->type);
+    switch (o->op) {
+    case IR_ZX8:
+    case IR_SX8: return 8;
+    case IR_ZX16:
+    case IR_SX16:
+    case IR_SETF: return 16;
+    case IR_SX32: return 32;
+    case IR_SHL:
+    case IR_SHR:
+    case IR_SAR:
+    case IR_ROL:
+    case IR_ROR:
+    case IR_RCL:
+    case IR_RCR: return n == IR_B ? 8 : bits;
+    case IR_SHLD:
+    case IR_SHRD: return n == IR_C ? 8 : bits;
+    case IR_UDIV:
+    case IR_SDIV: return o->type == I8 && n == IR_A ? 16 : bits;
+    case IR_RMW:
+        if (n == IR_A)
+            return 64;
+        return n == IR_C || (n == IR_B && ir_is_shift(o->sub) && o->sub < IR_SHLD) ? 8 : bits;
+    case IR_LD:
+    case IR_LDZ:
+    case IR_LDS:
+    case IR_ST:
+    case IR_XADD:
+    case IR_XCHG:
+    case IR_CMPXCHG:
+    case IR_PROBE: return n == IR_A ? 64 : bits;
+    case IR_VEC:
+    case IR_CALL:
+    case IR_GOTOI:
+    case IR_LEAVEI: return 64;
+    default: return bits;
+    }
+}
+
+unsigned ir_write_bits(const struct ir_op *o, unsigned n)
+{
+    unsigned type = o->type;
+    switch (o->op) {
+    case IR_SETCC: return 8;
+    case IR_UMUL:
+    case IR_SMUL:
+    case IR_UDIV:
+    case IR_SDIV:
+        if (type == I8)
+            return n == IR_D ? 16 : 0;
+        break;
+    case IR_LDS: type = o->sub; break;
+    case IR_PC:
+    case IR_GETF:
+    case IR_LDF:
+    case IR_LDZ:
+    case IR_VEC: return 64;
+    default: break;
+    }
+    return type >= I32 ? 64 : ir_bits(type);
+}

@@ -1,0 +1,477 @@
+/* tlb.c: one vCPU's cache of guest page walks, as sparse linear tables that generated code reads.
+ *
+ * Each address-space slot has one table a kind (see mem.h), reserved when first asked for:
+ *
+ *     | 2^36 entries of 8 bytes: what generated code reads | 2^36 bytes: META_ bits of each entry |
+ *
+ * Beside each table there is a log of the pages that were ever filled, each once (META_LOGGED), so a flush touches
+ * only those.  When the log is full the table is emptied by giving its memory back.
+ *
+ * Finding what INVLPG must drop without looking everywhere (Intel SDM vol. 3A 4.10.4.1: INVLPG drops the page in the
+ * current PCID, and global translations of it in all) needs four more sparse maps:
+ *     slot.touched    a byte a 4 MB region: in which kinds there ever was an entry
+ *     global_page     a byte a page:  which slots may have a global entry for it, from a 4 KB page
+ *     large           for each 4 MB region: which slots were filled from a large page there, and which of those from
+ *                     a global one
+ *     huge            the same for 1 GB regions
+ * These say "may": a bit too many costs a look, a bit too few would leave a stale entry behind.  So fills set bits
+ * first, and only a drop of everything that a bit stands for clears it.
+ *
+ * Finding the writable entries of one host page (tlb_drop_writes) uses `writes`, a set-associative index by host page
+ * of where W entries were filled.  It may list entries that are gone; it lists all that are there, unless the set is
+ * marked as overflowed: then all W logs are searched.
+ *
+ * Rules to know before editing
+ *   - Everything here belongs to the vCPU's own thread; there is no lock.
+ *   - A processor may drop cached translations at any time (SDM vol. 3A 4.10.2.4), so what falls out of a full log
+ *     harms nobody, except that jump caches rest on X entries: see x_lost.
+ */
+#include "mem/mem.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define TABLE_ENTRIES (1ull << 36)
+#define TABLE_META    (TABLE_ENTRIES * 8) /* offset of the META_ bytes */
+#define TABLE_SIZE    (TABLE_META + TABLE_ENTRIES)
+#define PAGES_MASK    (TABLE_ENTRIES - 1)
+
+enum {
+    META_LOGGED = 1, /* the page is in the log */
+    META_GLOBAL = 2, /* the entry survives a non-global flush */
+};
+enum {
+    SLOTS_OF_HOST = 24, /* all vCPUs together: 24 * 8 tables of 0.56 TB of the host's 128 */
+    LOG_MAX = 1 << 18,  /* pages of one table; 1 GB of guest memory */
+    LARGE_BITS = 10,    /* pages in a region of 4 MB, the largest "large" page, as a shift */
+    HUGE_BITS = 18,     /* pages in a 1 GB region */
+    REGIONS_LARGE = 1 << (36 - LARGE_BITS),
+    REGIONS_HUGE = 1 << (36 - HUGE_BITS),
+    W_KINDS = 1 << TLB_W_USER | 1 << TLB_W_SUP | 1 << TLB_W_SUPAC,
+    X_KINDS = 1 << TLB_X_USER | 1 << TLB_X_SUP,
+    WRITES_SETS = 1 << 14,
+    WRITES_WAYS = 8,
+};
+/* A writable fill in the index: slot << 40 | kind << 37 | 1 << 36 | page; never zero. */
+#define WRITE_PRESENT  (1ull << 36)
+#define WRITE_OVERFLOW (~0ull)
+
+struct table {
+    uint8_t *base; /* NULL: not asked for yet */
+    uint64_t *log;
+    unsigned nlog;
+};
+
+struct slot {
+    struct table table[TLB_KINDS];
+    uint8_t *touched;
+    unsigned kinds; /* bits of those with a table */
+};
+
+struct region {
+    uint8_t filled, global; /* bits of slots */
+};
+
+struct tlb {
+    unsigned nslots;
+    bool overflowed; /* some set of `writes` is */
+    bool x_lost;     /* X entries fell out of a full log: nobody was told */
+    struct slot *slot;
+    uint8_t *global_page;
+    struct region *large, *huge;
+    uint64_t (*writes)[WRITES_WAYS];
+};
+
+/* ---- making and giving back -------------------------------------------------------------------------------- */
+
+static void *reserve_small(size_t size)
+{
+    void *p = os_reserve(size);
+    if (p)
+        os_prefer_small(p, size);
+    return p;
+}
+
+static bool slot_reserve(struct slot *s, enum tlb_kind kind)
+{
+    struct table *t = &s->table[kind];
+
+    if (t->base)
+        return true;
+    if (!s->touched)
+        s->touched = reserve_small(REGIONS_LARGE);
+    if (!t->log)
+        t->log = reserve_small(LOG_MAX * sizeof(t->log[0]));
+    if (!s->touched || !t->log)
+        return false;
+    t->base = reserve_small(TABLE_SIZE);
+    if (t->base)
+        s->kinds |= 1u << kind;
+    return t->base != NULL;
+}
+
+bool tlb_init(struct tlb **out, unsigned nvcpus, struct status *st)
+{
+    if (nvcpus == 0 || nvcpus > SLOTS_OF_HOST)
+        return status_set(st, "%u vCPUs: the host's address space has room for the translation tables of 1 to %d",
+                          nvcpus, SLOTS_OF_HOST);
+    struct tlb *t = calloc(1, sizeof(*t));
+    if (!t)
+        return status_set(st, "translation tables: no memory");
+    t->nslots = SLOTS_OF_HOST / nvcpus < TLB_SLOTS_MAX ? SLOTS_OF_HOST / nvcpus : TLB_SLOTS_MAX;
+    t->slot = calloc(t->nslots, sizeof(t->slot[0]));
+    t->global_page = reserve_small(TABLE_ENTRIES);
+    t->large = reserve_small(REGIONS_LARGE * sizeof(t->large[0]));
+    t->huge = reserve_small(REGIONS_HUGE * sizeof(t->huge[0]));
+    t->writes = reserve_small(WRITES_SETS * sizeof(t->writes[0]));
+    /* One table now, so that a host that refuses is known before the guest runs. */
+    if (!t->slot || !t->global_page || !t->large || !t->huge || !t->writes || !slot_reserve(&t->slot[0], TLB_R_SUP)) {
+        tlb_fini(t);
+        return status_set(st,
+                          "the host refused to reserve address space for translation tables (576 GB each); check that "
+                          "`ulimit -v` is unlimited and vm.overcommit_memory is not 2");
+    }
+    *out = t;
+    return true;
+}
+
+static void release(void *p, size_t size)
+{
+    if (p)
+        os_release(p, size);
+}
+
+void tlb_fini(struct tlb *t)
+{
+    if (!t)
+        return;
+    for (unsigned i = 0; t->slot && i < t->nslots; i++) {
+        for (unsigned k = 0; k < TLB_KINDS; k++) {
+            release(t->slot[i].table[k].base, TABLE_SIZE);
+            release(t->slot[i].table[k].log, LOG_MAX * sizeof(uint64_t));
+        }
+        release(t->slot[i].touched, REGIONS_LARGE);
+    }
+    release(t->global_page, TABLE_ENTRIES);
+    release(t->large, REGIONS_LARGE * sizeof(t->large[0]));
+    release(t->huge, REGIONS_HUGE * sizeof(t->huge[0]));
+    release(t->writes, WRITES_SETS * sizeof(t->writes[0]));
+    free(t->slot);
+    free(t);
+}
+
+unsigned tlb_slots(const struct tlb *t)
+{
+    return t->nslots;
+}
+
+uint8_t *tlb_table(const struct tlb *t, unsigned slot, enum tlb_kind kind)
+{
+    rh_assert(slot < t->nslots && kind < TLB_KINDS, "slot %u of %u, kind %d", slot, t->nslots, kind);
+    bool there = slot_reserve(&t->slot[slot], kind);
+    rh_assert(there, "the host refused address space for a translation table; run with fewer vCPUs");
+    return t->slot[slot].table[kind].base;
+}
+
+/* ---- one entry --------------------------------------------------------------------------------------------- */
+
+static uint64_t page_of(gva_t gva)
+{
+    return gva >> 12 & PAGES_MASK;
+}
+
+static gva_t gva_of(uint64_t page)
+{
+    return (gva_t)sign_extend(page << 12, 48);
+}
+
+static uint64_t *entry_of(const struct table *t, uint64_t page)
+{
+    return (uint64_t *)(void *)t->base + page;
+}
+
+static uint8_t *meta_of(const struct table *t, uint64_t page)
+{
+    return t->base + TABLE_META + page;
+}
+
+/* Drop one entry; its place in the log stays.  Returns whether there was one. */
+static unsigned entry_drop(const struct table *t, uint64_t page)
+{
+    uint64_t *e = entry_of(t, page);
+    unsigned had = *e != 0;
+
+    if (had)
+        *e = 0;
+    return had;
+}
+
+/* ---- the index of writable entries ------------------------------------------------------------------------- */
+
+static uint64_t *writes_set(const struct tlb *t, uint64_t host)
+{
+    return t->writes[(host >> 12 ^ host >> 26) & (WRITES_SETS - 1)];
+}
+
+/* The host page that entry e of a page leads to. */
+static uint64_t host_of(uint64_t e, uint64_t page)
+{
+    return (e + gva_of(page)) & ~0xfffull;
+}
+
+/* The same for the entry behind an index record; 0 if it was dropped. */
+static uint64_t writes_host(const struct tlb *t, uint64_t record, uint64_t **entry)
+{
+    uint64_t page = record & PAGES_MASK;
+    uint64_t *e = entry_of(&t->slot[record >> 40].table[record >> 37 & 7], page);
+
+    *entry = e;
+    return *e ? host_of(*e, page) : 0;
+}
+
+static void writes_add(struct tlb *t, unsigned slot, unsigned kind, uint64_t page, uint64_t host)
+{
+    uint64_t record = (uint64_t)slot << 40 | (uint64_t)kind << 37 | WRITE_PRESENT | page;
+    uint64_t *set = writes_set(t, host), *entry;
+
+    if (set[0] == WRITE_OVERFLOW)
+        return;
+    for (unsigned i = 0; i < WRITES_WAYS; i++)
+        if (set[i] == 0 || set[i] == record) {
+            set[i] = record;
+            return;
+        }
+    for (unsigned i = 0; i < WRITES_WAYS; i++) {
+        uint64_t other = writes_host(t, set[i], &entry);
+        if (!other || writes_set(t, other) != set) {
+            set[i] = record;
+            return;
+        }
+    }
+    set[0] = WRITE_OVERFLOW;
+    t->overflowed = true;
+}
+
+/* Read every W log: drop the entries that lead to the host page, and list the others of its set anew. */
+static unsigned writes_search(struct tlb *t, uint64_t host)
+{
+    uint64_t *set = writes_set(t, host);
+    unsigned dropped = 0;
+
+    memset(set, 0, sizeof(t->writes[0]));
+    for (unsigned s = 0; s < t->nslots; s++)
+        for (unsigned k = TLB_W_USER; k <= TLB_W_SUPAC; k++) {
+            const struct table *tab = &t->slot[s].table[k];
+            for (unsigned i = 0; i < tab->nlog; i++) {
+                uint64_t page = tab->log[i], e = *entry_of(tab, page), to = host_of(e, page);
+                if (e && to == host)
+                    dropped += entry_drop(tab, page);
+                else if (e && writes_set(t, to) == set)
+                    writes_add(t, s, k, page, to);
+            }
+        }
+    return dropped;
+}
+
+unsigned tlb_drop_writes(struct tlb *t, const struct ram *r, const uint8_t *host)
+{
+    uint64_t page = ram_page_of_host(r, host), *entry;
+    unsigned dropped = 0;
+
+    if (page == UINT64_MAX || !(__atomic_load_n(&r->flags[page], __ATOMIC_SEQ_CST) & RAM_WMAPPED))
+        return 0;
+    uint64_t at = (uint64_t)(uintptr_t)host & ~0xfffull;
+    uint64_t *set = writes_set(t, at);
+    if (set[0] == WRITE_OVERFLOW)
+        return writes_search(t, at);
+    for (unsigned i = 0; i < WRITES_WAYS && set[i]; i++)
+        if (writes_host(t, set[i], &entry) == at) {
+            *entry = 0;
+            dropped++;
+        }
+    return dropped;
+}
+
+/* ---- filling ----------------------------------------------------------------------------------------------- */
+
+/* The log is full: drop the whole table.  The maps that say "may" stay as they are. */
+static void table_empty(struct tlb *t, struct table *tab, enum tlb_kind kind)
+{
+    os_discard(tab->base, TABLE_SIZE);
+    tab->nlog = 0;
+    if (1u << kind & X_KINDS)
+        t->x_lost = true;
+}
+
+static void region_mark(struct region *r, unsigned slot, unsigned flags)
+{
+    r->filled |= (uint8_t)(1u << slot);
+    if (flags & TLB_GLOBAL)
+        r->global |= (uint8_t)(1u << slot);
+}
+
+void tlb_fill(struct tlb *t, unsigned slot, enum tlb_kind kind, gva_t gva, uint64_t entry, unsigned flags)
+{
+    uint64_t page = page_of(gva);
+    struct slot *s = &t->slot[slot];
+    struct table *tab = &s->table[kind];
+
+    rh_assert(gva >> 47 == 0 || gva >> 47 == 0x1ffff, "fill of non-canonical 0x%llx", (unsigned long long)gva);
+    rh_assert(entry, "fill of 0x%llx with nothing", (unsigned long long)gva);
+    tlb_table(t, slot, kind);
+    if (!(*meta_of(tab, page) & META_LOGGED)) {
+        if (tab->nlog == LOG_MAX)
+            table_empty(t, tab, kind);
+        tab->log[tab->nlog++] = page;
+    }
+    *meta_of(tab, page) = META_LOGGED | (flags & TLB_GLOBAL ? META_GLOBAL : 0);
+    s->touched[page >> LARGE_BITS] |= (uint8_t)(1u << kind);
+    if (flags & TLB_HUGE)
+        region_mark(&t->huge[page >> HUGE_BITS], slot, flags);
+    else if (flags & TLB_LARGE)
+        region_mark(&t->large[page >> LARGE_BITS], slot, flags);
+    else if (flags & TLB_GLOBAL)
+        t->global_page[page] |= (uint8_t)(1u << slot);
+    *entry_of(tab, page) = entry;
+    if (1u << kind & W_KINDS)
+        writes_add(t, slot, kind, page, host_of(entry, page));
+}
+
+/* ---- flushing ---------------------------------------------------------------------------------------------- */
+
+static unsigned table_flush(struct table *t, bool keep_global)
+{
+    unsigned dropped = 0, kept = 0;
+
+    for (unsigned i = 0; i < t->nlog; i++) {
+        uint64_t page = t->log[i], *e = entry_of(t, page);
+        uint8_t *meta = meta_of(t, page);
+        if (keep_global && *e && *meta & META_GLOBAL) {
+            t->log[kept++] = page;
+            continue;
+        }
+        dropped += *e != 0;
+        *e = 0;
+        *meta = 0;
+    }
+    t->nlog = kept;
+    return dropped;
+}
+
+unsigned tlb_flush_slot(struct tlb *t, unsigned slot, bool keep_global, bool *x_dropped)
+{
+    struct slot *s = &t->slot[slot];
+    unsigned dropped = 0;
+
+    for (unsigned kinds = s->kinds; kinds; kinds &= kinds - 1) {
+        unsigned kind = (unsigned)__builtin_ctz(kinds);
+        unsigned n = table_flush(&s->table[kind], keep_global);
+        dropped += n;
+        if (n && 1u << kind & X_KINDS)
+            *x_dropped = true;
+    }
+    if (t->x_lost)
+        *x_dropped = true;
+    return dropped;
+}
+
+unsigned tlb_flush_all(struct tlb *t, bool *x_dropped)
+{
+    unsigned dropped = 0;
+
+    for (unsigned s = 0; s < t->nslots; s++)
+        dropped += tlb_flush_slot(t, s, false, x_dropped);
+    /* No entry is left: all that the caller derived from X entries goes now, and overflowed sets can begin anew. */
+    t->x_lost = false;
+    if (t->overflowed)
+        os_discard(t->writes, WRITES_SETS * sizeof(t->writes[0]));
+    t->overflowed = false;
+    return dropped;
+}
+
+static unsigned slot_drop_page(struct slot *s, uint64_t page, bool *x_dropped)
+{
+    unsigned dropped = 0;
+
+    if (!s->touched)
+        return 0;
+    for (unsigned kinds = s->touched[page >> LARGE_BITS]; kinds; kinds &= kinds - 1) {
+        unsigned kind = (unsigned)__builtin_ctz(kinds);
+        unsigned n = entry_drop(&s->table[kind], page);
+        dropped += n;
+        if (n && 1u << kind & X_KINDS)
+            *x_dropped = true;
+    }
+    return dropped;
+}
+
+static unsigned slot_drop_large(struct slot *s, uint64_t page, bool *x_dropped)
+{
+    uint64_t first = page >> LARGE_BITS << LARGE_BITS;
+    unsigned dropped = 0;
+
+    for (uint64_t p = first; p < first + (1u << LARGE_BITS); p++)
+        dropped += slot_drop_page(s, p, x_dropped);
+    return dropped;
+}
+
+static unsigned slot_drop_huge(struct slot *s, uint64_t page, bool *x_dropped)
+{
+    unsigned dropped = 0;
+
+    for (unsigned k = 0; k < TLB_KINDS; k++) {
+        const struct table *t = &s->table[k];
+        for (unsigned i = 0; i < t->nlog; i++)
+            if (t->log[i] >> HUGE_BITS == page >> HUGE_BITS)
+                dropped += slot_drop_page(s, t->log[i], x_dropped);
+    }
+    return dropped;
+}
+
+/* Take the slots that INVLPG in `slot` concerns out of r, and return them. */
+static unsigned region_take(struct region *r, unsigned slot)
+{
+    unsigned slots = (r->filled & 1u << slot) | r->global;
+
+    if (slots) {
+        r->filled &= (uint8_t)~slots;
+        r->global = 0;
+    }
+    return slots;
+}
+
+unsigned tlb_flush_page(struct tlb *t, unsigned slot, gva_t gva, bool *x_dropped)
+{
+    uint64_t page = page_of(gva);
+    unsigned dropped = 0;
+    unsigned one = 1u << slot | t->global_page[page];
+    unsigned large = region_take(&t->large[page >> LARGE_BITS], slot);
+    unsigned huge = region_take(&t->huge[page >> HUGE_BITS], slot);
+
+    if (t->global_page[page])
+        t->global_page[page] = 0;
+    for (; one; one &= one - 1)
+        dropped += slot_drop_page(&t->slot[__builtin_ctz(one)], page, x_dropped);
+    for (; large; large &= large - 1)
+        dropped += slot_drop_large(&t->slot[__builtin_ctz(large)], page, x_dropped);
+    for (; huge; huge &= huge - 1)
+        dropped += slot_drop_huge(&t->slot[__builtin_ctz(huge)], page, x_dropped);
+    if (t->x_lost)
+        *x_dropped = true;
+    return dropped;
+}
+
+/* ---- for the monitor --------------------------------------------------------------------------------------- */
+
+void tlb_each(const struct tlb *t, unsigned slot, void (*fn)(void *arg, enum tlb_kind k, gva_t gva, uint64_t entry),
+              void *arg)
+{
+    for (unsigned k = 0; k < TLB_KINDS; k++) {
+        const struct table *tab = &t->slot[slot].table[k];
+        for (unsigned i = 0; i < tab->nlog; i++) {
+            uint64_t e = *entry_of(tab, tab->log[i]);
+            if (e)
+                fn(arg, (enum tlb_kind)k, gva_of(tab->log[i]), e);
+        }
+    }
+}

@@ -1,0 +1,28 @@
+/* opt: IR to IR.  pipeline.c names the passes in order; each is one file with its contract at the head.
+ *
+ * Rules for every pass
+ *   - linear in the ops of the block, no allocation, no state between blocks: translating must stay near 200 ns an insn, all in;
+ *   - nothing moves across an op with effects; at every op that may fault the guest's state is what it was before the pass;
+ *   - a verified block stays verified.
+ */
+#ifndef RHEA_OPT_H
+#define RHEA_OPT_H
+
+#include "ir/ir.h"
+
+/* Who wants to see the block after every pass. */
+struct opt_trace {
+    void (*after)(void *arg, const char *pass, const struct ir_block *b);
+    void *arg;
+};
+/* All passes in order; t may be NULL. */
+void opt_run(struct ir_block *b, struct opt_trace *t);
+
+/* Constants and copies forward; see fold.c. */
+void opt_fold(struct ir_block *b);
+/* Which flags are wanted: setf, livef; see flags.c. */
+void opt_flags(struct ir_block *b);
+/* Ops whose results nobody reads; see dead.c. */
+void opt_dead(struct ir_block *b);
+
+#endif

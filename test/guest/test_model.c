@@ -1,0 +1,371 @@
+/* Tests of guest/x86/model.c, sys_msr.c, sys_flags.c and sys_misc.c: CPUID agrees with itself and with what insns do, -cpu's words, MSR
+ * rules, the flags image, decimal arithmetic. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "test/guest/sysfake.h"
+
+struct cpuid {
+    uint32_t eax, ebx, ecx, edx;
+};
+
+static struct cpuid ask(struct fake *f, uint32_t leaf, uint32_t sub)
+{
+    f->x.cpu.reg[X86_RAX] = leaf;
+    f->x.cpu.reg[X86_RCX] = sub;
+    assert_int_equal(fake_call(f, help_cpuid, 0, 0, 0), -1);
+    const uint64_t *r = f->x.cpu.reg;
+    return (struct cpuid){(uint32_t)r[X86_RAX], (uint32_t)r[X86_RBX], (uint32_t)r[X86_RCX], (uint32_t)r[X86_RDX]};
+}
+
+static int msr_read(struct fake *f, uint32_t msr, uint64_t *v)
+{
+    f->x.cpu.reg[X86_RCX] = msr;
+    int why = fake_call(f, help_rdmsr, 0, 0, 0);
+    *v = f->x.cpu.reg[X86_RDX] << 32 | f->x.cpu.reg[X86_RAX];
+    return why;
+}
+
+static int msr_write(struct fake *f, uint32_t msr, uint64_t v)
+{
+    f->x.cpu.reg[X86_RCX] = msr;
+    f->x.cpu.reg[X86_RAX] = (uint32_t)v;
+    f->x.cpu.reg[X86_RDX] = v >> 32;
+    return fake_call(f, help_wrmsr, 0, 0, 0);
+}
+
+static void test_identity(void **state)
+{
+    struct fake *f = fake_new("max"), *q = fake_new("qemu64");
+    struct cpuid c = ask(f, 0, 0);
+    (void)state;
+
+    assert_int_equal(c.eax, 0x16);
+    assert_memory_equal(&c.ebx, "Genu", 4);
+    assert_memory_equal(&c.edx, "ineI", 4);
+    assert_memory_equal(&c.ecx, "ntel", 4);
+    assert_int_equal(ask(f, 1, 0).eax, 0x606a6);         /* family 6, model 6AH, stepping 6 */
+    assert_int_equal(f->x.cpuid_signature, 0x606a6);
+    assert_int_equal(ask(q, 1, 0).eax, 0x60fb1);         /* family 15, model 107, stepping 1 */
+    c = ask(q, 0x80000000, 0);
+    assert_int_equal(c.eax, 0x8000000a);
+    assert_memory_equal(&c.edx, "enti", 4);
+    assert_int_equal(ask(q, 0x80000001, 0).edx & 0x0183f3ff, ask(q, 1, 0).edx & 0x0183f3ff);
+    assert_int_equal(ask(q, 0x12345, 0).eax, 0);
+    assert_int_equal(ask(f, 0x12345, 0).eax, ask(f, 0x16, 0).eax);
+    fake_free(f);
+    fake_free(q);
+}
+
+static void test_xsave_leaf(void **state)
+{
+    struct fake *f = fake_new("max");
+    (void)state;
+
+    struct cpuid all = ask(f, 0xd, 0), sub = ask(f, 0xd, 9);
+    uint64_t components = all.eax | (uint64_t)all.edx << 32;
+    assert_true(components == x86_model_xcr0(f->x.model));
+    assert_int_equal(all.ebx, 576);                      /* x87 and SSE enabled */
+    assert_int_equal(all.ecx, sub.ebx + sub.eax);        /* PKRU is the last */
+    assert_int_equal(ask(f, 0xd, 1).ebx, 576);
+    f->x.cpu.reg[X86_RCX] = 0;
+    f->x.cpu.reg[X86_RAX] = (uint32_t)components;
+    f->x.cpu.reg[X86_RDX] = components >> 32;
+    assert_int_equal(fake_call(f, help_xsetbv, 0, 0, 0), -1);
+    assert_int_equal(ask(f, 0xd, 0).ebx, all.ecx);
+    unsigned compacted = 576;
+    for (unsigned n = 2; n < 63; n++)
+        compacted += components >> n & 1 ? ask(f, 0xd, n).eax : 0;
+    assert_int_equal(ask(f, 0xd, 1).ebx, compacted);
+    fake_free(f);
+    f = fake_new("max,-xsave");
+    assert_int_equal(ask(f, 0xd, 0).eax | ask(f, 0xd, 1).eax | (ask(f, 1, 0).ecx >> 26 & 3), 0);
+    assert_false(f->x.cr4_allowed & CR4_OSXSAVE);
+    fake_free(f);
+}
+
+static void test_live_bits(void **state)
+{
+    struct fake *f = fake_new("max");
+    (void)state;
+
+    assert_true(ask(f, 1, 0).ecx >> 27 & 1);             /* OSXSAVE mirrors CR4 */
+    f->x.cr4 = 0;
+    assert_false(ask(f, 1, 0).ecx >> 27 & 1);
+    assert_false(ask(f, 7, 0).ecx >> 4 & 1);
+    f->x.cr4 = CR4_PKE;
+    assert_true(ask(f, 7, 0).ecx >> 4 & 1);
+    assert_false(ask(f, 1, 0).edx >> 28 & 1);
+    f->x.nvcpus = 6;
+    f->x.apic_id = 5;
+    assert_true(ask(f, 1, 0).edx >> 28 & 1);
+    assert_int_equal(ask(f, 1, 0).ebx >> 24, 5);
+    assert_int_equal(ask(f, 0xb, 1).eax, 3);
+    assert_int_equal(ask(f, 0xb, 1).ebx, 6);
+    assert_int_equal(ask(f, 0xb, 0).edx, 5);
+    assert_int_equal(ask(f, 0xb, 2).ecx, 2);             /* no such level: type 0 */
+    fake_free(f);
+}
+
+/* Linux computes kHz as (crystal / 1000) * EBX / EAX in 32 bits. */
+static void test_frequency(void **state)
+{
+    static const uint64_t hz[] = {1000000000, 1999999123, 2994376000, 2400001000, 3700000000, 4200123456, 800000000,
+                                  3000300000, 2400084000};
+    struct fake *f = fake_new("max");
+    (void)state;
+
+    for (unsigned i = 0; i < ARRAY_LEN(hz); i++) {
+        f->x.tsc_hz = hz[i];
+        struct cpuid c = ask(f, 0x15, 0);
+        assert_true((uint64_t)(c.ecx / 1000) * c.ebx < 1ull << 32);
+        double khz = c.ecx / 1000 * c.ebx / c.eax, off = khz - (double)hz[i] / 1000;
+        assert_true(off > -1.6 && off < 1.6);
+        assert_true(c.ecx > 999700000 && c.ecx < 1000300000);
+        assert_int_equal(ask(f, 0x16, 0).eax, (hz[i] + 500000) / 1000000);
+    }
+    fake_free(f);
+}
+
+static void refuse(const char *text, const char *mentions)
+{
+    struct x86_model *m = NULL;
+    struct status st = {""};
+
+    assert_false(x86_model_parse(&m, text, &st));
+    assert_non_null(strstr(st.text, mentions));
+}
+
+static void test_words(void **state)
+{
+    struct fake *f = fake_new("max,-smap,smep=off,rdrand=on,+umip");
+    (void)state;
+
+    struct cpuid c = ask(f, 7, 0);
+    assert_false(c.ebx >> 20 & 1);
+    assert_false(c.ebx >> 7 & 1);
+    assert_true(c.ecx >> 2 & 1);
+    assert_int_equal(f->x.cr4_allowed & (CR4_SMAP | CR4_SMEP | CR4_UMIP), CR4_UMIP);
+    fake_free(f);
+    refuse("pentium9", "pentium9");
+    refuse("max,+nonsense", "nonsense");
+    refuse("max,smap=maybe", "smap=maybe");
+    refuse("max,+vmx", "vmx");
+    refuse("max,", "\"\"");
+    fake_free(fake_new("qemu64,+tsc-deadline,+tsc_deadline"));
+}
+
+static void test_msr_rules(void **state)
+{
+    struct fake *f = fake_new("max");
+    uint64_t v;
+    (void)state;
+
+    assert_int_equal(msr_write(f, 0xc0000082, 0xffffffff81000000), -1);
+    assert_int_equal(msr_read(f, 0xc0000082, &v), -1);
+    assert_true(v == 0xffffffff81000000);
+    assert_int_equal(msr_write(f, 0xc0000082, 0x8000000000000000), LEAVE_FAULT); /* not canonical */
+    assert_int_equal(f->x.fault.vector, EX_GP);
+    assert_int_equal(msr_write(f, 0x277, 0x0007040600070406), -1);
+    assert_int_equal(msr_write(f, 0x277, 0x0007040600070402), LEAVE_FAULT); /* type 2 is reserved */
+    assert_int_equal(msr_write(f, 0x2ff, 0xc06), -1);
+    assert_int_equal(msr_write(f, 0x2ff, 0xc02), LEAVE_FAULT);
+    assert_int_equal(msr_write(f, 0x201, 0xffc0000800), -1);
+    assert_int_equal(msr_write(f, 0x201, 0xffc0000801), LEAVE_FAULT);
+    assert_int_equal(msr_write(f, 0x201, 1ull << X86_PHYS_BITS), LEAVE_FAULT);
+    assert_int_equal(msr_write(f, 0xfe, 0), LEAVE_FAULT); /* read only */
+    assert_int_equal(msr_read(f, 0x49, &v), LEAVE_FAULT); /* write only */
+    assert_int_equal(msr_read(f, 0x12345678, &v), LEAVE_FAULT);
+    assert_int_equal(msr_write(f, 0xda0, 1), LEAVE_FAULT);
+    assert_int_equal(msr_read(f, 0xc0011029, &v), LEAVE_FAULT); /* AMD's */
+    assert_int_equal(msr_read(f, 0x10a, &v), -1);
+    assert_int_equal(v & 0x163, 0x163);                  /* RDCL_NO IBRS_ALL MDS_NO PSCHANGE_MC_NO TAA_NO */
+    f->x.mode |= 3;
+    assert_int_equal(msr_read(f, 0xfe, &v), LEAVE_FAULT);
+    fake_free(f);
+}
+
+static void test_tsc(void **state)
+{
+    struct fake *f = fake_new("max");
+    uint64_t v;
+    (void)state;
+
+    msr_write(f, 0x10, 1000);
+    msr_read(f, 0x10, &v);
+    assert_true(v >= 1000 && v < 1000 + 20000000000);
+    msr_read(f, 0x3b, &v);
+    assert_true(v == f->x.cpu.tsc_offset);
+    msr_write(f, 0x3b, 0);
+    assert_true(f->x.cpu.tsc_offset == 0);
+    f->x.mode |= 3;
+    f->x.cr4 |= CR4_TSD;
+    assert_int_equal(fake_call(f, help_rdtsc, 0, 0, 0), LEAVE_FAULT);
+    f->x.cr4 &= ~(uint64_t)CR4_TSD;
+    f->x.tsc_aux = 77;
+    assert_int_equal(fake_call(f, help_rdtsc, 1, 0, 0), -1);
+    assert_int_equal(f->x.cpu.reg[X86_RCX], 77);
+    fake_free(f);
+}
+
+/* ---- flags ------------------------------------------------------------------------------------------------------------ */
+
+static int popf(struct fake *f, uint64_t image, unsigned osize)
+{
+    return fake_call(f, help_popf, image, osize, 0);
+}
+
+static void test_popf_rights(void **state)
+{
+    enum { ALL = 0x3fffff };
+    struct fake *f = fake_new("max");
+    (void)state;
+
+    f->x.mode = MODE_64 | MODE_PROT | MODE_FLAT;
+    assert_int_equal(popf(f, ALL & ~FL_TF & ~FL_AC, 8), -1);
+    assert_int_equal(x86_rflags(&f->x), 0x207ed7);       /* no VM RF VIF VIP */
+    x86_set_rflags(&f->x, 0);
+    f->x.mode |= 3;
+    assert_int_equal(popf(f, ALL & ~FL_TF & ~FL_AC, 8), -1);
+    assert_int_equal(x86_rflags(&f->x), 0x204cd7);       /* nor IF and IOPL at CPL 3 */
+    x86_set_rflags(&f->x, FL_IOPL);
+    assert_int_equal(popf(f, FL_IF, 8), -1);
+    assert_int_equal(x86_rflags(&f->x), FL_IOPL | FL_IF | 2);
+    assert_int_equal(popf(f, FL_ID, 2), -1);             /* 16 bits: the rest stays */
+    assert_int_equal(x86_rflags(&f->x), FL_IOPL | 2);
+    fake_free(f);
+}
+
+static uint64_t pushf_image(struct fake *f, unsigned osize)
+{
+    return help_pushf(&f->x, osize, 0, 0);
+}
+
+static void test_virtual_8086(void **state)
+{
+    struct fake *f = fake_new("max");
+    (void)state;
+
+    f->x.mode = MODE_PROT | MODE_VM86 | 3;
+    x86_set_rflags(&f->x, FL_VM | FL_IF);
+    assert_int_equal(fake_call(f, help_pushf, 2, 0, 0), LEAVE_FAULT);
+    assert_int_equal(fake_call(f, help_cli, 0, 0, 0), LEAVE_FAULT);
+    assert_int_equal(f->x.fault.vector, EX_GP);
+    f->x.cr4 |= CR4_VME;
+    assert_int_equal(fake_call(f, help_sti, 0, 0, 0), -1); /* VIF for IF */
+    assert_int_equal(f->x.flags, FL_VM | FL_IF | FL_VIF | 2);
+    assert_int_equal(pushf_image(f, 2) & 0xffff, FL_IOPL | FL_IF | 2);
+    assert_int_equal(popf(f, 0, 2), -1);
+    assert_int_equal(f->x.flags, FL_VM | FL_IF | 2);
+    assert_int_equal(popf(f, FL_TF, 2), LEAVE_FAULT);
+    assert_int_equal(popf(f, 0, 4), LEAVE_FAULT);
+    f->x.flags |= FL_VIP;
+    assert_int_equal(fake_call(f, help_sti, 0, 0, 0), LEAVE_FAULT);
+    assert_int_equal(popf(f, FL_IF, 2), LEAVE_FAULT);
+    f->x.flags |= FL_IOPL;
+    assert_int_equal(fake_call(f, help_cli, 0, 0, 0), -1);
+    assert_false(f->x.flags & FL_IF);
+    fake_free(f);
+}
+
+/* ---- sys_misc.c --------------------------------------------------------------------------------------------------------- */
+
+static unsigned decimal(struct fake *f, unsigned kind, unsigned ax, uint32_t flags, unsigned base)
+{
+    f->x.cpu.reg[X86_RAX] = ax;
+    cpu_set_flags(&f->x.cpu, flags);
+    assert_int_equal(fake_call(f, help_bcd, kind, base, 0), -1);
+    return (unsigned)f->x.cpu.reg[X86_RAX];
+}
+
+/* Packed sums and differences of all pairs: what the insns are for. */
+static void test_decimal(void **state)
+{
+    struct fake *f = fake_new("max");
+    (void)state;
+
+    for (unsigned p = 0; p < 100; p++)
+        for (unsigned q = 0; q < 100; q++) {
+            unsigned bp = p / 10 << 4 | p % 10, bq = q / 10 << 4 | q % 10, s = bp + bq, d = (bp - bq) & 0xff;
+            uint32_t af = (bp & 15) + (bq & 15) > 15 ? FL_AF : 0;
+            unsigned sum = (p + q) % 100, difference = (p + 100 - q) % 100;
+            assert_int_equal(decimal(f, 0, s & 0xff, af | (s > 255 ? FL_CF : 0), 0), sum / 10 << 4 | sum % 10);
+            assert_int_equal(cpu_flags(&f->x.cpu) & FL_CF, p + q >= 100);
+            af = (bp & 15) < (bq & 15) ? FL_AF : 0;
+            assert_int_equal(decimal(f, 1, d, af | (bp < bq ? FL_CF : 0), 0), difference / 10 << 4 | difference % 10);
+            assert_int_equal(cpu_flags(&f->x.cpu) & FL_CF, p < q);
+        }
+    assert_int_equal(decimal(f, 2, 0x020b, 0, 0), 0x0301); /* AAA: 11 becomes 1, carry into AH */
+    assert_int_equal(decimal(f, 3, 0x02fe, FL_AF, 0), 0x0108); /* AAS: -2 */
+    assert_int_equal(decimal(f, 4, 63, 0, 10), 0x0603);
+    assert_int_equal(decimal(f, 5, 0x0603, 0, 10), 63);
+    assert_int_equal(fake_call(f, help_bcd, 4, 0, 0), LEAVE_FAULT);
+    assert_int_equal(f->x.fault.vector, EX_DE);
+    fake_free(f);
+}
+
+static void test_cmpxchg(void **state)
+{
+    struct fake *f = fake_new("max");
+    (void)state;
+
+    for (unsigned slow = 0; slow < 2; slow++)
+        for (unsigned bytes = 8; bytes <= 16; bytes *= 2) {
+            unsigned half = bytes / 2;
+            uint64_t *r = f->x.cpu.reg;
+            f->page[3] = slow ? PAGE_SLOW : PAGE_RAM;
+            bytes_put(f->mem + 0x3000, 0x11111111, 8);
+            bytes_put(f->mem + 0x3000 + half, 0x22222222, 8);
+            r[X86_RAX] = 0x11111111, r[X86_RDX] = 0x22222222, r[X86_RBX] = 3, r[X86_RCX] = 4;
+            cpu_set_flags(&f->x.cpu, FL_CF);
+            assert_int_equal(fake_call(f, help_cmpxchg8b, 0x3000, bytes, 1), -1);
+            assert_int_equal(cpu_flags(&f->x.cpu), FL_CF | FL_ZF);
+            assert_int_equal(bytes_get(f->mem + 0x3000, half), 3);
+            assert_int_equal(bytes_get(f->mem + 0x3000 + half, half), 4);
+            assert_int_equal(fake_call(f, help_cmpxchg8b, 0x3000, bytes, 1), -1);
+            assert_int_equal(cpu_flags(&f->x.cpu), FL_CF);
+            assert_int_equal(r[X86_RAX], 3);
+            assert_int_equal(r[X86_RDX], 4);
+        }
+    assert_int_equal(fake_call(f, help_cmpxchg8b, 0x3008, 16, 0), LEAVE_FAULT);
+    assert_int_equal(f->x.fault.vector, EX_GP);
+    fake_free(f);
+}
+
+static void test_frames(void **state)
+{
+    struct fake *f = fake_new("max");
+    uint64_t *r = f->x.cpu.reg;
+    (void)state;
+
+    f->x.cpu.reg[X86_RSP] = 0x8000;
+    f->x.cpu.reg[X86_RBP] = 0x9000;
+    bytes_put(f->mem + 0x8ff8, 0xaaaa, 8);
+    assert_int_equal(fake_call(f, help_enter, 0x20, 2, 8), -1); /* old RBP, one outer frame pointer, the new one */
+    assert_int_equal(r[X86_RBP], 0x7ff8);
+    assert_int_equal(r[X86_RSP], 0x7fe8 - 0x20);
+    assert_int_equal(bytes_get(f->mem + 0x7ff8, 8), 0x9000);
+    assert_int_equal(bytes_get(f->mem + 0x7ff0, 8), 0xaaaa);
+    assert_int_equal(bytes_get(f->mem + 0x7fe8, 8), 0x7ff8);
+    r[X86_RSP] = 0x8000;
+    r[X86_RBP] = 0x9000;
+    f->page[6] = PAGE_HOLE;
+    assert_int_equal(fake_call(f, help_enter, 0x1800, 0, 8), LEAVE_FAULT); /* the new top must be writable */
+    assert_int_equal(r[X86_RSP], 0x8000);
+    assert_int_equal(r[X86_RBP], 0x9000);
+    fake_free(f);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_identity),   cmocka_unit_test(test_xsave_leaf),    cmocka_unit_test(test_live_bits),
+        cmocka_unit_test(test_frequency),  cmocka_unit_test(test_words),         cmocka_unit_test(test_msr_rules),
+        cmocka_unit_test(test_tsc),        cmocka_unit_test(test_popf_rights),   cmocka_unit_test(test_virtual_8086),
+        cmocka_unit_test(test_decimal),    cmocka_unit_test(test_cmpxchg),       cmocka_unit_test(test_frames),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,309 @@
+/* test_emit: random IR blocks run by the reference interpreter and as host code give the same registers, flags, memory, and the same state at every slow
+ * path and helper call, where a fault would show it to the guest. */
+#include <sys/mman.h>
+
+#include "host/host.h"
+#include "opt/opt.h"
+#include "test/ir/irmake.h"
+
+enum { BLOCKS = 6000, REGS = 16, PAGES = 2 * 4096 };
+
+struct machine {
+    struct cpu cpu;                                     /* first: calls get a pointer to it */
+    uint64_t seen;                                      /* hash of what slow paths and helpers saw */
+    uint8_t *mem;                                       /* two pages, guest address 0x40000 */
+    bool bounce;                                        /* stores go through the bounce buffer */
+    gva_t store_at;
+    unsigned store_len;
+    const void *helpers[2];
+    bool native;
+    jmp_buf fault;
+};
+
+static void see(struct machine *m, uint64_t v)
+{
+    m->seen = (m->seen ^ v) * 0x9e3779b97f4a7c15 + (m->seen >> 29);
+}
+
+static void see_state(struct machine *m, uint64_t what)
+{
+    see(m, what);
+    see(m, m->cpu.insn_off);
+    see(m, cpu_flags(&m->cpu));
+    for (unsigned i = 0; i < REGS; i++)
+        see(m, m->cpu.reg[i]);
+}
+
+static void leave(struct machine *m)
+{
+    if (m->native)
+        host_leave(&m->cpu, LEAVE_FAULT);
+    longjmp(m->fault, 1);
+}
+
+static uint8_t *reach(struct machine *m, gva_t gva, unsigned desc)
+{
+    see_state(m, gva ^ (uint64_t)(desc & 0xffff) << 40);
+    if (gva < MAKE_MEM_BASE || gva >= MAKE_MEM_BASE + MAKE_MEM_SIZE)
+        leave(m);
+    return m->mem + (gva - 0x40000);
+}
+
+static int64_t read_slow(struct cpu *c, gva_t gva, unsigned desc)
+{
+    struct machine *m = (struct machine *)c;
+    uint8_t *at = reach(m, gva, desc);
+    if (!m->bounce)
+        return (int64_t)((uintptr_t)at - gva);
+    memcpy(c->bounce, at, desc & MD_SIZE);
+    return (int64_t)((uintptr_t)c->bounce - gva);
+}
+
+static int64_t write_slow(struct cpu *c, gva_t gva, unsigned desc)
+{
+    struct machine *m = (struct machine *)c;
+    uint8_t *at = reach(m, gva, desc);
+    if (!m->bounce || (desc & MD_PROBE))
+        return (int64_t)((uintptr_t)at - gva);
+    memcpy(c->bounce, at, desc & MD_SIZE);
+    m->store_at = gva;
+    m->store_len = desc & MD_SIZE;
+    c->pending = 1;
+    return (int64_t)((uintptr_t)c->bounce - gva);
+}
+
+static void commit(struct cpu *c)
+{
+    struct machine *m = (struct machine *)c;
+    memcpy(m->mem + (m->store_at - 0x40000), c->bounce, m->store_len);
+    c->pending = 0;
+}
+
+static void divide(struct cpu *c)
+{
+    struct machine *m = (struct machine *)c;
+    see_state(m, 0xde);
+    leave(m);
+}
+
+static uint64_t helper(struct cpu *c, uint64_t a, uint64_t b, uint64_t d)
+{
+    struct machine *m = (struct machine *)c;
+    see_state(m, a * 3 + b * 5 + d);
+    c->reg[a & 15] ^= b;
+    cpu_set_flags(c, (uint32_t)(a ^ b));
+    return a - b;
+}
+
+static void start(struct machine *m, uint64_t seed, bool bounce)
+{
+    for (unsigned i = 0; i < REGS; i++)
+        m->cpu.reg[i] = (seed = seed * 6364136223846793005 + 1442695040888963407) >> (i % 3 * 20);
+    for (unsigned i = 0; i < PAGES; i++)
+        m->mem[i] = (uint8_t)(i * 37);
+    cpu_set_flags(&m->cpu, (uint32_t)(seed >> 30));
+    m->seen = 0;
+    m->cpu.insn_off = 0;
+    m->bounce = bounce;
+    m->cpu.pending = 0;
+    m->cpu.kick = 0;
+    m->cpu.mxcsr = 0x1f80;
+    m->cpu.reg[IR_PCB] = 0x7000;
+}
+
+static void finish(struct machine *m, enum cpu_leave why)
+{
+    if (why != LEAVE_FAULT)
+        see(m, m->cpu.pc);
+    see_state(m, why);
+}
+
+static void run_interp(struct machine *m, const struct ir_block *b)
+{
+    static const struct ir_interp_calls calls = {.mem_read = read_slow, .mem_write = write_slow, .mem_commit = commit, .divide_error = divide, .vec = host_vec_exec};
+    unsigned slot = 9;
+    m->native = false;
+    if (setjmp(m->fault))
+        finish(m, LEAVE_FAULT);
+    else
+        finish(m, ir_interp(b, &m->cpu, &calls, &slot));
+}
+
+struct rig {
+    struct irtest before, now;
+    struct arena scratch;
+    struct machine *wanted, *got;
+    struct host_thunks thunks;
+    uint8_t *rw, *rx, *table;
+    struct host_code code;
+    size_t thunk_size, size;
+};
+
+static struct rig *signal_rig(struct rig *set)
+{
+    static struct rig *rig;
+    return set ? rig = set : rig;
+}
+
+static const struct host_fault *find(void *arg, const void *hpc, const uint8_t **code)
+{
+    struct rig *r = arg;
+    *code = r->rx + r->thunk_size;
+    for (unsigned i = 0; i < r->code.nfaults; i++)
+        if (r->rx + r->thunk_size + r->code.fault[i].at == hpc)
+            return &r->code.fault[i];
+    return NULL;
+}
+
+static struct machine *machine_new(uint8_t *table)
+{
+    struct machine *m = aligned_alloc(64, (sizeof *m + 63) & ~63ul);
+    memset(m, 0, sizeof *m);
+    m->mem = mmap(NULL, PAGES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    m->helpers[0] = (const void *)helper;
+    m->cpu.helper = m->helpers;
+    m->cpu.page_mask = CPU_PAGE_MASK;
+    m->cpu.tab_r = m->cpu.tab_w = m->cpu.tab_x = table;
+    memset(m->cpu.jc, 0xff, sizeof m->cpu.jc);
+    return m;
+}
+
+static void setup(struct rig *r)
+{
+    struct status st;
+    static const struct host_calls calls = {read_slow, write_slow, commit, divide, divide};
+    memset(r, 0, sizeof *r);
+    irtest_init(&r->before);
+    irtest_init(&r->now);
+    assert_true(arena_init(&r->scratch, 1 << 20, &st));
+    assert_true(os_code_memory(1 << 20, &r->rw, &r->rx, &st));
+    r->table = os_reserve((size_t)1 << 39);
+    assert_non_null(r->table);
+    r->wanted = machine_new(r->table);
+    r->got = machine_new(r->table);
+    struct host_span s = {.rw = r->rw, .rx_delta = r->rx - r->rw, .size = 64 << 10};
+    assert_true(host_thunks_emit(&r->thunks, &s, &calls));
+    r->thunk_size = (s.used + 15) & ~15ul;
+    host_thread_init(&r->got->cpu);
+    signal_rig(r);
+    assert_true(host_signals_init(&r->thunks, find, r, &st));
+}
+
+static void fill_table(struct rig *r, bool fill)
+{
+    for (unsigned page = 0; page < 2; page++) {
+        uint64_t gva = 0x40000 + page * 4096;
+        *(uint64_t *)(r->table + ((gva >> 9) & CPU_PAGE_MASK)) = fill ? (uint64_t)((uintptr_t)r->got->mem - 0x40000) : 0;
+    }
+}
+
+static void run_native(struct rig *r, const struct ir_block *b)
+{
+    arena_reset(&r->scratch);
+    struct host_span s = {.rw = r->rw + r->thunk_size, .rx_delta = r->rx - r->rw, .size = (1 << 20) - r->thunk_size};
+    assert_true(host_emit(&r->thunks, b, &s, &r->scratch, &r->code));
+    r->size = s.used;
+    r->got->native = true;
+    finish(r->got, host_enter(&r->thunks, &r->got->cpu, r->rx + r->thunk_size));
+}
+
+static bool agree(const struct rig *r, bool seen)
+{
+    const struct machine *w = r->wanted, *g = r->got;
+    return (!seen || w->seen == g->seen) && memcmp(w->mem, g->mem, PAGES) == 0 && cpu_flags(&w->cpu) == cpu_flags(&g->cpu) &&
+           memcmp(w->cpu.reg, g->cpu.reg, REGS * 8) == 0;
+}
+
+struct trial {
+    uint64_t seed;
+    bool bounce, table;
+};
+
+static bool run_both(struct rig *r, const struct ir_block *b, const struct trial *t)
+{
+    fill_table(r, false);
+    start(r->wanted, t->seed, t->bounce);
+    run_interp(r->wanted, b);
+    fill_table(r, t->table);
+    start(r->got, t->seed, t->bounce);
+    run_native(r, b);
+    return agree(r, !t->table);
+}
+
+/* Leave ops out as long as the rest still verifies and fails. */
+static void shrink(struct rig *r, struct ir_block *b, const struct trial *t)
+{
+    struct status st;
+    for (unsigned i = b->nops; i-- > 0;) {
+        struct ir_op saved = b->op[i];
+        memmove(&b->op[i], &b->op[i + 1], (--b->nops - i) * sizeof saved);
+        if (ir_verify(b, &st)) {
+            opt_flags(b);
+            if (!run_both(r, b, t)) {
+                i = b->nops;
+                continue;
+            }
+        }
+        memmove(&b->op[i + 1], &b->op[i], (b->nops++ - i) * sizeof saved);
+        b->op[i] = saved;
+    }
+    opt_flags(b);
+    run_both(r, b, t);
+}
+
+static void explain(struct rig *r, const struct ir_block *b)
+{
+    const struct machine *w = r->wanted, *g = r->got;
+    for (unsigned i = 0; i < REGS; i++)
+        if (w->cpu.reg[i] != g->cpu.reg[i])
+            print_error("r%u: wanted %llx got %llx\n", i, (unsigned long long)w->cpu.reg[i], (unsigned long long)g->cpu.reg[i]);
+    print_error("flags: wanted %x got %x, seen %s, host code:", cpu_flags(&w->cpu), cpu_flags(&g->cpu), w->seen == g->seen ? "same" : "differs");
+    for (size_t i = 0; i < r->size; i++)
+        print_error(" %02x", r->rw[r->thunk_size + i]);
+    print_error("\n%s\n", irtest_print(&r->now, b));
+}
+
+static void random_blocks(bool bounce, bool table, uint64_t seed)
+{
+    struct rig r;
+    struct maker m = {.seed = seed, .regs = REGS};
+    setup(&r);
+    m.b = &r.before.block;
+    for (unsigned i = 0; i < BLOCKS; i++) {
+        make_block(&m);
+        irtest_verify(&r.before, &r.before.block);
+        irtest_parse(&r.now, irtest_print(&r.before, &r.before.block));
+        if (i & 1)
+            opt_run(&r.now.block, NULL);
+        else
+            opt_flags(&r.now.block);
+        struct trial t = {m.seed, bounce, table};
+        if (!run_both(&r, &r.now.block, &t)) {
+            shrink(&r, &r.now.block, &t);
+            explain(&r, &r.now.block);
+            fail_msg("host code differs from the interpreter, seed %llu", (unsigned long long)m.seed);
+        }
+    }
+}
+
+static void test_slow(void **state)
+{
+    (void)state;
+    random_blocks(false, false, 0x1234567);
+}
+static void test_bounce(void **state)
+{
+    (void)state;
+    random_blocks(true, false, 0x7654321);
+}
+static void test_table(void **state)
+{
+    (void)state;
+    random_blocks(false, true, 0xabcdef);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_slow), cmocka_unit_test(test_bounce), cmocka_unit_test(test_table)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,425 @@
+/* tool/option_values.c: what each option of options.def does with its value.
+ *
+ * A function fills struct options, or says in one line what is wrong with the value and what would be right.  What QEMU's command lines
+ * carry and changes nothing here is accepted; what would change the machine and is not there is refused by name.
+ */
+#include "tool/tool.h"
+
+#include <string.h>
+
+enum { RAM_MIN_MB = 1, RAM_MAX_GB = 64, CODE_MB_MIN = 8, CODE_MB_MAX = 2047 };
+
+static enum options_result checked(bool good)
+{
+    return good ? OPTIONS_RUN : OPTIONS_BAD;
+}
+
+#define OPTION_VALUE(fn)                                                                                               \
+    enum options_result option_##fn(struct options *o __attribute__((unused)),                                         \
+                                    const char *value __attribute__((unused)),                                         \
+                                    struct status *st __attribute__((unused)))
+
+/* ---- help ---------------------------------------------------------------------------------------------------------- */
+
+OPTION_VALUE(help)
+{
+    options_help(stdout, "rhea run");
+    return OPTIONS_DONE;
+}
+
+OPTION_VALUE(version)
+{
+    printf("rhea version " RHEA_VERSION "\n");
+    return OPTIONS_DONE;
+}
+
+/* ---- the machine --------------------------------------------------------------------------------------------------- */
+
+OPTION_VALUE(memory)
+{
+    struct option_word w;
+    bool found = false;
+    for (const char *list = value; option_next(&list, &w);) {
+        if (w.key[0] && strcmp(w.key, "size"))
+            return checked(status_set(st, "-m: no setting '%s'; write -m 512M", w.key));
+        if (found || !option_size(w.value, 1 << 20, &o->ram))
+            return checked(status_set(st, "-m: '%s' is not a size; write -m 512, -m 512M or -m 2G", value));
+        found = true;
+    }
+    if (!found || o->ram < (uint64_t)RAM_MIN_MB << 20 || o->ram > (uint64_t)RAM_MAX_GB << 30)
+        return checked(
+            status_set(st, "-m: '%s' is out of range; RAM can be %dM to %dG", value, RAM_MIN_MB, RAM_MAX_GB));
+    o->ram = (o->ram + 4095) & ~4095ull;
+    return OPTIONS_RUN;
+}
+
+OPTION_VALUE(smp)
+{
+    static const char *const levels[] = {"sockets", "dies", "clusters", "cores", "threads"};
+    struct option_word w;
+    uint64_t cpus = 0, product = 1, n;
+    for (const char *list = value; option_next(&list, &w);) {
+        bool level = false;
+        for (unsigned i = 0; i < ARRAY_LEN(levels); i++)
+            level |= !strcmp(w.key, levels[i]);
+        bool known = !w.key[0] || !strcmp(w.key, "cpus") || !strcmp(w.key, "maxcpus") || level;
+        if (!known)
+            return checked(status_set(st, "-smp: no setting '%s'; write -smp N or -smp cpus=N,cores=N,...", w.key));
+        if (!option_number(w.value, 1, VCPUS_MAX, &n))
+            return checked(status_set(st, "-smp: '%s' is not a number of processors from 1 to %d", w.value, VCPUS_MAX));
+        if (level)
+            product *= n;
+        else if (strcmp(w.key, "maxcpus"))
+            cpus = n;
+        if (product > VCPUS_MAX)
+            break;
+    }
+    cpus = cpus ? cpus : product;
+    if (cpus > VCPUS_MAX || (product > 1 && product != cpus))
+        return checked(status_set(st, "-smp: '%s' makes no sense: sockets * cores * threads must be cpus, at most %d",
+                                  value, VCPUS_MAX));
+    o->cpus = (unsigned)cpus;
+    return OPTIONS_RUN;
+}
+
+OPTION_VALUE(cpu)
+{
+    if (!strcmp(value, "help") || !strcmp(value, "?")) {
+        x86_model_list(stdout);
+        return OPTIONS_DONE;
+    }
+    struct x86_model *m;
+    if (!x86_model_parse(&m, value, st))
+        return OPTIONS_BAD;
+    x86_model_free(m);
+    o->cpu = value;
+    return OPTIONS_RUN;
+}
+
+static bool set_accel(struct options *o, const char *name, struct status *st)
+{
+    struct option_word w = {"", ""};
+    for (const char *p = name; *p; p += strcspn(p, ":"), p += *p == ':') {
+        snprintf(w.value, sizeof w.value, "%.*s", (int)strcspn(p, ":"), p);
+        if (!strcmp(w.value, "tcg") || !strcmp(w.value, "interp")) {
+            o->exec.interp = w.value[0] == 'i';
+            return true;
+        }
+    }
+    return status_set(st, "-accel: no '%s'; there are tcg (translate) and interp (interpret the IR)", name);
+}
+
+static bool set_flag(const char *option, const struct option_word *w, bool *flag, struct status *st)
+{
+    if (!strcmp(w->value, "on") || !strcmp(w->value, "yes") || !strcmp(w->value, "true"))
+        *flag = true;
+    else if (!strcmp(w->value, "off") || !strcmp(w->value, "no") || !strcmp(w->value, "false"))
+        *flag = false;
+    else
+        return status_set(st, "%s: %s is on or off, not '%s'", option, w->key, w->value);
+    return true;
+}
+
+static bool set_board(const char *name, struct status *st)
+{
+    if (!strcmp(name, "pc") || !strncmp(name, "pc-i440fx", 9))
+        return true;
+    if (!strcmp(name, "q35") || !strncmp(name, "pc-q35", 6)) {
+        fprintf(stderr, "rhea: there is no q35 board yet; going on with pc\n");
+        return true;
+    }
+    return status_set(st, "-machine: no board '%s'; there is pc", name);
+}
+
+static bool set_machine(struct options *o, const struct option_word *w, struct status *st)
+{
+    static const char *const off_only[] = {"usb", "vmport", "graphics", "mem-merge", "dump-guest-core", "smm"};
+    bool flag;
+    if (!w->key[0] || !strcmp(w->key, "type"))
+        return set_board(w->value, st);
+    if (!strcmp(w->key, "accel"))
+        return set_accel(o, w->value, st);
+    if (!strcmp(w->key, "acpi") || !strcmp(w->key, "hpet")) {
+        if (!set_flag("-machine", w, &flag, st))
+            return false;
+        *(w->key[0] == 'a' ? &o->no_acpi : &o->no_hpet) = !flag;
+        return true;
+    }
+    for (unsigned i = 0; i < ARRAY_LEN(off_only); i++)
+        if (!strcmp(w->key, off_only[i]))
+            return (set_flag("-machine", w, &flag, st) && !flag) ||
+                   (!st->text[0] && status_set(st, "-machine: %s can only be off", w->key));
+    return status_set(st, "-machine: no setting '%s'; there are accel=, acpi=, hpet=", w->key);
+}
+
+OPTION_VALUE(machine)
+{
+    struct option_word w;
+    if (!strcmp(value, "help") || !strcmp(value, "?")) {
+        printf("pc             i440FX-like PC (default)\n\nsettings: accel=tcg|interp, acpi=on|off, hpet=on|off\n");
+        return OPTIONS_DONE;
+    }
+    for (const char *list = value; option_next(&list, &w);)
+        if (!set_machine(o, &w, st))
+            return OPTIONS_BAD;
+    return OPTIONS_RUN;
+}
+
+static bool set_accel_key(struct options *o, const struct option_word *w, struct status *st)
+{
+    uint64_t n;
+    if (!strcmp(w->key, "thread"))
+        return !strcmp(w->value, "multi") || !strcmp(w->value, "single") ||
+               status_set(st, "-accel: thread is multi or single, not '%s'", w->value);
+    if (!strcmp(w->key, "one-insn-per-tb")) {
+        bool one = false;
+        bool good = set_flag("-accel", w, &one, st);
+        o->exec.insns_max = one ? 1 : 0;
+        return good;
+    }
+    if (!strcmp(w->key, "tb-size")) {
+        if (!option_number(w->value, CODE_MB_MIN, CODE_MB_MAX, &n))
+            return status_set(st, "-accel: tb-size is %d to %d (megabytes), not '%s'", CODE_MB_MIN, CODE_MB_MAX,
+                              w->value);
+        o->exec.code_size = n << 20;
+        return true;
+    }
+    if (!strcmp(w->key, "x-insns")) {
+        bool good = option_number(w->value, 1, BLOCK_INSNS_MAX, &n);
+        o->exec.insns_max = good ? (unsigned)n : 0;
+        return good ||
+               status_set(st, "-accel: x-insns is 1 to %d (guest insns a block), not '%s'", BLOCK_INSNS_MAX, w->value);
+    }
+    if (!strcmp(w->key, "x-no-passes"))
+        return set_flag("-accel", w, &o->exec.no_passes, st);
+    return status_set(
+        st, "-accel: no setting '%s'; there are tb-size=, thread=, one-insn-per-tb=, x-insns=, x-no-passes=", w->key);
+}
+
+OPTION_VALUE(accel)
+{
+    struct option_word w;
+    if (!strcmp(value, "help") || !strcmp(value, "?")) {
+        printf("tcg            translate guest code to host code (default)\n"
+               "interp         run the IR by the reference interpreter (slow; tells which side is wrong)\n");
+        return OPTIONS_DONE;
+    }
+    for (const char *list = value; option_next(&list, &w);)
+        if (!(w.key[0] ? set_accel_key(o, &w, st) : set_accel(o, w.value, st)))
+            return OPTIONS_BAD;
+    return OPTIONS_RUN;
+}
+
+OPTION_VALUE(no_kvm)
+{
+    return checked(
+        status_set(st, "-enable-kvm: rhea translates and uses no hardware virtualisation; leave the option out"));
+}
+
+/* ---- what it starts -------------------------------------------------------------------------------------------------- */
+
+OPTION_VALUE(kernel)
+{
+    o->kernel = value;
+    return OPTIONS_RUN;
+}
+
+OPTION_VALUE(initrd)
+{
+    o->initrd = value;
+    return OPTIONS_RUN;
+}
+
+OPTION_VALUE(append)
+{
+    o->append = value;
+    return OPTIONS_RUN;
+}
+
+OPTION_VALUE(bios)
+{
+    o->bios = value;
+    return OPTIONS_RUN;
+}
+
+/* ---- consoles -------------------------------------------------------------------------------------------------------- */
+
+OPTION_VALUE(nographic)
+{
+    o->nographic = true;
+    return OPTIONS_RUN;
+}
+
+OPTION_VALUE(display)
+{
+    o->no_display = true;
+    return checked(!strcmp(value, "none") || status_set(st, "-display: '%s' is not there; there is none", value));
+}
+
+OPTION_VALUE(serial)
+{
+    if (o->nserial == PC_SERIAL_MAX)
+        return checked(status_set(st, "-serial: more than %d ports", PC_SERIAL_MAX));
+    o->serial[o->nserial++] = value;
+    return OPTIONS_RUN;
+}
+
+OPTION_VALUE(monitor)
+{
+    o->monitor = value;
+    return OPTIONS_RUN;
+}
+
+OPTION_VALUE(debugcon)
+{
+    o->debugcon = value;
+    return OPTIONS_RUN;
+}
+
+OPTION_VALUE(nodefaults)
+{
+    o->no_display = true;
+    return OPTIONS_RUN;
+}
+
+OPTION_VALUE(only_none)
+{
+    return checked(!strcmp(value, "none") || status_set(st, "'%s' is not there yet; there is none", value));
+}
+
+/* ---- devices ----------------------------------------------------------------------------------------------------------- */
+
+static bool set_debug_exit(struct options *o, const struct option_word *w, struct status *st)
+{
+    uint64_t n;
+    if (!strcmp(w->key, "iobase")) {
+        if (!option_number(w->value, 1, 0xffff, &n))
+            return status_set(st, "-device isa-debug-exit: iobase is an I/O port, not '%s'", w->value);
+        o->debug_exit_port = (unsigned)n;
+        return true;
+    }
+    if (!strcmp(w->key, "iosize")) {
+        if (!option_number(w->value, 1, 4, &n) || n == 3)
+            return status_set(st, "-device isa-debug-exit: iosize is 1, 2 or 4, not '%s'", w->value);
+        o->debug_exit_size = (unsigned)n;
+        return true;
+    }
+    return !strcmp(w->key, "id") ||
+           status_set(st, "-device isa-debug-exit: no setting '%s'; there are iobase=, iosize=", w->key);
+}
+
+OPTION_VALUE(device)
+{
+    struct option_word w;
+    const char *list = value;
+    if (!strcmp(value, "help") || !strcmp(value, "?")) {
+        printf("isa-debug-exit   iobase=PORT (default 0x501), iosize=BYTES (default 2)\n");
+        return OPTIONS_DONE;
+    }
+    if (!option_next(&list, &w) || (w.key[0] && strcmp(w.key, "driver")) || strcmp(w.value, "isa-debug-exit"))
+        return checked(
+            status_set(st, "-device: no device '%.200s'; there is isa-debug-exit", w.value[0] ? w.value : value));
+    o->debug_exit = true;
+    while (option_next(&list, &w))
+        if (!set_debug_exit(o, &w, st))
+            return OPTIONS_BAD;
+    return OPTIONS_RUN;
+}
+
+/* ---- how it runs ------------------------------------------------------------------------------------------------------- */
+
+OPTION_VALUE(no_reboot)
+{
+    o->no_reboot = true;
+    return OPTIONS_RUN;
+}
+
+OPTION_VALUE(no_shutdown)
+{
+    o->no_shutdown = true;
+    return OPTIONS_RUN;
+}
+
+OPTION_VALUE(stopped)
+{
+    o->start_stopped = true;
+    return OPTIONS_RUN;
+}
+
+OPTION_VALUE(no_acpi)
+{
+    o->no_acpi = true;
+    return OPTIONS_RUN;
+}
+
+OPTION_VALUE(no_hpet)
+{
+    o->no_hpet = true;
+    return OPTIONS_RUN;
+}
+
+OPTION_VALUE(rtc)
+{
+    struct option_word w;
+    for (const char *list = value; option_next(&list, &w);) {
+        bool good = (!strcmp(w.key, "base") && !strcmp(w.value, "utc")) ||
+                    (!strcmp(w.key, "clock") && !strcmp(w.value, "host"));
+        if (!good)
+            return checked(status_set(st, "-rtc: '%s' is not there; there is base=utc", value));
+    }
+    return OPTIONS_RUN;
+}
+
+OPTION_VALUE(ignored)
+{
+    return OPTIONS_RUN;
+}
+
+OPTION_VALUE(nothing)
+{
+    return OPTIONS_RUN;
+}
+
+/* ---- the log ------------------------------------------------------------------------------------------------------------- */
+
+OPTION_VALUE(log)
+{
+    char rest[256] = "";
+    struct option_word w;
+    for (const char *list = value; option_next(&list, &w);) {
+        if (!strcmp(w.value, "nochain")) {
+            o->exec.no_links = true;
+            continue;
+        }
+        size_t n = strlen(rest), more = strlen(w.value);
+        if (n + more + 2 > sizeof rest)
+            return checked(status_set(st, "-d: the list is too long"));
+        if (n)
+            rest[n++] = ',';
+        memcpy(rest + n, w.value, more + 1);
+    }
+    struct log l = {0};
+    if (!rest[0] && *value)
+        return OPTIONS_RUN;
+    if (!log_parse(&l, rest, st)) {
+        if (strcmp(value, "help") && strcmp(value, "?"))
+            return OPTIONS_BAD;
+        printf("%s\n  %-13s%s\n", st->text, "nochain", "come back to the loop after each block");
+        return OPTIONS_DONE;
+    }
+    o->log_items |= l.items;
+    return OPTIONS_RUN;
+}
+
+OPTION_VALUE(log_file)
+{
+    o->log_file = value;
+    return OPTIONS_RUN;
+}
+
+OPTION_VALUE(log_filter)
+{
+    struct log l = {0};
+    o->log_filter = value;
+    return checked(log_filter(&l, value, st));
+}
