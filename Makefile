@@ -1,11 +1,15 @@
-# rhea's one Makefile.  `make` builds build/rhea; the other targets are listed by `make help`.
+# rhea's one Makefile.  `make` builds build/rhea; `make help` lists the rest.
+#
+# Objects go to $(BUILD), which a variant (sanitizers, another compiler) may set: make CC=clang BUILD=build-clang
 CC ?= cc
 BUILD ?= build
 OPT ?= -O2
 CFLAGS ?= -g $(OPT)
-PACKAGES := capstone
-ALL_CFLAGS = -std=gnu11 -Wall -Wextra -Werror -D_GNU_SOURCE -I. -pthread $(CFLAGS) $(shell pkg-config --cflags $(PACKAGES))
-ALL_LIBS = -pthread $(shell pkg-config --libs $(PACKAGES)) $(LDFLAGS)
+PREFIX ?= /usr/local
+PACKAGES := capstone libelf
+TEST_PACKAGES := cmocka
+ALL_CFLAGS = -std=gnu11 -Wall -Wextra -Werror -D_GNU_SOURCE -I. -pthread $(CFLAGS) $(SANITIZE) $(PACKAGE_CFLAGS)
+ALL_LIBS = -pthread $(PACKAGE_LIBS) $(LDFLAGS)
 
 FOLDERS := base ir opt host/amd64 guest/x86 mem code exec dev mach
 LIB_SRC := $(wildcard $(FOLDERS:%=%/*.c))
@@ -15,9 +19,23 @@ LIB_OBJ := $(LIB_SRC:%.c=$(BUILD)/%.o)
 TOOL_OBJ := $(TOOL_SRC:%.c=$(BUILD)/%.o)
 TEST_BIN := $(TEST_SRC:%.c=$(BUILD)/%)
 
-all: $(BUILD)/rhea $(BUILD)/rhea-system-x86_64
+# Something that building or testing needs is missing: get it first.
+NEEDED := $(shell pkg-config --exists $(PACKAGES) $(TEST_PACKAGES) && command -v $(CC) >/dev/null && \
+    command -v busybox >/dev/null && command -v cpio >/dev/null || echo deps)
+ifeq ($(NEEDED),)
+PACKAGE_CFLAGS := $(shell pkg-config --cflags $(PACKAGES))
+PACKAGE_LIBS := $(shell pkg-config --libs $(PACKAGES))
+else
+PACKAGE_CFLAGS = $(shell pkg-config --cflags $(PACKAGES))
+PACKAGE_LIBS = $(shell pkg-config --libs $(PACKAGES))
+endif
 
-$(BUILD)/%.o: %.c
+KERNEL := $(BUILD)/kernels/linux-image-cloud-amd64/vmlinuz
+INITRAMFS := $(BUILD)/kernels/initramfs.cpio.gz
+
+all: $(BUILD)/rhea $(BUILD)/rhea-system-x86_64 ## build build/rhea (the default)
+
+$(BUILD)/%.o: %.c | $(NEEDED)
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -MMD -MP -c $< -o $@
 
@@ -34,5 +52,52 @@ $(BUILD)/rhea-system-x86_64: $(BUILD)/rhea
 $(BUILD)/test/%: $(BUILD)/test/%.o $(filter-out $(BUILD)/tool/main.o,$(TOOL_OBJ)) $(BUILD)/librhea.a
 	$(CC) $(ALL_CFLAGS) $^ -o $@ -lcmocka $(ALL_LIBS)
 
-.PHONY: all
+$(KERNEL): | $(NEEDED)
+	BUILD=$(BUILD) script/fetch-kernel.sh linux-image-cloud-amd64
+
+$(INITRAMFS): script/make-initramfs.sh | $(NEEDED)
+	script/make-initramfs.sh $@
+
+kernels: $(KERNEL) $(INITRAMFS) ## fetch Debian's cloud kernel, pack an initramfs
+
+run: all kernels ## boot Debian's kernel to a shell (needs nothing prepared)
+	$(BUILD)/rhea run -m 512M -nographic -no-reboot -kernel $(KERNEL) -initrd $(INITRAMFS) -append "console=ttyS0"
+
+tests: all $(TEST_BIN) ## build the unit tests
+
+test: tests kernels ## run all tests; ends with "N passed, N failed"
+	@BUILD=$(BUILD) script/run-tests.sh $(ONLY)
+
+check-san: ## build with address and undefined sanitizers, run the unit tests
+	$(MAKE) BUILD=$(BUILD)/san OPT=-O1 SANITIZE="-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer" tests
+	@BUILD=$(BUILD)/san UBSAN_OPTIONS=print_stacktrace=1 ASAN_OPTIONS=$(SAN_OPTIONS) script/run-tests.sh $(or $(ONLY),test_)
+SAN_OPTIONS := allow_user_segv_handler=1:handle_segv=0:handle_sigbus=0:handle_sigfpe=0:use_sigaltstack=0:detect_stack_use_after_return=0
+
+fuzz: all $(BUILD)/test/guest/fuzz ## random instruction bytes, FUZZ_SECONDS=60
+	$(BUILD)/test/guest/fuzz $(or $(FUZZ_SECONDS),60)
+
+bless: $(BUILD)/rhea ## write test/tool/golden anew from what rhea explain says now; read the diff
+	BUILD=$(BUILD) test/tool/golden.sh bless
+
+bars: all ## check the bars of the design: file and function sizes, include arrows, writable globals
+	BUILD=$(BUILD) script/check-bars.sh
+
+fmt: ## lay out the sources by .clang-format
+	clang-format -i $(LIB_SRC) $(TOOL_SRC) $(TEST_SRC) $(wildcard $(FOLDERS:%=%/*.h) tool/*.h test/*/*.h)
+
+deps: ## install the Debian packages that building and testing need
+	@script/install-deps.sh
+
+install: all ## install to $(PREFIX)
+	install -D $(BUILD)/rhea $(DESTDIR)$(PREFIX)/bin/rhea
+	ln -sf rhea $(DESTDIR)$(PREFIX)/bin/rhea-system-x86_64
+
+clean: ## remove what was built (fetched kernels too)
+	rm -rf $(BUILD)
+
+help: ## print this
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
+
+.PHONY: all kernels run tests test check-san fuzz bless bars fmt deps install clean help
+.SECONDARY:
 -include $(LIB_OBJ:.o=.d) $(TOOL_OBJ:.o=.d) $(TEST_SRC:%.c=$(BUILD)/%.d)

@@ -379,7 +379,6 @@ static void dsdt_pci(struct aml *a, const struct pc *pc)
     aml_hid(a, "PNP0A03");
     aml_name_number(a, "_UID", 0);
     aml_name_number(a, "_BBN", 0);
-    aml_name_number(a, "_ADR", 0);
     struct resources r = aml_crs_open(a);
     crs_window(a, 2, WINDOW_BUS, 0, 0xff);
     crs_io(a, 0xcf8, 8);

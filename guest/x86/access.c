@@ -13,11 +13,11 @@
 #include <string.h>
 
 /* Host address of [gva, gva+n) if the table of `kind` knows it, else NULL. */
-static uint8_t *known(const struct x86 *x, gva_t gva, unsigned n, unsigned kind)
+static uint8_t *known(struct x86 *x, gva_t gva, unsigned n, unsigned kind)
 {
     if (!x->tlb || (gva & 4095) + n > 4096 || (gva_t)sign_extend(gva, 48) != gva)
         return NULL;
-    uint64_t entry = *tlb_entry(tlb_table(x->tlb, x->cur_slot, (enum tlb_kind)kind), gva);
+    uint64_t entry = *tlb_entry(x86_table(x, x->cur_slot, kind), gva);
     return entry ? (uint8_t *)(uintptr_t)(gva + entry) : NULL;
 }
 

@@ -138,9 +138,9 @@ static void tables_update(struct x86 *x)
     if (!x->tlb)
         return;
     unsigned user = x86_cpl(x) == 3 ? WALK_USER : 0;
-    x->cpu.tab_r = tlb_table(x->tlb, x->cur_slot, (enum tlb_kind)x86_table_kind(x, user | WALK_READ));
-    x->cpu.tab_w = tlb_table(x->tlb, x->cur_slot, (enum tlb_kind)x86_table_kind(x, user | WALK_WRITE));
-    x->cpu.tab_x = tlb_table(x->tlb, x->cur_slot, (enum tlb_kind)x86_table_kind(x, user | WALK_FETCH));
+    x->cpu.tab_r = x86_table(x, x->cur_slot, x86_table_kind(x, user | WALK_READ));
+    x->cpu.tab_w = x86_table(x, x->cur_slot, x86_table_kind(x, user | WALK_WRITE));
+    x->cpu.tab_x = x86_table(x, x->cur_slot, x86_table_kind(x, user | WALK_FETCH));
 }
 
 static bool flat_data(const struct x86_segment *s)
@@ -542,10 +542,9 @@ void x86_reset(struct x86 *x, bool init_only)
     if (!init_only)
         reset_units(x);
     x->delivering = x->shadow = x->nmi_blocked = x->triple = x->step_tf = x->step_rf = false;
-    x->nmi_pending = x->smi_pending = x->init_pending = x->sipi_pending = false;
-    x->pending_db = 0;
+    x->nmi_pending = x->step_shadow = false;
+    x->pending_db = x->watch_pc = 0;
     x->cpu.pending = x->cpu.one_insn = 0;
-    x->sipi_wait = init_only && x->index != 0; /* the bootstrap processor starts anew (vol. 3, 8.4.2) */
     slots_free(x);
     memset(x->jc_pair, 0, sizeof(x->jc_pair));
     x86_jc_clear(x);

@@ -34,13 +34,17 @@ static void decode_prefixes(struct x86_decoder *d)
         case 0xf3: i->prefix = (i->prefix & ~PREFIX_REPNE) | PREFIX_REP; break;
         case 0x66: i->prefix |= PREFIX_66; break;
         case 0x67: i->prefix |= PREFIX_67; break;
-        case 0x26: case 0x2e: case 0x36: case 0x3e:
+        case 0x26:
+        case 0x2e:
+        case 0x36:
+        case 0x3e:
             if (d->bits != X86_64) { /* vol. 1, 3.4.2.1: no effect in 64-bit mode, and FS or GS before it stays */
                 i->prefix |= PREFIX_SEG;
                 d->seg = SEG_ES + ((b >> 3) & 3);
             }
             break;
-        case 0x64: case 0x65:
+        case 0x64:
+        case 0x65:
             i->prefix |= PREFIX_SEG;
             d->seg = SEG_FS + (b & 1);
             break;

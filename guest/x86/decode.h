@@ -28,7 +28,7 @@ enum x86_operand_kind {
     OPERAND_FAR,                                        /* immediate far pointer: imm = offset, selector in imm2 */
     OPERAND_SEG, OPERAND_CR, OPERAND_DR,
     OPERAND_VEC,                                        /* XMM, YMM, ZMM by `bytes` */
-    OPERAND_MMX, OPERAND_ST, OPERAND_MASK, OPERAND_BND, OPERAND_TILE,
+    OPERAND_MMX, OPERAND_ST, OPERAND_MASK, OPERAND_TILE,
 };
 struct x86_operand {
     uint8_t kind;

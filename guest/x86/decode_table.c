@@ -7,10 +7,12 @@
 #include "guest/x86/decode_table.h"
 #include "ir/ir.h"
 
+/* clang-format off */
+
 enum { /* x86.def's words for what the struct holds as numbers */
     MOD__, MOD_R, MOD_M,
     EXT__ = -1, EXT_0, EXT_1, EXT_2, EXT_3, EXT_4, EXT_5, EXT_6, EXT_7,
-    L_0 = 1, L_1 = 2, L_2 = 4, L_01 = 3, L_12 = 6, L_V = 7, L__ = 15,
+    L_0 = 1, L_1 = 2, L_2 = 4, L_12 = 6, L_V = 7, L__ = 7,
     LOCK = ATTR_LOCK, D64 = ATTR_D64, F64 = ATTR_F64, NO64 = ATTR_NO64, ONLY64 = ATTR_ONLY64, CPL0 = ATTR_CPL0, ENDS = ATTR_ENDS,
     PROT = ATTR_PROT, ALIGN = ATTR_ALIGN, BYTE = ATTR_BYTE, NO66 = ATTR_NO66, MODREG = ATTR_MODREG, BCAST16 = ATTR_BCAST16,
     BCAST32 = ATTR_BCAST32, BCAST64 = ATTR_BCAST64, ER = ATTR_ER, SAE = ATTR_SAE, N1 = ATTR_N1, N2 = ATTR_N2, N4 = ATTR_N4,
@@ -61,7 +63,6 @@ const struct x86_operand_form x86_operand_forms[] = {
 #include "guest/x86/operand.def"
 };
 
-/* clang-format off: one line a field */
 const struct x86_row x86_rows[] = {
 #define X86_ROW(SPACE, MAP, OPCODE, PREFIX, MOD, REG, RM, W, L, NAME, O1, O2, O3, O4, ATTR, FEATURE, READ, WRITTEN, UNDEF, LIFT) { \
     .name = #NAME,                                                                                                     \

@@ -4,6 +4,7 @@
 
 #include "guest/x86/decode.h"
 
+/* clang-format off */
 /* How an operand is found.  Those up to METHOD_LAST_MODRM need a ModRM byte. */
 enum x86_method {
     METHOD_NONE,
@@ -73,6 +74,7 @@ enum x86_size {
     SIZE_FX,                                            /* FXSAVE area */
 };
 
+/* clang-format on */
 struct x86_operand_form {
     uint8_t method, fixed, reg_size, mem_size;
 };
@@ -90,12 +92,12 @@ extern const uint16_t x86_last_row[X86_KEY_COUNT];
 /* decode_operand.c */
 struct x86_decoder {
     enum x86_bits bits;
-    unsigned at;                                        /* next byte */
-    uint8_t seg;                                        /* override, SEG_NONE */
-    bool disp8;                                         /* EVEX: displacement still to be scaled */
+    unsigned at; /* next byte */
+    uint8_t seg; /* override, SEG_NONE */
+    bool disp8;  /* EVEX: displacement still to be scaled */
     bool sib;
     struct x86_insn *insn;
-    uint8_t bytes[48];                                  /* the insn, followed by zeros: as long as anything can reach */
+    uint8_t bytes[48]; /* the insn, followed by zeros: as long as anything can reach */
 };
 static inline uint64_t x86_decoder_take(struct x86_decoder *d, unsigned n)
 {
@@ -104,6 +106,6 @@ static inline uint64_t x86_decoder_take(struct x86_decoder *d, unsigned n)
     return v;
 }
 void x86_decode_memory(struct x86_decoder *d);
-bool x86_decode_operands(struct x86_decoder *d);        /* false: #UD */
+bool x86_decode_operands(struct x86_decoder *d); /* false: #UD */
 
 #endif

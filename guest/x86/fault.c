@@ -8,7 +8,8 @@
  * Rules to know before editing
  *   - x86_raise* never return and may be called anywhere a helper may be abandoned.
  *   - While x->delivering, cpu.pc is already the right return address and cpu.insn_off means nothing.
- *   - nmi_pending, init_pending, sipi_pending are set by other threads: take them with an atomic exchange.
+ *   - nmi_pending may be set by other threads: it is taken with an atomic exchange.
+ *   - INIT and start-up IPIs are the loop's business (x86_reset).
  */
 #include "guest/x86/run_int.h"
 
@@ -19,7 +20,7 @@ static _Noreturn void raise_fault(struct x86 *x, struct x86_fault f)
     x->fault = f;
     if (!x->delivering)
         x->cpu.pc = cpu_insn_pc(&x->cpu);
-    x->access->leave(&x->cpu, LEAVE_FAULT);
+    x86_leave(x, LEAVE_FAULT);
 }
 
 _Noreturn void x86_raise(struct x86 *x, enum x86_vector v)
@@ -88,7 +89,7 @@ static void triple_fault(struct x86 *x, unsigned first, unsigned second)
     }
     if (x->reset_request)
         x->reset_request(x->reset_arg);
-    x->access->leave(&x->cpu, LEAVE_HALT);
+    x86_leave(x, LEAVE_HALT);
 }
 
 static void log_event(struct x86 *x, const char *what, const struct x86_event *e)
@@ -126,6 +127,7 @@ void x86_deliver_fault(struct x86 *x)
     x->delivering = true;
     x->delivering_vector = f.vector;
     x->shadow = false;
+    x->watch_pc = 0;
     x->count.faults[f.vector & 31]++;
     if (f.vector == EX_DB)
         x->dr[7] &= ~(1ull << 13); /* GD: vol. 3, 17.2.4 */
@@ -153,10 +155,6 @@ static bool external_ready(const struct x86 *x)
 
 bool x86_interrupt_ready(struct x86 *x)
 {
-    if (waits(&x->init_pending))
-        return true;
-    if (x->sipi_wait)
-        return waits(&x->sipi_pending);
     if (x->triple || x->shadow)
         return false;
     return x->pending_db || (waits(&x->nmi_pending) && !x->nmi_blocked) || external_ready(x);
@@ -172,6 +170,7 @@ static void deliver_external(struct x86 *x, unsigned vector, const char *what)
 {
     struct x86_event e = {.vector = (uint8_t)vector, .ext = 1, .rip = x86_rip(x, x->cpu.pc), .flags = x86_rflags(x)};
     e.flags &= ~(uint64_t)FL_RF;
+    x->watch_pc = 0;
     x->delivering = true;
     x->delivering_vector = EX_NMI; /* benign, whatever its number */
     log_event(x, what, &e);
@@ -179,28 +178,9 @@ static void deliver_external(struct x86 *x, unsigned vector, const char *what)
     x->delivering = false;
 }
 
-/* A start-up IPI: real mode at vector << 12 (vol. 3, 8.4.3). */
-static void start_up(struct x86 *x)
-{
-    x->sipi_wait = false;
-    x->seg[SEG_CS].selector = (uint16_t)(x->sipi_vector << 8);
-    x->seg[SEG_CS].base = (uint64_t)x->sipi_vector << 12;
-    x86_mode_update(x);
-    x->cpu.pc = x->seg[SEG_CS].base;
-}
-
 /* Debug traps come before NMI, NMI before external interrupts (vol. 3, table 6-2). */
 void x86_take_interrupt(struct x86 *x)
 {
-    if (taken(&x->init_pending)) {
-        x86_reset(x, true);
-        return;
-    }
-    if (x->sipi_wait) {
-        if (taken(&x->sipi_pending))
-            start_up(x);
-        return;
-    }
     if (x->pending_db) {
         x->dr[6] |= x->pending_db;
         x->pending_db = 0;
@@ -253,6 +233,7 @@ static bool dr_hits(const struct x86 *x, unsigned n, uint64_t at, unsigned bytes
 bool x86_before_step(struct x86 *x)
 {
     x->step_tf = x->flags & FL_TF;
+    x->step_shadow = x->shadow;
     x->step_rf = x->flags & FL_RF;
     if (x->step_rf)
         return false;
@@ -271,6 +252,8 @@ bool x86_after_step(struct x86 *x)
 {
     if (x->step_rf)
         x->flags &= ~(uint32_t)FL_RF;
+    if (x->step_shadow)
+        x->shadow = false;
     uint64_t due = x->pending_db | (x->step_tf ? 1u << 14 : 0);
     if (!due)
         return false;
@@ -285,14 +268,17 @@ bool x86_after_step(struct x86 *x)
 /* A data or I/O breakpoint was hit: its trap comes right after this insn, so the insn must run alone. */
 static void trap_after(struct x86 *x, uint64_t hit)
 {
-    if (x->delivering || x->mode & MODE_STEP || x->cpu.one_insn) {
+    uint64_t pc = cpu_insn_pc(&x->cpu);
+    if (x->delivering || x->mode & MODE_STEP || x->watch_pc == pc + 1) {
+        x->watch_pc = 0;
         x->pending_db |= hit;
         __atomic_store_n(&x->cpu.kick, 1, __ATOMIC_SEQ_CST);
         return;
     }
+    x->watch_pc = pc + 1;
     x->cpu.one_insn = 1;
-    x->cpu.pc = cpu_insn_pc(&x->cpu);
-    x->access->leave(&x->cpu, LEAVE_AGAIN);
+    x->cpu.pc = pc;
+    x86_leave(x, LEAVE_AGAIN);
 }
 
 void x86_watch(struct x86 *x, gva_t gva, unsigned n, bool write)

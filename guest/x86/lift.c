@@ -38,7 +38,7 @@ int x86_helper_number(const char *name)
 
 /* ---- one insn --------------------------------------------------------------------------------------------------- */
 
-/* Row number 0: counted, then #UD; the guest sees a processor without the insn. */
+/* LIFT_none: counted, then #UD; the guest sees a processor without the insn. */
 void lift_none(struct x86_lift *l, const struct x86_insn *i)
 {
     ops_call_const(l, HELPER_UNLIFTED, x86_row_index(i->row), 0, 0);
@@ -50,10 +50,10 @@ static bool has_feature(const struct x86_lift *l, unsigned feature)
     return feature == 0 || l->features == NULL || (l->features[feature / 32] >> (feature % 32) & 1);
 }
 
-/* BMI1's TZCNT and LZCNT are BSF and BSR with an ignored prefix on processors without them. */
+/* TZCNT, LZCNT and WBNOINVD are BSF, BSR and WBINVD with an ignored prefix on processors without them. */
 static bool falls_back(const struct x86_insn *i)
 {
-    return i->map == 1 && (i->opcode == 0xbc || i->opcode == 0xbd);
+    return i->map == 1 && (i->opcode == 0xbc || i->opcode == 0xbd || i->opcode == 0x09);
 }
 
 static void lift_insn(struct x86_lift *l, const struct x86_insn *i)
@@ -78,7 +78,7 @@ enum { INSN_MAX = 15 };
 struct reader {
     const struct x86_source *src;
     enum x86_bits bits;
-    unsigned pos;                                       /* bytes used so far */
+    unsigned pos; /* bytes used so far */
     bool second;
 };
 

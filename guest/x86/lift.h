@@ -18,7 +18,7 @@ enum x86_helper {
     X86_HELPER_COUNT
 };
 const char *x86_helper_name(unsigned n);
-int x86_helper_number(const char *name);                /* -1: no such */
+int x86_helper_number(const char *name); /* -1: no such */
 
 enum x86_string { STR_MOVS, STR_CMPS, STR_STOS, STR_LODS, STR_SCAS, STR_INS, STR_OUTS };
 
@@ -26,28 +26,28 @@ enum x86_string { STR_MOVS, STR_CMPS, STR_STOS, STR_LODS, STR_SCAS, STR_INS, STR
 struct x86_source {
     const uint8_t *bytes;
     unsigned nbytes;
-    const uint8_t *(*next_page)(void *arg);             /* the following page's 4096 bytes, or NULL: fetching there faults */
+    const uint8_t *(*next_page)(void *arg); /* the following page's 4096 bytes, or NULL: fetching there faults */
     void *arg;
 };
 
 struct x86_lift {
     struct ir_block *b;
-    uint32_t mode;                                      /* MODE_ bits */
-    const uint32_t *features;                           /* bit set by FEAT_ number: what the CPU model has; NULL: all */
-    int64_t off;                                        /* page offset of the insn being lifted */
-    int64_t next;                                       /* page offset of the insn after it */
-    bool ended;                                         /* a terminal op was appended */
-    bool one_insn;                                      /* end with LEAVE LEAVE_NEXT instead of GOTO, GOTOI */
-    bool last;                                          /* end the block after the insn that follows (STI, MOV SS) */
-    bool shadowed;                                      /* this insn is the one that follows */
-    bool lacks;                                         /* the CPU model lacks the row's feature (TZCNT, LZCNT: BSF, BSR then) */
+    uint32_t mode;            /* MODE_ bits */
+    const uint32_t *features; /* bit set by FEAT_ number: what the CPU model has; NULL: all */
+    int64_t off;              /* page offset of the insn being lifted */
+    int64_t next;             /* page offset of the insn after it */
+    bool ended;               /* a terminal op was appended */
+    bool one_insn;            /* end with LEAVE LEAVE_NEXT instead of GOTO, GOTOI */
+    bool last;                /* end the block after the insn that follows (STI, MOV SS) */
+    bool shadowed;            /* this insn is the one that follows */
+    bool lacks;               /* the CPU model lacks the row's feature (TZCNT, LZCNT: BSF, BSR then) */
     const struct x86_insn *insn;
 };
 
 enum x86_lift_result {
     X86_LIFT_OK,
-    X86_LIFT_FETCH,                                     /* the first insn runs into the next page, which cannot be fetched */
-    X86_LIFT_FULL,                                      /* the IR block was too small: try fewer insns */
+    X86_LIFT_FETCH, /* the first insn runs into the next page, which cannot be fetched */
+    X86_LIFT_FULL,  /* the IR block was too small: try fewer insns */
 };
 /* Lift from page offset `off` up to max_insns insns, the page's end, or an insn that ends the block.  *second is set if bytes of the
  * next page were used (only by the last insn). */

@@ -146,7 +146,7 @@ void lift_bls(struct x86_lift *l, const struct x86_insn *i)
     ir_ref a = ops_read(l, i, 1), inner = ops_temp(l);
 
     if (which == 3)
-        ir_alu(l->b, IR_NEG, t, 0, inner, a, IR_NONE);
+        ir_alu(l->b, IR_NEG, t, IRF_ALL, inner, a, IR_NONE);
     else
         ir_alu(l->b, IR_SUB, t, IRF_ALL, inner, a, ops_const(l, 1));
     ir_ref f = get_flags(l);
@@ -187,8 +187,8 @@ void lift_adx(struct x86_lift *l, const struct x86_insn *i)
     if (by_of) {
         ir_ref carry = ops_op2(l, IR_AND, I32, 0, IR_NONE, get_flags(l), ops_const(l, 1));
         ir_ref rest = ops_op2(l, IR_AND, I32, 0, IR_NONE, old, ops_const(l, ~0x800));
-        ir_ref f = ops_op2(l, IR_OR, I32, 0, IR_NONE, rest,
-                           ops_op2(l, IR_SHL, I32, 0, IR_NONE, carry, ops_const(l, 11)));
+        ir_ref f =
+            ops_op2(l, IR_OR, I32, 0, IR_NONE, rest, ops_op2(l, IR_SHL, I32, 0, IR_NONE, carry, ops_const(l, 11)));
         o = ir_append(l->b, IR_SETF, I64);
         o->a = f;
         o->imm = CPU_ARITH;

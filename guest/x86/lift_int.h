@@ -1,7 +1,8 @@
 /* guest/x86/lift_int.h: what the lifters share.  Internal to guest/x86/lift*.c.
  *
  * Vocabulary
- *   - lift_NAME: the lifter that lift.def's row NAME names.  ops_what: appends the ops for `what`; every lifter is made of these.
+ *   - lift_NAME: the lifter that lift.def's row NAME names.
+ *   - ops_what: appends the ops for `what`; every lifter is made of these.
  *   - ea: an effective address, an offset into a segment, already cut to the insn's address size.
  *   - linear: what memory ops take: ea plus segment base, checked where the mode demands a check.
  *   - width: 1, 2, 4, 8 bytes; type: I8..I64.
@@ -43,8 +44,9 @@ ir_ref ops_op2(struct x86_lift *l, enum ir_opcode op, enum ir_type t, unsigned s
 ir_ref ops_op1(struct x86_lift *l, enum ir_opcode op, enum ir_type t, ir_ref d, ir_ref a);
 /* d = a + (b << shift) + imm; d IR_NONE makes a temp; a, b may be IR_NONE. */
 ir_ref ops_lea(struct x86_lift *l, enum ir_type t, ir_ref d, ir_ref a, ir_ref b, unsigned shift, int64_t imm);
-ir_ref ops_copy(struct x86_lift *l, ir_ref a);         /* all 64 bits, in a fresh temp */
-ir_ref ops_zero_extend(struct x86_lift *l, unsigned bytes, ir_ref a); /* a fresh temp, or a itself if bytes is 8 or it is a constant */
+ir_ref ops_copy(struct x86_lift *l, ir_ref a); /* all 64 bits, in a fresh temp */
+ir_ref ops_zero_extend(struct x86_lift *l, unsigned bytes,
+                       ir_ref a); /* a fresh temp, or a itself if bytes is 8 or it is a constant */
 ir_ref ops_load(struct x86_lift *l, unsigned bytes, ir_ref addr, unsigned seg); /* zero-extended into a fresh temp */
 void ops_store(struct x86_lift *l, unsigned bytes, ir_ref addr, unsigned seg, ir_ref v);
 ir_ref ops_field(struct x86_lift *l, unsigned bytes, size_t offset); /* LDF */
@@ -90,16 +92,16 @@ void ops_push(struct x86_lift *l, unsigned slot, unsigned bytes, ir_ref v);
 /* Linear address of the top of the stack; the value there, zero-extended.  RSP does not change yet. */
 ir_ref ops_top_address(struct x86_lift *l, unsigned bytes);
 ir_ref ops_top(struct x86_lift *l, unsigned bytes);
-void ops_add_sp(struct x86_lift *l, int64_t n);        /* RSP += n at the stack's width */
-unsigned ops_stack_width(const struct x86_lift *l);    /* 2, 4, 8 */
+void ops_add_sp(struct x86_lift *l, int64_t n);     /* RSP += n at the stack's width */
+unsigned ops_stack_width(const struct x86_lift *l); /* 2, 4, 8 */
 
 /* ---- ends ----------------------------------------------------------------------------------------------------- */
 
 void ops_goto(struct x86_lift *l, unsigned slot, int64_t target, bool poll); /* page offset */
 void ops_goto_linear(struct x86_lift *l, ir_ref pc);
-void ops_goto_ip(struct x86_lift *l, ir_ref ip);       /* IP, EIP, RIP: already cut to the operand size */
-void ops_goto_next(struct x86_lift *l);                /* helpers that "end": everything may have changed */
-void ops_goto_jumped(struct x86_lift *l);              /* helpers that "jump" */
+void ops_goto_ip(struct x86_lift *l, ir_ref ip); /* IP, EIP, RIP: already cut to the operand size */
+void ops_goto_next(struct x86_lift *l);          /* helpers that "end": everything may have changed */
+void ops_goto_jumped(struct x86_lift *l);        /* helpers that "jump" */
 void ops_leave(struct x86_lift *l, enum cpu_leave why, int64_t target);
 void ops_raise(struct x86_lift *l, enum x86_vector v); /* error code 0 where the vector has one; ends the block */
 ir_ref ops_return_address(struct x86_lift *l);         /* IP after this insn, uncut */

@@ -36,10 +36,10 @@ static void extend(struct x86_lift *l, const struct x86_insn *i, bool is_signed)
     const struct x86_operand *to = &i->op[0], *from = &i->op[1];
     enum ir_type tt = type_of(to->bytes), ft = type_of(from->bytes);
 
-    if (tt <= ft)                                       /* MOVSXD without REX.W, MOVZX r16, r/m16: a plain move */
+    if (tt <= ft) /* MOVSXD without REX.W, MOVZX r16, r/m16: a plain move */
         lift_mov(l, i);
     else if (from->kind == OPERAND_GPR) {
-        if (!is_signed && tt == I64)                       /* zero-extended either way, and shorter */
+        if (!is_signed && tt == I64) /* zero-extended either way, and shorter */
             tt = I32;
         ops_op1(l, (enum ir_opcode)from_reg[is_signed][ft], tt, gpr(to), ops_read(l, i, 1));
     } else {
@@ -85,7 +85,7 @@ void lift_bswap(struct x86_lift *l, const struct x86_insn *i)
 {
     ir_ref d = gpr(&i->op[0]);
 
-    if (i->osize == 2)                                  /* undefined; processors give zero */
+    if (i->osize == 2) /* undefined; processors give zero */
         ops_set_reg(l, 2, i->op[0].reg, ops_const(l, 0));
     else
         ops_op1(l, IR_BSWAP, type_of(i->osize), d, d);

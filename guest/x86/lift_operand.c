@@ -200,7 +200,7 @@ static bool segment_is_free(const struct x86_lift *l, unsigned seg) /* base need
     return mode_flat(l);
 }
 
-enum { CHECK_MAX = 255 };                               /* what SEG_LINEAR's packing can say; FXSAVE areas are longer */
+enum { CHECK_MAX = 255 }; /* what SEG_LINEAR's packing can say; FXSAVE areas are longer */
 
 ir_ref ops_segment(struct x86_lift *l, unsigned seg, ir_ref ea, unsigned bytes, bool write)
 {
@@ -223,7 +223,7 @@ ir_ref ops_linear(struct x86_lift *l, const struct x86_insn *i, unsigned bytes, 
     /* FS and GS with one register: base, register and displacement are one LEA. */
     if (fs_gs && mode64(l) && i->asize == 8 && !i->mem.rip && i->mem.base >= 0 && i->mem.index < 0)
         return ops_lea(l, I64, IR_NONE, (ir_ref)(IR_REG0 + X86_BASE_ES + seg), gpr_or_none(i->mem.base), 0,
-                        i->mem.disp);
+                       i->mem.disp);
     return ops_segment(l, seg, ops_ea(l, i, IR_NONE, 0), bytes, write);
 }
 

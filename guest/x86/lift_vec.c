@@ -17,14 +17,20 @@ static ir_ref gpr(const struct x86_operand *o)
 }
 
 /* REX.W is ignored by most encodings: a row with W = 0 serves both. */
-static int find(const struct x86_insn *i, enum ir_vec_form form, unsigned prefix, unsigned opcode)
+static int find_ext(const struct x86_insn *i, enum ir_vec_form form, unsigned prefix, unsigned opcode, unsigned ext)
 {
-    unsigned w = i->rex >> 3 & 1, ext = form == VF_Y ? i->modrm >> 3 & 7 : 0;
+    unsigned w = i->rex >> 3 & 1;
     int row = i->space == X86_LEGACY ? ir_vec_find(form, prefix, i->map, opcode, w, ext) : -1;
 
     if (row < 0 && w && i->space == X86_LEGACY)
         row = ir_vec_find(form, prefix, i->map, opcode, 0, ext);
     return row;
+}
+
+static int find(const struct x86_insn *i, enum ir_vec_form form, unsigned prefix, unsigned opcode)
+{
+    int row = find_ext(i, form, prefix, opcode, form == VF_Y ? i->modrm >> 3 & 7 : 0);
+    return row < 0 && form == VF_R_U ? find_ext(i, form, prefix, opcode, 1) : row;
 }
 
 static void append(struct x86_lift *l, const struct x86_insn *i, int row, ir_ref d, ir_ref a, ir_ref b)

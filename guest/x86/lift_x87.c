@@ -9,8 +9,8 @@
 static int x87_bytes(const struct x86_insn *i)
 {
     static const int8_t bytes[8][8] = {
-        {4, 4, 4, 4, 4, 4, 4, 4},      {4, 1, -4, -4, 28, 2, -28, -2}, {4, 4, 4, 4, 4, 4, 4, 4},
-        {4, -4, -4, -4, 1, 10, 1, -10}, {8, 8, 8, 8, 8, 8, 8, 8},       {8, -8, -8, -8, 108, 1, -108, -2},
+        {4, 4, 4, 4, 4, 4, 4, 4},       {4, 1, -4, -4, 28, 2, -28, -2},  {4, 4, 4, 4, 4, 4, 4, 4},
+        {4, -4, -4, -4, 1, 10, 1, -10}, {8, 8, 8, 8, 8, 8, 8, 8},        {8, -8, -8, -8, 108, 1, -108, -2},
         {2, 2, 2, 2, 2, 2, 2, 2},       {2, -2, -2, -2, 10, 8, -10, -8},
     };
     int n = bytes[i->opcode & 7][i->modrm >> 3 & 7];
@@ -66,7 +66,8 @@ static void check_x87(struct x86_lift *l)
         ops_call_const(l, HELPER_SSE_CHECK, 1, 0, 0);
 }
 
-static void save(struct x86_lift *l, const struct x86_insn *i, enum x86_helper h, unsigned bytes, bool write, unsigned c)
+static void save(struct x86_lift *l, const struct x86_insn *i, enum x86_helper h, unsigned bytes, bool write,
+                 unsigned c)
 {
     ir_ref addr = ops_linear(l, i, bytes, write);
     ops_call(l, h, addr, ops_const(l, i->rex & 8 ? 1 : 0), ops_const(l, c));

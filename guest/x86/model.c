@@ -232,12 +232,10 @@ void x86_model_apply(struct x86 *x, const struct x86_model *m)
         enum x86_feature feature;
         uint32_t cr4;
     } bits[] = {
-        {FEAT_VME, CR4_VME | CR4_PVI},  {FEAT_TSC, CR4_TSD},       {FEAT_DE, CR4_DE},
-        {FEAT_PSE, CR4_PSE},            {FEAT_PAE, CR4_PAE},       {FEAT_MCE, CR4_MCE},
-        {FEAT_PGE, CR4_PGE},            {FEAT_FXSR, CR4_OSFXSR},   {FEAT_SSE, CR4_OSXMMEXCPT},
-        {FEAT_UMIP, CR4_UMIP},          {FEAT_PCID, CR4_PCIDE},    {FEAT_FSGSBASE, CR4_FSGSBASE},
-        {FEAT_XSAVE, CR4_OSXSAVE},      {FEAT_SMEP, CR4_SMEP},     {FEAT_SMAP, CR4_SMAP},
-        {FEAT_PKU, CR4_PKE},
+        {FEAT_VME, CR4_VME | CR4_PVI}, {FEAT_TSC, CR4_TSD},   {FEAT_DE, CR4_DE},      {FEAT_PSE, CR4_PSE},
+        {FEAT_PAE, CR4_PAE},           {FEAT_MCE, CR4_MCE},   {FEAT_PGE, CR4_PGE},    {FEAT_FXSR, CR4_OSFXSR},
+        {FEAT_SSE, CR4_OSXMMEXCPT},    {FEAT_UMIP, CR4_UMIP}, {FEAT_PCID, CR4_PCIDE}, {FEAT_FSGSBASE, CR4_FSGSBASE},
+        {FEAT_XSAVE, CR4_OSXSAVE},     {FEAT_SMEP, CR4_SMEP}, {FEAT_SMAP, CR4_SMAP},  {FEAT_PKU, CR4_PKE},
     };
 
     x->model = m;
@@ -351,7 +349,8 @@ static void leaf_xsave(const struct x86 *x, uint32_t sub, struct leaf *l)
     if (!all)
         return;
     if (sub == 0) {
-        *l = (struct leaf){{(uint32_t)all, xsave_area_size(x->xcr0, false), xsave_area_size(all, false), (uint32_t)(all >> 32)}};
+        *l = (struct leaf){
+            {(uint32_t)all, xsave_area_size(x->xcr0, false), xsave_area_size(all, false), (uint32_t)(all >> 32)}};
     } else if (sub == 1) {
         if (x86_model_has(x->model, FEAT_XSAVEC))
             l->r[EBX] = xsave_area_size(x->xcr0 | x->xss, true);
@@ -449,7 +448,8 @@ static void leaf_extended(const struct x86 *x, uint32_t leaf, uint32_t sub, stru
         break;
     case 0x80000005: /* first level: TLBs of 64 entries, 32 KB caches, 8 ways, 64-byte lines */
         if (!intel)
-            *l = (struct leaf){{0xff40ff40, 0xff40ff40, 32 << 24 | 8 << 16 | 1 << 8 | 64, 32 << 24 | 8 << 16 | 1 << 8 | 64}};
+            *l = (struct leaf){
+                {0xff40ff40, 0xff40ff40, 32 << 24 | 8 << 16 | 1 << 8 | 64, 32 << 24 | 8 << 16 | 1 << 8 | 64}};
         break;
     case 0x80000006: /* second level: 1 MB, 16 ways (8); third: 16 MB in units of 512 KB */
         l->r[ECX] = 1024u << 16 | 8 << 12 | (intel ? 0 : 1 << 8) | 64;

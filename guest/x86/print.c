@@ -39,8 +39,8 @@ void x86_print(FILE *out, const struct x86 *x)
     for (unsigned n = 0; n < 16; n++)
         fprintf(out, "%-3s %016llx%s", reg[n], (unsigned long long)x->cpu.reg[n], n % 4 == 3 ? "\n" : "  ");
     print_flags(out, x86_rflags(x));
-    fprintf(out, "%s%s%s%s\n", x->shadow ? "  shadow" : "", x->nmi_blocked ? "  nmi blocked" : "",
-            x->triple ? "  shut down" : "", x->sipi_wait ? "  waits for a start-up ipi" : "");
+    fprintf(out, "%s%s%s\n", x->shadow ? "  shadow" : "", x->nmi_blocked ? "  nmi blocked" : "",
+            x->triple ? "  shut down" : "");
     for (unsigned n = 0; n < SEG_COUNT; n++)
         print_segment(out, seg[n], &x->seg[n]);
     print_segment(out, "ldtr", &x->ldtr);

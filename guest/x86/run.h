@@ -17,7 +17,7 @@ _Noreturn void x86_raise_error(struct x86 *x, enum x86_vector v, uint32_t error)
  * become contributory, double, triple faults by the rules of vol. 3, 6.15 (each memory access of delivery may leave with LEAVE_FAULT again; the loop
  * then calls this again, which sees x->delivering). */
 void x86_deliver_fault(struct x86 *x);
-/* True if an interrupt, NMI, INIT or debug trap can be taken now at cpu.pc (an insn boundary). */
+/* True if an interrupt, NMI or debug trap can be taken now at cpu.pc (an insn boundary). */
 bool x86_interrupt_ready(struct x86 *x);
 /* Take the highest-priority one. */
 void x86_take_interrupt(struct x86 *x);
@@ -30,7 +30,6 @@ bool x86_before_step(struct x86 *x);
 
 /* Power-on or INIT state (vol. 3, 10.1.1, table 10-1). */
 void x86_reset(struct x86 *x, bool init_only);
-/* SIPI: any thread may set sipi_vector, then sipi_pending; x86_take_interrupt starts the processor.  While x->sipi_wait is set run nothing. */
 /* Recompute mode, bases for accesses, cpu.tab_*, cpu.jc_tag after CPL, segments, CR0, CR3, CR4, EFER, AC, TF, DR7, XCR0 changed. */
 void x86_mode_update(struct x86 *x);
 void x86_print(FILE *out, const struct x86 *x);         /* registers as `info registers` and triple faults show them */

@@ -93,7 +93,7 @@ enum { /* types of system descriptors, vol. 3, table 3-2 */
        SYS_TSS32_BUSY = 11,
        SYS_CALL32 = 12,
        SYS_INT32 = 14,
-       SYS_TRAP32 = 15,
+       SYS_TRAP32 = 15
 };
 static inline uint16_t x86_desc_attr(const struct x86_descriptor *d)
 {
@@ -180,5 +180,12 @@ void x86_write_cr3(struct x86 *x, uint64_t v); /* bit 63 as MOV CR3 */
 void x86_write_cr4(struct x86 *x, uint64_t v);
 void x86_flush_all(struct x86 *x); /* every translation, globals too (WRPKRU, WP, ...) */
 void x86_jc_clear(struct x86 *x);
+/* tlb_table, remembered: privilege changes all the time. */
+static inline uint8_t *x86_table(struct x86 *x, unsigned slot, unsigned kind)
+{
+    if (__builtin_expect(!x->table[slot][kind], 0))
+        x->table[slot][kind] = tlb_table(x->tlb, slot, (enum tlb_kind)kind);
+    return x->table[slot][kind];
+}
 
 #endif

@@ -173,7 +173,7 @@ uint64_t help_cs_check(struct x86 *x, uint64_t offset, uint64_t bytes, uint64_t 
         x86_raise_error(x, EX_GP, 0);
     x->cpu.one_insn = 1;
     x->cpu.pc = (uint32_t)pc;
-    x->access->leave(&x->cpu, LEAVE_AGAIN);
+    x86_leave(x, LEAVE_AGAIN);
 }
 
 /* ---- LDTR, TR, GDTR, IDTR ------------------------------------------------------------------------------------ */

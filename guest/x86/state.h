@@ -74,7 +74,7 @@ struct x86_access {
     int64_t (*read)(struct cpu *, gva_t, unsigned desc);
     int64_t (*write)(struct cpu *, gva_t, unsigned desc);
     void (*commit)(struct cpu *);
-    void (*leave)(struct cpu *, enum cpu_leave) __attribute__((noreturn));
+    void (*leave)(struct cpu *, enum cpu_leave);        /* never returns: call it through x86_leave */
 };
 /* The interrupt controller as the processor sees it (local APIC).  Set by the board; may be absent (NULL). */
 struct x86_intc {
@@ -123,14 +123,12 @@ struct x86 {
     uint8_t delivering_vector;
     bool shadow;                                        /* interrupts are held off for one insn (STI, MOV SS) */
     bool nmi_blocked, nmi_pending;
-    bool smi_pending, init_pending;
     bool triple;                                        /* triple fault: shut down until reset */
     uint64_t pending_db;                                /* DR6 bits of debug traps to raise after the current insn */
     bool step_tf;                                       /* TF was set when the insn that now runs alone began */
     bool step_rf;                                       /* RF was set then: it ends with the insn */
-    bool sipi_wait;                                     /* stopped by INIT until a start-up IPI comes: run nothing */
-    bool sipi_pending;                                  /* one came (set after sipi_vector, atomically, by any thread) */
-    uint8_t sipi_vector;
+    bool step_shadow;                                   /* shadow was set then: it ends with the insn */
+    uint64_t watch_pc;                                  /* 1 + address of the insn that runs alone because of a watchpoint */
 
     /* x87 and MMX live here in FXSAVE64 layout, run by helpers on the host's x87 */
     uint8_t fx[512] __attribute__((aligned(64)));
@@ -147,6 +145,7 @@ struct x86 {
         uint32_t generation, mode;
         uint16_t tag;                                   /* 0: empty */
     } jc_pair[64];                                      /* which jump cache tag stands for (slot generation, mode) */
+    uint8_t *table[8][8];                               /* what tlb_table answers for (slot, kind), once asked */
     uint32_t generations;                               /* last slot generation given out */
     uint16_t jc_last_tag;
     uint64_t cr4_allowed, efer_allowed;                 /* bits the CPU model has, set with the model; 0: all we know but LA57 */
@@ -173,6 +172,12 @@ struct x86 {
     } count;
 };
 
+/* Abandon the insn that runs: back to the loop for reason `why`. */
+static inline _Noreturn void x86_leave(struct x86 *x, enum cpu_leave why)
+{
+    x->access->leave(&x->cpu, why);
+    __builtin_unreachable();
+}
 static inline uint64_t x86_rflags(const struct x86 *x)
 {
     return cpu_flags(&x->cpu) | x->flags | 2u | ((int64_t)x->cpu.reg[X86_DF] < 0 ? FL_DF : 0);

@@ -16,7 +16,10 @@
                 uint64_t c __attribute__((unused)))
 
 enum { /* XCR0 and XSTATE_BV, SDM vol. 1, 13.1 */
-    XCOMP_X87 = 1, XCOMP_SSE = 2, XCOMP_AVX = 4, XCOMP_PKRU = 1 << 9,
+       XCOMP_X87 = 1,
+       XCOMP_SSE = 2,
+       XCOMP_AVX = 4,
+       XCOMP_PKRU = 1 << 9,
 };
 #define XCOMP_COMPACT (1ull << 63)
 
@@ -27,7 +30,7 @@ unsigned xsave_component_size(unsigned n);
 unsigned xsave_component_offset(unsigned n);
 /* Bytes of an XSAVE area that holds `components`. */
 unsigned xsave_area_size(uint64_t components, bool compacted);
-enum { MXCSR_MASK = 0xffff };                           /* DAZ, no misaligned-exception bit */
+enum { MXCSR_MASK = 0xffff }; /* DAZ, no misaligned-exception bit */
 
 /* ---- sys_io.c ---------------------------------------------------------------------------------------------- */
 
@@ -37,7 +40,16 @@ void sys_io_check(struct x86 *x, unsigned port, unsigned bytes);
 /* ---- sys_x87.c, sys_mmx.c ---------------------------------------------------------------------------------- */
 
 enum { /* where things lie in struct x86's fx (FXSAVE64, SDM vol. 2, table 3-46) */
-    FX_CW = 0, FX_SW = 2, FX_TW = 4, FX_OP = 6, FX_IP = 8, FX_DP = 16, FX_MXCSR = 24, FX_MXCSR_MASK = 28, FX_ST = 32, FX_XMM = 160,
+       FX_CW = 0,
+       FX_SW = 2,
+       FX_TW = 4,
+       FX_OP = 6,
+       FX_IP = 8,
+       FX_DP = 16,
+       FX_MXCSR = 24,
+       FX_MXCSR_MASK = 28,
+       FX_ST = 32,
+       FX_XMM = 160,
 };
 enum { X87_SW_ES = 0x80, X87_SW_B = 0x8000 };
 static inline uint16_t fx_get(const struct x86 *x, unsigned at)
@@ -52,12 +64,12 @@ static inline void fx_put(struct x86 *x, unsigned at, uint16_t v)
 struct x87_insn {
     uint8_t op, modrm, map, prefix, imm, rex, osize;
     bool mem;
-    gva_t gva;                                          /* of the memory operand */
+    gva_t gva; /* of the memory operand */
     enum x86_seg seg;
 };
 /* Set ES and B as the exception flags and masks say.  After every load of the control or status word. */
 void x87_summary(struct x86 *x);
-void x87_init(struct x86 *x);                           /* what FNINIT does */
+void x87_init(struct x86 *x); /* what FNINIT does */
 /* Run `code` on the host's own x87 with the state of image fx (x->fx or a copy); buf is the memory operand, [rax].  FOP, FIP and FDP
  * stay as they were. */
 void x87_native(struct x86 *x, void *fx, const uint8_t *code, unsigned n, void *buf);
@@ -67,7 +79,7 @@ void x87_mmx(struct x86 *x, const struct x87_insn *i);
 
 bool x86_model_has(const struct x86_model *m, enum x86_feature f);
 bool x86_model_is_intel(const struct x86_model *m);
-uint64_t x86_model_xcr0(const struct x86_model *m);     /* components XSETBV may enable */
+uint64_t x86_model_xcr0(const struct x86_model *m); /* components XSETBV may enable */
 /* Give x this model: CPUID, reset's EDX, the bits CR4 and EFER may have. */
 void x86_model_apply(struct x86 *x, const struct x86_model *m);
 

@@ -11,8 +11,7 @@
  * Rules to know before editing
  *   - TF and AC are part of the mode (MODE_STEP, the tables): a change calls x86_mode_update.
  *   - Whoever turns IF on calls x86_check_kick, so that the block's next poll leaves.
- *   - STI's one-insn shadow is the lifter's work when the following insn is in the same block.  x->shadow is set only where the
- *     loop comes back right after STI (one insn at a time), and the loop clears it after the next insn.
+ *   - STI's one-insn shadow is the lifter's work: it lifts the following insn into the same block and polls after it.
  */
 #include "guest/x86/sys.h"
 
@@ -104,15 +103,12 @@ X86_HELP(help_sti)
         return 0;
     x->flags |= FL_IF;
     x86_check_kick(x);
-    if (x->cpu.one_insn || (x->mode & MODE_STEP))
-        x->shadow = true;
     return 0;
 }
 
 X86_HELP(help_hlt)
 {
     x86_need_cpl0(x);
-    x->shadow = false; /* HLT was the insn in it */
     x->count.hlt++;
     return 0;
 }
@@ -135,7 +131,6 @@ X86_HELP(help_mwait)
         x86_raise(x, EX_UD);
     if ((uint32_t)x->cpu.reg[X86_RCX] & ~1u)
         x86_raise_error(x, EX_GP, 0);
-    x->shadow = false;
     x->count.hlt++;
     if (x->nvcpus > 1) {
         sched_yield();

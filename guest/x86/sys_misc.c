@@ -185,7 +185,7 @@ X86_HELP(help_cmpxchg8b)
     if (bytes == 16 && (a & 15))
         x86_raise_error(x, EX_GP, 0);
     void *host = sys_host(a, x->access->write(&x->cpu, a, desc));
-    was = bytes == 16 ? exchange_16(host, old, new) : exchange_8(host, (uint64_t)old, (uint64_t)new);
+    was = bytes == 16 ? exchange_16(host, old, new) : exchange_8(host, (uint64_t)old, (uint64_t) new);
     if (x->cpu.pending)
         x->access->commit(&x->cpu);
     x86_set_zf(x, was == old);
@@ -255,6 +255,7 @@ X86_HELP(help_unlifted)
     if (x->unlifted)
         x->unlifted[a]++;
     if (x->log && log_on(x->log, LOG_UNIMP))
-        log_print(x->log, "%s at %#llx has no lifter: #UD\n", x86_rows[a].name, (unsigned long long)cpu_insn_pc(&x->cpu));
+        log_print(x->log, "%s at %#llx has no lifter: #UD\n", x86_rows[a].name,
+                  (unsigned long long)cpu_insn_pc(&x->cpu));
     x86_raise(x, EX_UD);
 }

@@ -22,7 +22,7 @@ static bool is_plain_mmx(const struct x87_insn *i)
         1ull << 0x3e | 1ull << 0x3f | 0xffull << 0x30 | 0xfffull << 0x20 | 3ull << 0x2e, /* 60..6B 6E 6F 70..77 7E 7F */
         0,
         3ull << 4 | 0x1full << 0x11 | 0x1ffull << 0x17 | 0x3full << 0x20 | 0x1ffull << 0x27 |
-            0x3fffull << 0x31,                          /* C4 C5 D1..D5 D7..DF E0..E5 E7..EF F1..FE */
+            0x3fffull << 0x31, /* C4 C5 D1..D5 D7..DF E0..E5 E7..EF F1..FE */
     };
     static const uint8_t shifts[3] = {1 << 2 | 1 << 4 | 1 << 6, 1 << 2 | 1 << 4 | 1 << 6, 1 << 2 | 1 << 6};
     bool registers_only = i->op == 0xc5 || i->op == 0xd7 || i->op == 0xf7;

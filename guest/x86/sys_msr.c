@@ -13,32 +13,57 @@
 #include "guest/x86/sys.h"
 
 enum msr {
-    MSR_P5_MC_ADDR = 0x0, MSR_P5_MC_TYPE = 0x1, MSR_TSC = 0x10, MSR_PLATFORM_ID = 0x17, MSR_APIC_BASE = 0x1b,
-    MSR_FEATURE_CONTROL = 0x3a, MSR_TSC_ADJUST = 0x3b, MSR_SPEC_CTRL = 0x48, MSR_PRED_CMD = 0x49, MSR_UPDATE_TRIGGER = 0x79,
-    MSR_UPDATE_SIGNATURE = 0x8b, MSR_PLATFORM_INFO = 0xce, MSR_MTRR_CAP = 0xfe, MSR_ARCH_CAPABILITIES = 0x10a,
-    MSR_SYSENTER_CS = 0x174, MSR_SYSENTER_ESP = 0x175, MSR_SYSENTER_EIP = 0x176, MSR_MCG_CAP = 0x179, MSR_MCG_STATUS = 0x17a,
-    MSR_MISC_ENABLE = 0x1a0, MSR_DEBUGCTL = 0x1d9, MSR_MTRR_VAR = 0x200, MSR_MTRR_VAR_LAST = 0x20f, MSR_MTRR_FIX64K = 0x250,
-    MSR_MTRR_FIX16K = 0x258, MSR_MTRR_FIX4K = 0x268, MSR_PAT = 0x277, MSR_MTRR_DEF = 0x2ff, MSR_TSC_DEADLINE = 0x6e0,
-    MSR_X2APIC = 0x800, MSR_X2APIC_LAST = 0x8ff, MSR_XSS = 0xda0,
+    MSR_P5_MC_ADDR = 0x0,
+    MSR_P5_MC_TYPE = 0x1,
+    MSR_TSC = 0x10,
+    MSR_PLATFORM_ID = 0x17,
+    MSR_APIC_BASE = 0x1b,
+    MSR_FEATURE_CONTROL = 0x3a,
+    MSR_TSC_ADJUST = 0x3b,
+    MSR_SPEC_CTRL = 0x48,
+    MSR_PRED_CMD = 0x49,
+    MSR_UPDATE_TRIGGER = 0x79,
+    MSR_UPDATE_SIGNATURE = 0x8b,
+    MSR_PLATFORM_INFO = 0xce,
+    MSR_MTRR_CAP = 0xfe,
+    MSR_ARCH_CAPABILITIES = 0x10a,
+    MSR_SYSENTER_CS = 0x174,
+    MSR_SYSENTER_ESP = 0x175,
+    MSR_SYSENTER_EIP = 0x176,
+    MSR_MCG_CAP = 0x179,
+    MSR_MCG_STATUS = 0x17a,
+    MSR_MISC_ENABLE = 0x1a0,
+    MSR_DEBUGCTL = 0x1d9,
+    MSR_MTRR_VAR = 0x200,
+    MSR_MTRR_VAR_LAST = 0x20f,
+    MSR_MTRR_FIX64K = 0x250,
+    MSR_MTRR_FIX16K = 0x258,
+    MSR_MTRR_FIX4K = 0x268,
+    MSR_PAT = 0x277,
+    MSR_MTRR_DEF = 0x2ff,
+    MSR_TSC_DEADLINE = 0x6e0,
+    MSR_X2APIC = 0x800,
+    MSR_X2APIC_LAST = 0x8ff,
+    MSR_XSS = 0xda0,
 };
 /* Too large for an enumerator of ISO C: extended and AMD registers (APM vol. 2, appendix A). */
-#define MSR_EFER 0xc0000080u
-#define MSR_STAR 0xc0000081u
-#define MSR_LSTAR 0xc0000082u
-#define MSR_CSTAR 0xc0000083u
-#define MSR_FMASK 0xc0000084u
-#define MSR_FS_BASE 0xc0000100u
-#define MSR_GS_BASE 0xc0000101u
-#define MSR_KERNEL_GS_BASE 0xc0000102u
-#define MSR_TSC_AUX 0xc0000103u
-#define MSR_AMD_SYSCFG 0xc0010010u
-#define MSR_AMD_HWCR 0xc0010015u
-#define MSR_AMD_TOP_MEM 0xc001001au
-#define MSR_AMD_TOP_MEM2 0xc001001du
-#define MSR_AMD_NB_CFG 0xc001001fu
+#define MSR_EFER             0xc0000080u
+#define MSR_STAR             0xc0000081u
+#define MSR_LSTAR            0xc0000082u
+#define MSR_CSTAR            0xc0000083u
+#define MSR_FMASK            0xc0000084u
+#define MSR_FS_BASE          0xc0000100u
+#define MSR_GS_BASE          0xc0000101u
+#define MSR_KERNEL_GS_BASE   0xc0000102u
+#define MSR_TSC_AUX          0xc0000103u
+#define MSR_AMD_SYSCFG       0xc0010010u
+#define MSR_AMD_HWCR         0xc0010015u
+#define MSR_AMD_TOP_MEM      0xc001001au
+#define MSR_AMD_TOP_MEM2     0xc001001du
+#define MSR_AMD_NB_CFG       0xc001001fu
 #define MSR_AMD_PATCH_LOADER 0xc0010020u
-#define MSR_AMD_INT_PENDING 0xc0010055u
-#define MSR_AMD_DE_CFG 0xc0011029u
+#define MSR_AMD_INT_PENDING  0xc0010055u
+#define MSR_AMD_DE_CFG       0xc0011029u
 
 enum rule { ANY, CANONICAL, WIDTH32 };
 
@@ -116,8 +141,8 @@ static bool types_valid(uint64_t bytes, unsigned n, unsigned allowed)
 
 enum {
     MTRR_TYPES = 1 << 0 | 1 << 1 | 1 << 4 | 1 << 5 | 1 << 6, /* UC WC WT WP WB */
-    PAT_TYPES = MTRR_TYPES | 1 << 7,                    /* and UC- */
-    MTRR_CAP = 8 | 1 << 8 | 1 << 10,                    /* 8 variable ranges, fixed ranges, WC */
+    PAT_TYPES = MTRR_TYPES | 1 << 7,                         /* and UC- */
+    MTRR_CAP = 8 | 1 << 8 | 1 << 10,                         /* 8 variable ranges, fixed ranges, WC */
 };
 
 /* Index in mtrr_fixed, or -1. */
@@ -162,19 +187,19 @@ static bool mtrr_valid(uint32_t msr, uint64_t v)
 static uint64_t arch_capabilities(void)
 {
     static const uint8_t bits[] = {
-        0,                                              /* RDCL_NO: Meltdown, L1TF */
-        1,                                              /* IBRS_ALL */
-        3,                                              /* SKIP_L1DFL_VMENTRY */
-        4,                                              /* SSB_NO */
-        5,                                              /* MDS_NO */
-        6,                                              /* IF_PSCHANGE_MC_NO */
-        8,                                              /* TAA_NO */
-        13, 14, 15,                                     /* SBDR_SSDP_NO, FBSDP_NO, PSDP_NO: MMIO stale data */
-        20,                                             /* BHI_NO */
-        24,                                             /* PBRSB_NO */
-        26,                                             /* GDS_NO */
-        27,                                             /* RFDS_NO */
-        62,                                             /* ITS_NO */
+        0,          /* RDCL_NO: Meltdown, L1TF */
+        1,          /* IBRS_ALL */
+        3,          /* SKIP_L1DFL_VMENTRY */
+        4,          /* SSB_NO */
+        5,          /* MDS_NO */
+        6,          /* IF_PSCHANGE_MC_NO */
+        8,          /* TAA_NO */
+        13, 14, 15, /* SBDR_SSDP_NO, FBSDP_NO, PSDP_NO: MMIO stale data */
+        20,         /* BHI_NO */
+        24,         /* PBRSB_NO */
+        26,         /* GDS_NO */
+        27,         /* RFDS_NO */
+        62,         /* ITS_NO */
     };
     uint64_t v = 0;
 
@@ -184,9 +209,12 @@ static uint64_t arch_capabilities(void)
 }
 
 enum {
-    MISC_NO_BTS = 1 << 11, MISC_NO_PEBS = 1 << 12,
+    MISC_NO_BTS = 1 << 11,
+    MISC_NO_PEBS = 1 << 12,
     MISC_WRITABLE = 1 << 0 | 1 << 3 | 1 << 7 | 1 << 16 | 1 << 18 | 1 << 22 | 1 << 23,
-    FEATURE_CONTROL_LOCK = 1, BUS_HZ = 100000000, LFENCE_SERIALIZES = 2,
+    FEATURE_CONTROL_LOCK = 1,
+    BUS_HZ = 100000000,
+    LFENCE_SERIALIZES = 2,
 };
 #define MISC_NO_XD (1ull << 34)
 

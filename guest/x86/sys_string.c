@@ -6,8 +6,8 @@
  *
  * MOVS and STOS upwards go by page runs: as many elements as fit before either address leaves its page (or wraps at the
  * address size) are done by the host at once.  A run needs real host addresses on all sides; where access->read or write answers with
- * cpu.bounce (device, page with code, watchpoint, page crossing) the iteration is done alone.  Everything else goes element by element,
- * through the current tables where they know the page.
+ * cpu.bounce (device, watchpoint, page crossing) the iteration is done alone; stores to RAM that holds code go 64 bytes at a time.
+ * Everything else goes element by element, through the current tables where they know the page.
  *
  * Rules to know before editing
  *   - Overlap: the result is always that of one element after the other (copy_elements).
@@ -18,17 +18,17 @@
  */
 #include "guest/x86/sys.h"
 
-enum { POLL_ELEMENTS = 256 };                           /* single iterations between two looks at cpu.kick */
+enum { POLL_ELEMENTS = 256 }; /* single iterations between two looks at cpu.kick */
 
 struct string {
     struct x86 *x;
     enum x86_string kind;
-    enum x86_seg seg;                                   /* of the source */
-    unsigned bytes;                                     /* an element */
-    uint64_t mask;                                      /* address size */
-    unsigned rep;                                       /* 0, 1 REP/REPE, 2 REPNE */
+    enum x86_seg seg; /* of the source */
+    unsigned bytes;   /* an element */
+    uint64_t mask;    /* address size */
+    unsigned rep;     /* 0, 1 REP/REPE, 2 REPNE */
     bool up, flat_src, flat_dst;
-    uint32_t flags;                                     /* of the last comparison */
+    uint32_t flags; /* of the last comparison */
 };
 
 /* ---- registers by address size --------------------------------------------------------------------------------- */
@@ -176,6 +176,36 @@ static uint8_t *run_target(const struct string *s, gva_t gva)
     return real ? host : NULL;
 }
 
+/* RAM that holds code takes stores through the slow path only, but up to 64 bytes at once.  0: something else, or an overlap. */
+static uint64_t code_run(const struct string *s, gva_t dst, const uint8_t *from, uint64_t n)
+{
+    struct x86 *x = s->x;
+    struct x86_walk w;
+    uint8_t buf[64];
+
+    if (n > sizeof buf / s->bytes)
+        n = sizeof buf / s->bytes;
+    size_t size = n * s->bytes;
+    if (!x->mem || x86_page_watched(x, dst) || !x86_walk(x, dst, x86_walk_access(x, MD_WRITE), &w))
+        return 0;
+    const uint8_t *to = bus_host(x->mem, w.gpa, size, true);
+    if (!to || (from && to < from + size && from < to + size))
+        return 0;
+    if (from)
+        memcpy(buf, from, size);
+    else
+        fill_elements(buf, x->cpu.reg[X86_RAX], size, s->bytes);
+    sys_write(x, dst, buf, (unsigned)size, SEG_ES);
+    return n;
+}
+
+static void run_done(const struct string *s, uint64_t n)
+{
+    if (s->kind == STR_MOVS)
+        reg_step(s, X86_RSI, n);
+    reg_step(s, X86_RDI, n);
+}
+
 /* Do up to `count` iterations of MOVS or STOS by the host; 0: do the next one alone. */
 static uint64_t page_run(const struct string *s, uint64_t count)
 {
@@ -200,14 +230,12 @@ static uint64_t page_run(const struct string *s, uint64_t count)
         return 0;
     uint8_t *to = run_target(s, dst);
     if (!to)
-        return 0;
-    if (copies)
+        n = code_run(s, dst, from, n);
+    else if (copies)
         copy_elements(to, from, n * s->bytes, s->bytes);
     else
         fill_elements(to, s->x->cpu.reg[X86_RAX], n * s->bytes, s->bytes);
-    if (copies)
-        reg_step(s, X86_RSI, n);
-    reg_step(s, X86_RDI, n);
+    run_done(s, n);
     return n;
 }
 

@@ -24,35 +24,29 @@
  */
 #include "guest/x86/sys.h"
 
-enum { X87_UNTOUCHED = 0xa7 };                          /* fills a buffer that a store may leave alone */
+enum { X87_UNTOUCHED = 0xa7 }; /* fills a buffer that a store may leave alone */
 
 /* Bytes of the memory operand: > 0 read, < 0 written, 0: no such insn, or done in C. */
 static const int8_t operand_bytes[8][8] = {
-    {4, 4, 4, 4, 4, 4, 4, 4},
-    {4, 0, -4, -4, 0, 0, 0, 0},
-    {4, 4, 4, 4, 4, 4, 4, 4},
-    {4, -4, -4, -4, 0, 10, 0, -10},
-    {8, 8, 8, 8, 8, 8, 8, 8},
-    {8, -8, -8, -8, 0, 0, 0, 0},
-    {2, 2, 2, 2, 2, 2, 2, 2},
-    {2, -2, -2, -2, 10, 8, -10, -8},
+    {4, 4, 4, 4, 4, 4, 4, 4}, {4, 0, -4, -4, 0, 0, 0, 0},  {4, 4, 4, 4, 4, 4, 4, 4}, {4, -4, -4, -4, 0, 10, 0, -10},
+    {8, 8, 8, 8, 8, 8, 8, 8}, {8, -8, -8, -8, 0, 0, 0, 0}, {2, 2, 2, 2, 2, 2, 2, 2}, {2, -2, -2, -2, 10, 8, -10, -8},
 };
 
 /* Register forms that exist, a bit for each of C0..FF.  Aliases without a name in the manual run as the processor runs them. */
 static const uint64_t register_forms[8] = {
-    0xffffffffffffffffull,                              /* D8 */
-    0xffff7f33ff01ffffull,                              /* D9: not D1..D7, E2 E3 E6 E7 EF */
-    0x00000200ffffffffull,                              /* DA: FCMOVcc, FUCOMPP */
-    0x00ffff1fffffffffull,                              /* DB: not E5..E7, F8..FF */
-    0xffffffffffffffffull,                              /* DC */
-    0x0000ffffffffffffull,                              /* DD: not F0..FF */
-    0xffffffff02ffffffull,                              /* DE: of D8..DF only FCOMPP */
-    0x00ffff01ffffffffull,                              /* DF: not E1..E7, F8..FF */
+    0xffffffffffffffffull, /* D8 */
+    0xffff7f33ff01ffffull, /* D9: not D1..D7, E2 E3 E6 E7 EF */
+    0x00000200ffffffffull, /* DA: FCMOVcc, FUCOMPP */
+    0x00ffff1fffffffffull, /* DB: not E5..E7, F8..FF */
+    0xffffffffffffffffull, /* DC */
+    0x0000ffffffffffffull, /* DD: not F0..FF */
+    0xffffffff02ffffffull, /* DE: of D8..DF only FCOMPP */
+    0x00ffff01ffffffffull, /* DF: not E1..E7, F8..FF */
 };
 
 void x87_summary(struct x86 *x)
 {
-    uint16_t sw = fx_get(x, FX_SW) & (uint16_t)~(X87_SW_ES | X87_SW_B);
+    uint16_t sw = fx_get(x, FX_SW) & (uint16_t) ~(X87_SW_ES | X87_SW_B);
 
     if (sw & ~fx_get(x, FX_CW) & 0x3f)
         sw |= X87_SW_ES | X87_SW_B;
@@ -242,13 +236,9 @@ static bool control_register(struct x86 *x, const struct x87_insn *i)
     case 0xdbe0:
     case 0xdbe1:
     case 0xdbe4: return true; /* 8087 and 287 only: nothing */
-    case 0xdbe2:
-        fx_put(x, FX_SW, fx_get(x, FX_SW) & 0x7f00);
-        return true;
+    case 0xdbe2: fx_put(x, FX_SW, fx_get(x, FX_SW) & 0x7f00); return true;
     case 0xdbe3: x87_init(x); return true;
-    case 0xdfe0:
-        x->cpu.reg[X86_RAX] = (x->cpu.reg[X86_RAX] & ~0xffffull) | fx_get(x, FX_SW);
-        return true;
+    case 0xdfe0: x->cpu.reg[X86_RAX] = (x->cpu.reg[X86_RAX] & ~0xffffull) | fx_get(x, FX_SW); return true;
     default: return false;
     }
 }

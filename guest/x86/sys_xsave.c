@@ -18,10 +18,19 @@
 #include "guest/x86/sys.h"
 
 enum {
-    AREA_HEADER = 512, AREA_EXTENDED = 576, AREA_MAX = 2696,
-    AVX_NUMBER = 2, AVX_SIZE = 256, PKRU_NUMBER = 9, PKRU_SIZE = 8, PKRU_OFFSET = 2688,
+    AREA_HEADER = 512,
+    AREA_EXTENDED = 576,
+    AREA_MAX = 2696,
+    AVX_NUMBER = 2,
+    AVX_SIZE = 256,
+    PKRU_NUMBER = 9,
+    PKRU_SIZE = 8,
+    PKRU_OFFSET = 2688,
     MXCSR_RESET = 0x1f80,
-    KIND_SAVE = 0, KIND_OPT = 1, KIND_COMPACT = 2, KIND_SUPERVISOR = 3,
+    KIND_SAVE = 0,
+    KIND_OPT = 1,
+    KIND_COMPACT = 2,
+    KIND_SUPERVISOR = 3,
 };
 
 struct header {

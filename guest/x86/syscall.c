@@ -8,10 +8,7 @@
  */
 #include "guest/x86/run_int.h"
 
-enum {
-    ATTR_CODE = SEG_P | SEG_S | 8 | 2 | 1 | SEG_G,
-    ATTR_DATA = SEG_P | SEG_S | 2 | 1 | SEG_G | SEG_DB,
-};
+enum { ATTR_CODE = SEG_P | SEG_S | 8 | 2 | 1 | SEG_G, ATTR_DATA = SEG_P | SEG_S | 2 | 1 | SEG_G | SEG_DB };
 
 /* Flat CS and SS of privilege cpl; then on at rip. */
 static void enter_flat(struct x86 *x, uint16_t cs, uint16_t ss, unsigned cpl, bool bits64, uint64_t rip)

@@ -25,7 +25,7 @@ enum { /* bits of paging-structure entries, vol. 3, tables 4-5 to 4-20 */
        PTE_A = 32,
        PTE_D = 64,
        PTE_PS = 128,
-       PTE_G = 256,
+       PTE_G = 256
 };
 #define PTE_NX      (1ull << 63)
 #define PTE_ADDRESS (mask_bits(X86_PHYS_BITS) & ~0xfffull)
@@ -35,7 +35,7 @@ enum { /* page-fault error code, vol. 3, figure 4-12 */
        PF_U = 4,
        PF_RSVD = 8,
        PF_I = 16,
-       PF_PK = 32,
+       PF_PK = 32
 };
 
 struct format {

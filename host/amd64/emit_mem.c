@@ -252,6 +252,21 @@ static void emit_rmw(struct emitter *e)
     bool variable = shift && !ir_is_const(o->b);
     variable |= (o->sub == IR_SHLD || o->sub == IR_SHRD) && !ir_is_const(o->c);
     bool load_f = carry || (o->setf && (kept || variable));
+    bool bit = (o->sub == IR_BTS || o->sub == IR_BTR || o->sub == IR_BTC) && !ir_is_const(o->b);
+    struct rm number = rm_gs(offsetof(struct cpu, scratch[4]));
+    if (bit) {                                          /* masked: the host's own form would walk off to another word of memory */
+        f_spoil(e);
+        f_save(e);
+        e->f_host = false;
+        if (place_reg_of(e, o->b) != NOREG)
+            asm_mov_rr(&e->a, I64, RAX, place_reg_of(e, o->b));
+        else
+            asm_load(&e->a, I64, RAX, place_rm(e, o->b));
+        asm_alu_imm(&e->a, I32, 4, rm_reg(RAX), ir_bits(o->type) - 1);
+        asm_store(&e->a, I64, number, RAX);
+        e->locked = 0;
+        needs_src = false;
+    }
     if (load_f)
         keep_address(e, o->a);
     int addr;
@@ -262,6 +277,8 @@ static void emit_rmw(struct emitter *e)
         e->f_host = host;
     }
     int src = NOREG;
+    if (bit)
+        asm_load(&e->a, I64, src = load_f ? RAX : place_scratch(e), number);
     if (needs_src && load_f)
         src = merged_source(e, RAX);
     else if (needs_src && (src = place_reg_of(e, o->b)) == NOREG)

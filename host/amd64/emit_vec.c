@@ -70,7 +70,7 @@ void emit_vec(struct emitter *e)
         keep_flags(e);
         int d = place_dst(e, o->d, IR_NONE);
         fault_here(e);
-        put_row(e, row, d, rm_reg(xmm(o->a)));
+        put_row(e, row, row->ext ? xmm(o->a) : d, rm_reg(row->ext ? d : xmm(o->a)));
         place_dst_done(e, o->d, I64, d);
         break;
     }

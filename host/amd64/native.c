@@ -51,7 +51,7 @@ void host_vec_exec(struct cpu *c, const struct ir_op *o, void *mem)
     uint64_t gpr = ir_is_vec(o->a) || o->a >= IR_NREG ? 0 : c->reg[o->a];
     struct {
         uint64_t result, flags, source;
-        uint8_t x[2][16];
+        uint8_t x[2][16] __attribute__((aligned(16)));
     } state __attribute__((aligned(16))) = {.source = gpr};
     bool a_vec = ir_is_vec(o->a), uses_mem = row->msize && mem;
     ir_ref reg = row->form == VF_M_U || row->form == VF_F_U || row->form == VF_F_M ? o->b : o->d;
@@ -67,6 +67,9 @@ void host_vec_exec(struct cpu *c, const struct ir_op *o, void *mem)
     if (row->form == VF_Y) {
         m = rm_reg(0);
         r = row->ext;
+    } else if (row->form == VF_R_U && row->ext) {
+        m = rm_reg(RAX);
+        r = 1;
     } else if (row->form == VF_R_U || row->form == VF_R_M) {
         r = RAX;
     }

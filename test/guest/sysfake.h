@@ -1,7 +1,7 @@
 /* test/guest/sysfake.h: an x86 processor over plain memory, for tests of helpers.
  *
  * Guest linear address = offset in `mem`.  Each page is RAM, a hole (#PF), or slow (reachable only through cpu.bounce, as devices and
- * pages with code are).  A helper runs inside fake_call, which returns -1 when it came back, else why it left.
+ * pages with code are); stores to an "again" page leave with LEAVE_AGAIN, though a probe finds nothing wrong.  A helper runs inside fake_call, which returns -1 when it came back, else why it left.
  */
 #ifndef TEST_GUEST_SYSFAKE_H
 #define TEST_GUEST_SYSFAKE_H
@@ -14,7 +14,7 @@
 #include "guest/x86/sys.h"
 
 enum { FAKE_PAGES = 64, FAKE_BYTES = FAKE_PAGES * 4096, FAKE_PC = 0x1234 };
-enum fake_page { PAGE_RAM, PAGE_HOLE, PAGE_SLOW };
+enum fake_page { PAGE_RAM, PAGE_HOLE, PAGE_SLOW, PAGE_AGAIN };
 
 struct fake {
     struct x86 x;
@@ -22,7 +22,7 @@ struct fake {
     enum fake_page page[FAKE_PAGES];
     gva_t store_gva;
     unsigned store_bytes, commits;
-    unsigned kick_after;                                /* slow paths until `kick` is set; 0: never */
+    unsigned kick_after; /* slow paths until `kick` is set; 0: never */
     jmp_buf out;
 };
 
@@ -65,6 +65,8 @@ static int64_t fake_write(struct cpu *c, gva_t gva, unsigned desc)
 
     if (fake_real(f, gva, desc & MD_SIZE))
         return (int64_t)(uintptr_t)f->mem;
+    if (f->page[gva / 4096] == PAGE_AGAIN && !(desc & MD_PROBE))
+        fake_leave(c, LEAVE_AGAIN);
     f->store_gva = gva;
     f->store_bytes = desc & MD_SIZE;
     if (desc & MD_RMW)

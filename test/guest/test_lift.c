@@ -4,7 +4,9 @@
  * The native part runs random register and memory forms of plain integer insns on the host and by the interpreter.
  */
 #include "guest/x86/lift.h"
+#include "host/host.h"
 
+#include <cpuid.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -33,7 +35,8 @@ static const uint8_t *next_page(void *arg)
     return arg;
 }
 
-static enum x86_lift_result lift(struct lifted *f, uint32_t mode, const uint8_t *bytes, unsigned n, unsigned max, bool one)
+static enum x86_lift_result lift(struct lifted *f, uint32_t mode, const uint8_t *bytes, unsigned n, unsigned max,
+                                 bool one)
 {
     struct x86_source src = {.bytes = bytes, .nbytes = n, .next_page = next_page};
 
@@ -101,6 +104,7 @@ static const struct text_case text_cases[] = {
     {USER64, "c1 e0 20", "mov.i32 r0 = r0\n"},
     {USER64, "48 f7 e3", "umul.i64 r0, r2 = r0, r3 !CZSOAP\n"},
     {USER64, "f6 f3", "udiv.i8 r0 = r0, _, r3\n"},
+    {USER64, "48 f7 fb", "sdiv.i64 r0, r2 = r0, r2, r3\n"},
     {USER64, "48 98", "sx32.i64 r0 = r0\n"},
     {USER64, "99", "sar.i32 r2 = r0, #0x1f\n"},
     {USER64, "4c 89 c7", "mov.i64 r7 = r8\n"},
@@ -149,8 +153,7 @@ static const struct text_case text_cases[] = {
     {USER64, "e8 0b 00 00 00",
      "pc.i64 t0 = @0x105\nlea.i64 t1 = r4, _, #-0x8\nst.i64 t1, t0 tag=2\nmov.i64 r4 = t1\ngoto.i64 @0x110\n"},
     {USER64, "ff e0", "gotoi.i64 r0\n"},
-    {USER64, "e2 0e",
-     "lea.i64 r1 = r1, _, #-0x1\nbrnz.i64 r1, L0\ngoto.i64 @0x102\nlabel.i64 L0\ngoto.i64.1 @0x110\n"},
+    {USER64, "e2 0e", "lea.i64 r1 = r1, _, #-0x1\nbrnz.i64 r1, L0\ngoto.i64 @0x102\nlabel.i64 L0\ngoto.i64.1 @0x110\n"},
     {USER64, "f4", "call.i64 t0 = #0xd, #0x0, #0x1, RAISE\nleave.i64.next @0x100\n"},
     {LONG, "f4", "call.i64 t0 = #0x0, #0x0, #0x0, HLT\nleave.i64.halt @0x101\n"},
     {USER64, "06", "call.i64 t0 = #0x6, #0x0, #0x0, RAISE\nleave.i64.next @0x100\n"},
@@ -161,12 +164,11 @@ static const struct text_case text_cases[] = {
     {MODE_PROT | MODE_CS32, "53",
      "call.i64 t0 = #0x100, #0x1, #0x0, CS_CHECK\nlea.i32 t1 = r4, _, #-0x4\nzx16.i32 t2 = t1\n"
      "call.i64 t3 = t2, #0x2, #0x104, SEG_LINEAR\nst.i32 t3, r3 tag=2\nmov.i16 r4 = t1\n"},
-    {REAL, "8b 42 10",                                  /* mov 0x10(%bp,%si), %ax */
+    {REAL, "8b 42 10", /* mov 0x10(%bp,%si), %ax */
      "call.i64 t0 = #0x100, #0x3, #0x0, CS_CHECK\nlea.i32 t1 = r5, r6, #0x10\nzx16.i32 t2 = t1\n"
      "call.i64 t3 = t2, #0x2, #0x2, SEG_LINEAR\nld.i16 r0 = t3 tag=2\n"},
     /* strings */
-    {USER64, "a4",
-     "ldz.i8 t0 = r6 tag=3\nst.i8 r7, t0\nlea.i64 r6 = r6, r22, #0x0\nlea.i64 r7 = r7, r22, #0x0\n"},
+    {USER64, "a4", "ldz.i8 t0 = r6 tag=3\nst.i8 r7, t0\nlea.i64 r6 = r6, r22, #0x0\nlea.i64 r7 = r7, r22, #0x0\n"},
     {USER64, "48 ab", "st.i64 r7, r0\nlea.i64.3 r7 = r7, r22, #0x0\n"},
     {USER64, "f3 aa", "call.i64 t0 = #0x13080102, #0x0, #0x0, STRING\n"},
     /* vectors */
@@ -212,12 +214,12 @@ static void test_block_ends(void **state)
     static const uint8_t nops[8] = {0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90};
     struct lifted f;
 
-    lift(&f, USER64, nops, 8, 3, false);                /* the caller's limit */
+    lift(&f, USER64, nops, 8, 3, false); /* the caller's limit */
     assert_int_equal(f.block.ninsns, 3);
     assert_int_equal(last_op(&f)->op, IR_GOTO);
     assert_int_equal(last_op(&f)->imm, 0x103);
     arena_fini(&f.arena);
-    lift(&f, USER64, nops, 8, 100, false);              /* the page's end */
+    lift(&f, USER64, nops, 8, 100, false); /* the page's end */
     assert_int_equal(f.block.ninsns, 8);
     assert_int_equal(last_op(&f)->imm, 0x108);
     arena_fini(&f.arena);
@@ -231,12 +233,12 @@ static void test_block_ends(void **state)
 static void test_page_crossing(void **state)
 {
     (void)state;
-    static uint8_t next[4096] = {0x34, 0x56, 0x78};     /* rest of mov $0x78563412, %eax */
+    static uint8_t next[4096] = {0x34, 0x56, 0x78}; /* rest of mov $0x78563412, %eax */
     static const uint8_t bytes[] = {0x90, 0xb8, 0x12};
     struct lifted f;
     struct x86_source src = {.bytes = bytes, .nbytes = 3, .next_page = next_page, .arg = next};
 
-    lift(&f, USER64, bytes, 3, 100, false);             /* a crossing insn is left for a block of its own */
+    lift(&f, USER64, bytes, 3, 100, false); /* a crossing insn is left for a block of its own */
     assert_int_equal(f.block.ninsns, 1);
     assert_int_equal(f.block.guest_size, 1);
     assert_false(f.second);
@@ -257,7 +259,7 @@ static void test_page_crossing(void **state)
 static void test_sti_shadow(void **state)
 {
     (void)state;
-    static const uint8_t bytes[] = {0xfb, 0x90, 0x90};
+    static const uint8_t bytes[] = {0xfb, 0x90, 0x90}, jump[] = {0xfb, 0x74, 0x10};
     struct lifted f;
 
     lift(&f, LONG, bytes, 3, 100, false);
@@ -266,17 +268,23 @@ static void test_sti_shadow(void **state)
     assert_int_equal(last_op(&f)->flags, IR_POLL);
     assert_int_equal(last_op(&f)->imm, 0x102);
     arena_fini(&f.arena);
+    lift(&f, LONG, jump, 3, 100, false); /* STI, JE: both ways poll */
+    unsigned polls = 0;
+    for (unsigned n = 0; n < f.block.nops; n++)
+        polls += f.block.op[n].op == IR_GOTO && f.block.op[n].flags == IR_POLL;
+    assert_int_equal(polls, 2);
+    arena_fini(&f.arena);
 }
 
 /* A helper that jumps leaves the new pc in struct cpu. */
 static void test_helper_jumps(void **state)
 {
     (void)state;
-    static const uint8_t bytes[] = {0x0f, 0x05};        /* SYSCALL */
+    static const uint8_t bytes[] = {0x0f, 0x05}; /* SYSCALL */
     struct lifted f;
 
     lift(&f, USER64, bytes, 2, 100, false);
-    assert_int_equal(f.block.nops, 4);                  /* INSN, CALL, LDF, GOTOI */
+    assert_int_equal(f.block.nops, 4); /* INSN, CALL, LDF, GOTOI */
     assert_int_equal(f.block.op[1].imm, HELPER_SYSCALL);
     assert_int_equal(f.block.op[2].imm, offsetof(struct cpu, pc));
     assert_int_equal(last_op(&f)->op, IR_GOTOI);
@@ -297,8 +305,15 @@ static void test_helper_names(void **state)
 static void test_random_bytes(void **state)
 {
     (void)state;
-    static const uint32_t modes[] = {LONG, USER64, FLAT32, FLAT32 | 3, MODE_CS32 | MODE_PROT | 3, MODE_PROT, REAL,
-                                     MODE_PROT | MODE_VM86 | 3, LONG | MODE_NOFPU | MODE_NOSSE};
+    static const uint32_t modes[] = {LONG,
+                                     USER64,
+                                     FLAT32,
+                                     FLAT32 | 3,
+                                     MODE_CS32 | MODE_PROT | 3,
+                                     MODE_PROT,
+                                     REAL,
+                                     MODE_PROT | MODE_VM86 | 3,
+                                     LONG | MODE_NOFPU | MODE_NOSSE};
     static uint8_t bytes[4096], next[4096];
     struct lifted f;
 
@@ -311,7 +326,8 @@ static void test_random_bytes(void **state)
             memset(&f, 0, sizeof f);
             assert_true(arena_init(&f.arena, 1 << 20, &f.st));
             assert_true(ir_block_init(&f.block, &f.arena, 1024));
-            assert_int_equal(x86_lift_block(&f.block, modes[m], NULL, 0xf00, &src, 32, round & 1, &f.second), X86_LIFT_OK);
+            assert_int_equal(x86_lift_block(&f.block, modes[m], NULL, 0xf00, &src, 32, round & 1, &f.second),
+                             X86_LIFT_OK);
             if (!ir_verify(&f.block, &f.st))
                 fail_msg("mode %#x: %s", modes[m], f.st.text);
             arena_fini(&f.arena);
@@ -325,7 +341,7 @@ static void test_random_bytes(void **state)
 static unsigned encode_row(const struct ir_vec_row *r, uint8_t *p)
 {
     bool mem = r->msize != 0;
-    unsigned n = 0;
+    unsigned n = 0, reg = r->form == VF_Y ? r->ext : 1;
 
     if (r->prefix)
         p[n++] = r->prefix;
@@ -335,7 +351,7 @@ static unsigned encode_row(const struct ir_vec_row *r, uint8_t *p)
     if (r->map > 1)
         p[n++] = r->map == 2 ? 0x38 : 0x3a;
     p[n++] = r->opcode;
-    p[n++] = (uint8_t)(mem ? 1 << 3 | 3 : 0xc0 | (r->form == VF_Y ? r->ext : 1) << 3 | 2);
+    p[n++] = (uint8_t)(mem ? 1 << 3 | 3 : 0xc0 | reg << 3 | 2);
     if (r->has_imm)
         p[n++] = 1;
     return n;
@@ -377,7 +393,7 @@ static void test_vec_rows(void **state)
 /* ---- against the processor ------------------------------------------------------------------------------------------ */
 
 struct regs {
-    uint64_t r[4], flags;                               /* RAX RCX RDX RBX */
+    uint64_t r[4], flags; /* RAX RCX RDX RBX */
 };
 
 static uint8_t *code_page;
@@ -427,7 +443,8 @@ static void run_interp(const struct ir_block *b, struct cpu *c, struct regs *s)
 
 static uint64_t random_value(void)
 {
-    static const uint64_t edges[] = {0, 1, 2, 0x7f, 0x80, 0xff, 0x7fff, 0x8000, 0xffff, 0x7fffffff, 0x80000000, 0xffffffff};
+    static const uint64_t edges[] = {0,      1,      2,      0x7f,       0x80,       0xff,
+                                     0x7fff, 0x8000, 0xffff, 0x7fffffff, 0x80000000, 0xffffffff};
     uint64_t v = (uint64_t)rand() << 42 ^ (uint64_t)rand() << 21 ^ (uint64_t)rand();
 
     switch (rand() % 4) {
@@ -439,11 +456,12 @@ static uint64_t random_value(void)
 
 /* Opcodes of plain integer insns with ModRM; 0x1xx: of the 0F map. */
 static const uint16_t opcodes[] = {
-    0x00,  0x01,  0x02,  0x03,  0x08,  0x09,  0x0b,  0x10,  0x11,  0x13,  0x18,  0x19,  0x1b,  0x20,  0x21,  0x28,  0x29,
-    0x2a,  0x30,  0x31,  0x38,  0x39,  0x3a,  0x3b,  0x63,  0x69,  0x6b,  0x80,  0x81,  0x83,  0x84,  0x85,  0x86,  0x87,
-    0x88,  0x89,  0x8a,  0x8b,  0xc0,  0xc1,  0xd0,  0xd1,  0xd2,  0xd3,  0xc6,  0xc7,  0xf6,  0xf7,  0xfe,  0xff,  0x140,
-    0x142, 0x144, 0x147, 0x14c, 0x14f, 0x190, 0x192, 0x195, 0x19e, 0x1a3, 0x1a4, 0x1a5, 0x1ab, 0x1ac, 0x1ad, 0x1af, 0x1b0,
-    0x1b1, 0x1b3, 0x1b6, 0x1b7, 0x1ba, 0x1bb, 0x1bc, 0x1bd, 0x1be, 0x1bf, 0x1c0, 0x1c1, 0x98,  0x99,  0x9e,  0x9f,  0xf5,
+    0x00,  0x01,  0x02,  0x03,  0x08,  0x09,  0x0b,  0x10,  0x11,  0x13,  0x18,  0x19,  0x1b,  0x20,  0x21,
+    0x28,  0x29,  0x2a,  0x30,  0x31,  0x38,  0x39,  0x3a,  0x3b,  0x63,  0x69,  0x6b,  0x80,  0x81,  0x83,
+    0x84,  0x85,  0x86,  0x87,  0x88,  0x89,  0x8a,  0x8b,  0xc0,  0xc1,  0xd0,  0xd1,  0xd2,  0xd3,  0xc6,
+    0xc7,  0xf6,  0xf7,  0xfe,  0xff,  0x140, 0x142, 0x144, 0x147, 0x14c, 0x14f, 0x190, 0x192, 0x195, 0x19e,
+    0x1a3, 0x1a4, 0x1a5, 0x1ab, 0x1ac, 0x1ad, 0x1af, 0x1b0, 0x1b1, 0x1b3, 0x1b6, 0x1b7, 0x1ba, 0x1bb, 0x1bc,
+    0x1bd, 0x1be, 0x1bf, 0x1c0, 0x1c1, 0x98,  0x99,  0x9e,  0x9f,  0xf5,
 };
 
 /* A random insn on RAX RCX RDX RBX (and their bytes) or the memory at RSI. */
@@ -467,7 +485,7 @@ static unsigned random_insn(uint8_t *p)
     if (op == 0x80 || op == 0x81 || op == 0x83 || (op >= 0xc0 && op <= 0xd3 && op != 0xc6 && op != 0xc7))
         reg = (unsigned)rand() & 7;
     if (op == 0xf6 || op == 0xf7)
-        reg = (unsigned)rand() % 6;                     /* no division */
+        reg = (unsigned)rand() % 6; /* no division */
     if (op == 0xc6 || op == 0xc7)
         reg = 0;
     if (op == 0xfe || op == 0xff)
@@ -477,7 +495,7 @@ static unsigned random_insn(uint8_t *p)
     p[n++] = (uint8_t)(mem ? reg << 3 | 6 : 0xc0 | reg << 3 | ((unsigned)rand() & (op > 0x100 ? 3 : low)));
     for (unsigned k = 0; k < 4; k++)
         p[n + k] = (uint8_t)(rand() >> 5);
-    return n + 4;                                       /* the decoder tells how many of the last four it wants */
+    return n + 4; /* the decoder tells how many of the last four it wants */
 }
 
 /* Flags of which nothing can be said: those the manual leaves undefined, OF of shifts by more than one. */
@@ -511,7 +529,7 @@ static void compare_one(struct cpu *c, const uint8_t *bytes, unsigned max)
     for (unsigned n = 0; n < sizeof data; n++)
         before[n] = (uint8_t)rand();
     bool double_shift_16 = i.map == 1 && (i.opcode & 0xf6) == 0xa4 && i.osize == 2;
-    if (double_shift_16)                                /* undefined beyond 16 */
+    if (double_shift_16) /* undefined beyond 16 */
         return;
     memcpy(code_page, bytes, i.length);
     code_page[i.length] = 0xc3;
@@ -523,12 +541,14 @@ static void compare_one(struct cpu *c, const uint8_t *bytes, unsigned max)
     assert_int_equal(lift(&f, USER64, bytes, i.length, 1, false), X86_LIFT_OK);
     run_interp(&f.block, c, &got);
     uint64_t flags = comparable(&i);
-    if (memcmp(want.r, got.r, sizeof want.r) || memcmp(after, data, sizeof data) || ((want.flags ^ got.flags) & flags)) {
+    if (memcmp(want.r, got.r, sizeof want.r) || memcmp(after, data, sizeof data) ||
+        ((want.flags ^ got.flags) & flags)) {
         for (unsigned n = 0; n < i.length; n++)
             print_error("%02x ", bytes[n]);
         for (unsigned r = 0; r < 4; r++)
             print_error("\nr%u: before %016lx native %016lx lifted %016lx", r, start.r[r], want.r[r], got.r[r]);
-        fail_msg("\n%s: flags before %lx native %lx lifted %lx (of %lx)", i.row->name, start.flags, want.flags, got.flags, flags);
+        fail_msg("\n%s: flags before %lx native %lx lifted %lx (of %lx)", i.row->name, start.flags, want.flags,
+                 got.flags, flags);
     }
     arena_fini(&f.arena);
 }
@@ -538,22 +558,31 @@ static const struct {
     const char *feature, *hex;
     bool imm;
 } newer[] = {
-    {"popcnt", "f3 0f b8", 0},   {"popcnt", "f3 48 0f b8", 0},  {"lzcnt", "f3 0f bd", 0},       {"lzcnt", "f3 48 0f bd", 0},
-    {"bmi", "f3 0f bc", 0},      {"bmi", "66 f3 0f bc", 0},     {"bmi", "c4 e2 00 f2", 0},      {"bmi", "c4 e2 80 f2", 0},
-    {"bmi", "c4 e2 00 f3", 0},   {"bmi", "c4 e2 80 f3", 0},     {"bmi2", "c4 e2 00 f5", 0},     {"bmi2", "c4 e2 80 f5", 0},
-    {"bmi2", "c4 e2 01 f7", 0},  {"bmi2", "c4 e2 82 f7", 0},    {"bmi2", "c4 e2 83 f7", 0},     {"bmi2", "c4 e2 83 f6", 0},
-    {"bmi2", "c4 e2 03 f6", 0},  {"bmi2", "c4 e3 7b f0", 1},    {"bmi2", "c4 e3 fb f0", 1},     {"adx", "66 0f 38 f6", 0},
-    {"adx", "66 48 0f 38 f6", 0}, {"adx", "f3 0f 38 f6", 0},    {"adx", "f3 48 0f 38 f6", 0},
+    {"popcnt", "f3 0f b8", 0},   {"popcnt", "f3 48 0f b8", 0}, {"lzcnt", "f3 0f bd", 0},
+    {"lzcnt", "f3 48 0f bd", 0}, {"bmi", "f3 0f bc", 0},       {"bmi", "66 f3 0f bc", 0},
+    {"bmi", "c4 e2 00 f2", 0},   {"bmi", "c4 e2 80 f2", 0},    {"bmi", "c4 e2 00 f3", 0},
+    {"bmi", "c4 e2 80 f3", 0},   {"bmi2", "c4 e2 00 f5", 0},   {"bmi2", "c4 e2 80 f5", 0},
+    {"bmi2", "c4 e2 01 f7", 0},  {"bmi2", "c4 e2 82 f7", 0},   {"bmi2", "c4 e2 83 f7", 0},
+    {"bmi2", "c4 e2 83 f6", 0},  {"bmi2", "c4 e2 03 f6", 0},   {"bmi2", "c4 e3 7b f0", 1},
+    {"bmi2", "c4 e3 fb f0", 1},  {"adx", "66 0f 38 f6", 0},    {"adx", "66 48 0f 38 f6", 0},
+    {"adx", "f3 0f 38 f6", 0},   {"adx", "f3 48 0f 38 f6", 0},
 };
 
+/* SDM vol. 2, CPUID: leaf 1 ECX, leaf 7 EBX, leaf 80000001 ECX. */
 static bool host_has(const char *feature)
 {
-    __builtin_cpu_init();
+    unsigned a, b, c, d, basic = 0, structured = 0, extended = 0;
+
+    __get_cpuid(1, &a, &b, &basic, &d);
+    if (__get_cpuid_count(7, 0, &a, &b, &c, &d))
+        structured = b;
+    if (__get_cpuid(0x80000001, &a, &b, &c, &d))
+        extended = c;
     switch (feature[0]) {
-    case 'p': return __builtin_cpu_supports("popcnt");
-    case 'b': return __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2");
-    case 'l': return __builtin_cpu_supports("lzcnt");
-    default: return __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("adx");
+    case 'p': return basic >> 23 & 1;
+    case 'l': return extended >> 5 & 1;
+    case 'b': return (structured >> 3 & 1) && (structured >> 8 & 1);
+    default: return structured >> 19 & 1;
     }
 }
 
@@ -564,7 +593,7 @@ static unsigned newer_insn(unsigned k, uint8_t *p)
     if (p[0] == 0xc4 && p[1] == 0xe2)
         p[2] |= (15u - ((unsigned)rand() & 3)) << 3;
     if (p[0] == 0xc4 && p[1] == 0xe2 && p[3] == 0xf3)
-        reg = 1 + (unsigned)rand() % 3;                 /* BLSR, BLSMSK, BLSI */
+        reg = 1 + (unsigned)rand() % 3; /* BLSR, BLSMSK, BLSI */
     p[n++] = (uint8_t)(rand() % 3 == 0 ? reg << 3 | 6 : 0xc0 | reg << 3 | ((unsigned)rand() & 3));
     if (newer[k].imm)
         p[n++] = (uint8_t)rand();
@@ -591,12 +620,136 @@ static void test_native(void **state)
     munmap(code_page, 4096);
 }
 
+/* ---- vector insns ------------------------------------------------------------------------------------------------- */
+
+struct vec_regs {
+    struct regs g;
+    uint8_t xmm[4][16] __attribute__((aligned(16)));
+};
+
+static void run_native_vec(struct vec_regs *s)
+{
+    uint64_t a = s->g.r[0], c = s->g.r[1], d = s->g.r[2], b = s->g.r[3], f = s->g.flags;
+
+    __asm__ volatile("movaps (%%rdi), %%xmm0\n\t"
+                     "movaps 16(%%rdi), %%xmm1\n\t"
+                     "movaps 32(%%rdi), %%xmm2\n\t"
+                     "movaps 48(%%rdi), %%xmm3\n\t"
+                     "sub $256, %%rsp\n\t"
+                     "push %[f]\n\t"
+                     "popfq\n\t"
+                     "call *%[code]\n\t"
+                     "pushfq\n\t"
+                     "pop %[f]\n\t"
+                     "add $256, %%rsp\n\t"
+                     "movaps %%xmm0, (%%rdi)\n\t"
+                     "movaps %%xmm1, 16(%%rdi)\n\t"
+                     "movaps %%xmm2, 32(%%rdi)\n\t"
+                     "movaps %%xmm3, 48(%%rdi)"
+                     : "+a"(a), "+c"(c), "+d"(d), "+b"(b), [f] "+&r"(f)
+                     : [code] "r"(code_page), "S"(data + 32), "D"(s->xmm)
+                     : "memory", "cc", "xmm0", "xmm1", "xmm2", "xmm3");
+    s->g = (struct regs){{a, c, d, b}, f & CPU_ARITH};
+}
+
+static void run_interp_vec(const struct ir_block *b, struct cpu *c, struct vec_regs *s)
+{
+    static const struct ir_interp_calls calls = {
+        .mem_read = identity, .mem_write = identity, .mem_commit = nothing, .vec = host_vec_exec};
+    unsigned slot;
+
+    for (unsigned n = 0; n < 4; n++)
+        memcpy(c->vec[n], s->xmm[n], 16);
+    memcpy(c->reg, s->g.r, sizeof s->g.r);
+    c->reg[X86_RSI] = (uint64_t)(uintptr_t)(data + 32);
+    c->mxcsr = 0x1f80;
+    cpu_set_flags(c, (uint32_t)s->g.flags);
+    ir_interp(b, c, &calls, &slot);
+    for (unsigned n = 0; n < 4; n++)
+        memcpy(s->xmm[n], c->vec[n], 16);
+    memcpy(s->g.r, c->reg, sizeof s->g.r);
+    s->g.flags = cpu_flags(c);
+}
+
+static void random_bytes(void *p, size_t n)
+{
+    static const uint32_t numbers[] = {0x3f800000, 0xc0490fdb, 0x7f800000, 0x7fc00001,
+                                       0x3ff00000, 0xc0590000, 0,          0x80000000};
+
+    for (size_t k = 0; k < n; k += 4) {
+        uint32_t v = rand() & 1 ? (uint32_t)random_value() : numbers[rand() & 7];
+        memcpy((uint8_t *)p + k, &v, 4);
+    }
+}
+
+static void compare_vec(struct cpu *c, const uint8_t *bytes, unsigned size, const char *name)
+{
+    struct vec_regs want, got;
+    struct lifted f;
+    uint8_t before[sizeof data], after[sizeof data];
+
+    random_bytes(&want, sizeof want);
+    want.g.flags &= CPU_ARITH;
+    random_bytes(before, sizeof before);
+    got = want;
+    memcpy(code_page, bytes, size);
+    code_page[size] = 0xc3;
+    memcpy(data, before, sizeof data);
+    run_native_vec(&want);
+    memcpy(after, data, sizeof data);
+    memcpy(data, before, sizeof data);
+    lift(&f, USER64, bytes, size, 1, false);
+    run_interp_vec(&f.block, c, &got);
+    if (memcmp(&want, &got, sizeof want) || memcmp(after, data, sizeof data)) {
+        for (unsigned n = 0; n < size; n++)
+            print_error("%02x ", bytes[n]);
+        fail_msg("%s: lifted gives something else", name);
+    }
+    arena_fini(&f.arena);
+}
+
+/* Store opcodes between registers, which are lifted as their load opcodes. */
+static const char *const turned[] = {"0f 11 ca",    "66 0f 11 ca", "f3 0f 11 ca", "f2 0f 11 ca", "0f 29 ca",
+                                     "66 0f 29 ca", "66 0f 7f ca", "f3 0f 7f ca", "66 0f d6 ca"};
+
+static void test_native_vec(void **state)
+{
+    (void)state;
+    static struct cpu cpu;
+    uint8_t bytes[16];
+
+    code_page = mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    assert_ptr_not_equal(code_page, MAP_FAILED);
+    cpu.page_mask = CPU_PAGE_MASK;
+    srand(3);
+    for (unsigned n = 0; n < ir_vec_row_count; n++) {
+        const struct ir_vec_row *r = &ir_vec_rows[n];
+        unsigned size = encode_row(r, bytes);
+        bool rare = strncmp(r->name, "sha", 3) == 0 || strncmp(r->name, "gf2", 3) == 0 ||
+                    strncmp(r->name, "rcp", 3) == 0 || strncmp(r->name, "rsqrt", 5) == 0 ||
+                    strncmp(r->name, "aes", 3) == 0 || strncmp(r->name, "pcl", 3) == 0;
+        if (rare) /* not on every host, or not the same on all */
+            continue;
+        if (r->msize)
+            bytes[size - 1 - r->has_imm] = 1 << 3 | 6; /* [RSI] */
+        for (unsigned k = 0; k < 20; k++) {
+            if (r->has_imm)
+                bytes[size - 1] = (uint8_t)(rand() >> 4);
+            compare_vec(&cpu, bytes, size, r->name);
+        }
+    }
+    for (unsigned n = 0; n < ARRAY_LEN(turned); n++)
+        compare_vec(&cpu, bytes, parse_hex(turned[n], bytes), turned[n]);
+    munmap(code_page, 4096);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_text),         cmocka_unit_test(test_block_ends),   cmocka_unit_test(test_page_crossing),
-        cmocka_unit_test(test_sti_shadow),   cmocka_unit_test(test_helper_names), cmocka_unit_test(test_helper_jumps), cmocka_unit_test(test_random_bytes),
-        cmocka_unit_test(test_vec_rows), cmocka_unit_test(test_native),
+        cmocka_unit_test(test_sti_shadow),   cmocka_unit_test(test_helper_names), cmocka_unit_test(test_helper_jumps),
+        cmocka_unit_test(test_random_bytes), cmocka_unit_test(test_vec_rows),     cmocka_unit_test(test_native),
+        cmocka_unit_test(test_native_vec),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -47,9 +47,9 @@ static void test_identity(void **state)
     assert_memory_equal(&c.ebx, "Genu", 4);
     assert_memory_equal(&c.edx, "ineI", 4);
     assert_memory_equal(&c.ecx, "ntel", 4);
-    assert_int_equal(ask(f, 1, 0).eax, 0x606a6);         /* family 6, model 6AH, stepping 6 */
+    assert_int_equal(ask(f, 1, 0).eax, 0x606a6); /* family 6, model 6AH, stepping 6 */
     assert_int_equal(f->x.cpuid_signature, 0x606a6);
-    assert_int_equal(ask(q, 1, 0).eax, 0x60fb1);         /* family 15, model 107, stepping 1 */
+    assert_int_equal(ask(q, 1, 0).eax, 0x60fb1); /* family 15, model 107, stepping 1 */
     c = ask(q, 0x80000000, 0);
     assert_int_equal(c.eax, 0x8000000a);
     assert_memory_equal(&c.edx, "enti", 4);
@@ -68,8 +68,8 @@ static void test_xsave_leaf(void **state)
     struct cpuid all = ask(f, 0xd, 0), sub = ask(f, 0xd, 9);
     uint64_t components = all.eax | (uint64_t)all.edx << 32;
     assert_true(components == x86_model_xcr0(f->x.model));
-    assert_int_equal(all.ebx, 576);                      /* x87 and SSE enabled */
-    assert_int_equal(all.ecx, sub.ebx + sub.eax);        /* PKRU is the last */
+    assert_int_equal(all.ebx, 576);               /* x87 and SSE enabled */
+    assert_int_equal(all.ecx, sub.ebx + sub.eax); /* PKRU is the last */
     assert_int_equal(ask(f, 0xd, 1).ebx, 576);
     f->x.cpu.reg[X86_RCX] = 0;
     f->x.cpu.reg[X86_RAX] = (uint32_t)components;
@@ -82,7 +82,7 @@ static void test_xsave_leaf(void **state)
     assert_int_equal(ask(f, 0xd, 1).ebx, compacted);
     fake_free(f);
     f = fake_new("max,-xsave");
-    assert_int_equal(ask(f, 0xd, 0).eax | ask(f, 0xd, 1).eax | (ask(f, 1, 0).ecx >> 26 & 3), 0);
+    assert_int_equal(ask(f, 0xd, 0).eax | ask(f, 0xd, 1).eax | (ask(f, 1, 0).ecx >> 26 & 1), 0);
     assert_false(f->x.cr4_allowed & CR4_OSXSAVE);
     fake_free(f);
 }
@@ -92,7 +92,7 @@ static void test_live_bits(void **state)
     struct fake *f = fake_new("max");
     (void)state;
 
-    assert_true(ask(f, 1, 0).ecx >> 27 & 1);             /* OSXSAVE mirrors CR4 */
+    assert_true(ask(f, 1, 0).ecx >> 27 & 1); /* OSXSAVE mirrors CR4 */
     f->x.cr4 = 0;
     assert_false(ask(f, 1, 0).ecx >> 27 & 1);
     assert_false(ask(f, 7, 0).ecx >> 4 & 1);
@@ -106,15 +106,15 @@ static void test_live_bits(void **state)
     assert_int_equal(ask(f, 0xb, 1).eax, 3);
     assert_int_equal(ask(f, 0xb, 1).ebx, 6);
     assert_int_equal(ask(f, 0xb, 0).edx, 5);
-    assert_int_equal(ask(f, 0xb, 2).ecx, 2);             /* no such level: type 0 */
+    assert_int_equal(ask(f, 0xb, 2).ecx, 2); /* no such level: type 0 */
     fake_free(f);
 }
 
 /* Linux computes kHz as (crystal / 1000) * EBX / EAX in 32 bits. */
 static void test_frequency(void **state)
 {
-    static const uint64_t hz[] = {1000000000, 1999999123, 2994376000, 2400001000, 3700000000, 4200123456, 800000000,
-                                  3000300000, 2400084000};
+    static const uint64_t hz[] = {1000000000, 1999999123, 2994376000, 2400001000, 3700000000,
+                                  4200123456, 800000000,  3000300000, 2400084000};
     struct fake *f = fake_new("max");
     (void)state;
 
@@ -182,7 +182,7 @@ static void test_msr_rules(void **state)
     assert_int_equal(msr_write(f, 0xda0, 1), LEAVE_FAULT);
     assert_int_equal(msr_read(f, 0xc0011029, &v), LEAVE_FAULT); /* AMD's */
     assert_int_equal(msr_read(f, 0x10a, &v), -1);
-    assert_int_equal(v & 0x163, 0x163);                  /* RDCL_NO IBRS_ALL MDS_NO PSCHANGE_MC_NO TAA_NO */
+    assert_int_equal(v & 0x163, 0x163); /* RDCL_NO IBRS_ALL MDS_NO PSCHANGE_MC_NO TAA_NO */
     f->x.mode |= 3;
     assert_int_equal(msr_read(f, 0xfe, &v), LEAVE_FAULT);
     fake_free(f);
@@ -226,15 +226,15 @@ static void test_popf_rights(void **state)
 
     f->x.mode = MODE_64 | MODE_PROT | MODE_FLAT;
     assert_int_equal(popf(f, ALL & ~FL_TF & ~FL_AC, 8), -1);
-    assert_int_equal(x86_rflags(&f->x), 0x207ed7);       /* no VM RF VIF VIP */
+    assert_int_equal(x86_rflags(&f->x), 0x207ed7); /* no VM RF VIF VIP */
     x86_set_rflags(&f->x, 0);
     f->x.mode |= 3;
     assert_int_equal(popf(f, ALL & ~FL_TF & ~FL_AC, 8), -1);
-    assert_int_equal(x86_rflags(&f->x), 0x204cd7);       /* nor IF and IOPL at CPL 3 */
+    assert_int_equal(x86_rflags(&f->x), 0x204cd7); /* nor IF and IOPL at CPL 3 */
     x86_set_rflags(&f->x, FL_IOPL);
     assert_int_equal(popf(f, FL_IF, 8), -1);
     assert_int_equal(x86_rflags(&f->x), FL_IOPL | FL_IF | 2);
-    assert_int_equal(popf(f, FL_ID, 2), -1);             /* 16 bits: the rest stays */
+    assert_int_equal(popf(f, FL_ID, 2), -1); /* 16 bits: the rest stays */
     assert_int_equal(x86_rflags(&f->x), FL_IOPL | 2);
     fake_free(f);
 }
@@ -298,7 +298,9 @@ static void test_decimal(void **state)
             assert_int_equal(decimal(f, 1, d, af | (bp < bq ? FL_CF : 0), 0), difference / 10 << 4 | difference % 10);
             assert_int_equal(cpu_flags(&f->x.cpu) & FL_CF, p < q);
         }
-    assert_int_equal(decimal(f, 2, 0x020b, 0, 0), 0x0301); /* AAA: 11 becomes 1, carry into AH */
+    assert_int_equal(decimal(f, 1, 3, FL_AF, 0), 0xfd); /* DAS: the borrow of the low digit is a borrow of all */
+    assert_true(cpu_flags(&f->x.cpu) & FL_CF);
+    assert_int_equal(decimal(f, 2, 0x020b, 0, 0), 0x0301);     /* AAA: 11 becomes 1, carry into AH */
     assert_int_equal(decimal(f, 3, 0x02fe, FL_AF, 0), 0x0108); /* AAS: -2 */
     assert_int_equal(decimal(f, 4, 63, 0, 10), 0x0603);
     assert_int_equal(decimal(f, 5, 0x0603, 0, 10), 63);
@@ -362,10 +364,10 @@ static void test_frames(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_identity),   cmocka_unit_test(test_xsave_leaf),    cmocka_unit_test(test_live_bits),
-        cmocka_unit_test(test_frequency),  cmocka_unit_test(test_words),         cmocka_unit_test(test_msr_rules),
-        cmocka_unit_test(test_tsc),        cmocka_unit_test(test_popf_rights),   cmocka_unit_test(test_virtual_8086),
-        cmocka_unit_test(test_decimal),    cmocka_unit_test(test_cmpxchg),       cmocka_unit_test(test_frames),
+        cmocka_unit_test(test_identity),  cmocka_unit_test(test_xsave_leaf),  cmocka_unit_test(test_live_bits),
+        cmocka_unit_test(test_frequency), cmocka_unit_test(test_words),       cmocka_unit_test(test_msr_rules),
+        cmocka_unit_test(test_tsc),       cmocka_unit_test(test_popf_rights), cmocka_unit_test(test_virtual_8086),
+        cmocka_unit_test(test_decimal),   cmocka_unit_test(test_cmpxchg),     cmocka_unit_test(test_frames),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -104,7 +104,7 @@ static void test_fault_is_exact(void **state)
 
     fill(f);
     f->page[5] = PAGE_HOLE;
-    put(f, 1000, 0x8000, 0x4ff1);                        /* 15 bytes: one element of 8, the second crosses into the hole */
+    put(f, 1000, 0x8000, 0x4ff1); /* 15 bytes: one element of 8, the second crosses into the hole */
     assert_int_equal(run(f, STR_MOVS, 8, 8, 1), LEAVE_FAULT);
     assert_int_equal(f->x.fault.vector, EX_PF);
     expect(f, 999, 0x8008, 0x4ff9);
@@ -124,9 +124,51 @@ static void test_count_zero_does_nothing(void **state)
     (void)state;
 
     f->page[5] = PAGE_HOLE;
-    put(f, 0x100000000, 0x5000, 0x5000);                 /* ECX is zero */
+    put(f, 0x100000000, 0x5000, 0x5000); /* ECX is zero */
     assert_int_equal(run(f, STR_MOVS, 1, 4, 1), -1);
     expect(f, 0x100000000, 0x5000, 0x5000);
+    fake_free(f);
+}
+
+/* Slow pages that are RAM (they hold code): 64 bytes a store, with the same result; slow pages that are not: element by element. */
+static void test_ram_with_code(void **state)
+{
+    struct fake *f = fake_new("max");
+    struct log log = {.out = stderr};
+    struct status st;
+    (void)state;
+
+    assert_true(bus_init(&f->x.mem, 52, &log, &st));
+    struct bus_range r = {.base = 0, .size = 0x8000, .host = f->mem, .name = "ram"};
+    assert_true(bus_map(f->x.mem, &r));
+    f->x.cr0 = CR0_PE;
+    f->x.a20_mask = ~0ull;
+    fill(f);
+    f->page[3] = f->page[9] = PAGE_SLOW;
+    f->x.cpu.reg[X86_RAX] = 0x0807060504030201;
+    put(f, 512, 0, 0x3000);
+    assert_int_equal(run(f, STR_STOS, 8, 8, 1), -1);
+    expect(f, 0, 0, 0x4000);
+    assert_int_equal(f->commits, 64);
+    for (unsigned i = 0; i < 4096; i++)
+        assert_int_equal(f->mem[0x3000 + i], i % 8 + 1);
+    f->commits = 0;
+    put(f, 4096, 0x10010, 0x3000);
+    assert_int_equal(run(f, STR_MOVS, 1, 8, 1), -1);
+    expect(f, 0, 0x11010, 0x4000);
+    assert_memory_equal(f->mem + 0x3000, f->mem + 0x10010, 4096);
+    assert_in_range(f->commits, 64, 66);
+    f->commits = 0;
+    put(f, 4096, 0x10010, 0x9000);
+    assert_int_equal(run(f, STR_MOVS, 1, 8, 1), -1);
+    assert_memory_equal(f->mem + 0x9000, f->mem + 0x10010, 4096);
+    assert_int_equal(f->commits, 4096);
+    f->mem[0x2fff] = 0x77; /* overlap by one: spreads the byte */
+    put(f, 100, 0x2fff, 0x3000);
+    assert_int_equal(run(f, STR_MOVS, 1, 8, 1), -1);
+    for (unsigned i = 0; i < 100; i++)
+        assert_int_equal(f->mem[0x3000 + i], 0x77);
+    bus_fini(f->x.mem);
     fake_free(f);
 }
 
@@ -147,6 +189,15 @@ static void test_address_wraps(void **state)
         assert_int_equal(f->mem[0xfffc + i], 0xab);
     }
     assert_int_not_equal(f->mem[0x10000], 0xab);
+
+    f->x.cpu.reg[X86_BASE_FS] = 0x800; /* the wrap is in the middle of a page */
+    put(f, 8, 0xfffc, 0x20000 | 0x3000);
+    uint64_t a = string_arg(STR_MOVS, 1, 2, 1);
+    a = (a & ~(15ull << 24)) | (uint64_t)SEG_FS << 24;
+    assert_int_equal(fake_call(f, help_string, a, 0, 0), -1);
+    assert_memory_equal(f->mem + 0x3000, f->mem + 0x107fc, 4);
+    assert_memory_equal(f->mem + 0x3004, f->mem + 0x800, 4);
+    expect(f, 0, 4, 0x23008);
     fake_free(f);
 }
 
@@ -165,8 +216,21 @@ static uint32_t host_compare(uint64_t p, uint64_t q, unsigned bytes)
 
 static void test_compare_flags(void **state)
 {
-    static const uint64_t values[] = {0, 1, 0x7f, 0x80, 0xff, 0x7fff, 0x8000, 0x0f, 0x10, 0x7fffffff, 0x80000000,
-                                      0x7fffffffffffffff, 0x8000000000000000, ~0ull, 0x123456789abcdef0};
+    static const uint64_t values[] = {0,
+                                      1,
+                                      0x7f,
+                                      0x80,
+                                      0xff,
+                                      0x7fff,
+                                      0x8000,
+                                      0x0f,
+                                      0x10,
+                                      0x7fffffff,
+                                      0x80000000,
+                                      0x7fffffffffffffff,
+                                      0x8000000000000000,
+                                      ~0ull,
+                                      0x123456789abcdef0};
     struct fake *f = fake_new("max");
     (void)state;
 
@@ -193,7 +257,7 @@ static void test_repeat_conditions(void **state)
     (void)state;
 
     strcpy((char *)f->mem + 0x1ff0, "a string of some length over a page border");
-    put(f, ~0ull, 0, 0x1ff0);                            /* strlen */
+    put(f, ~0ull, 0, 0x1ff0); /* strlen */
     f->x.cpu.reg[X86_RAX] = 0;
     assert_int_equal(run(f, STR_SCAS, 1, 8, 2), -1);
     expect(f, ~0ull - 43, 0, 0x1ff0 + 43);
@@ -204,7 +268,7 @@ static void test_repeat_conditions(void **state)
     assert_int_equal(run(f, STR_CMPS, 1, 8, 1), -1);
     expect(f, 79, 0x5000 + 21, 0x1ff0 + 21);
     assert_false(cpu_flags(&f->x.cpu) & FL_ZF);
-    cpu_set_flags(&f->x.cpu, FL_CF | FL_OF);             /* a fault keeps the flags from before the insn */
+    cpu_set_flags(&f->x.cpu, FL_CF | FL_OF); /* a fault keeps the flags from before the insn */
     f->page[6] = PAGE_HOLE;
     memset(f->mem + 0x5ff0, 0, 16);
     memset(f->mem + 0x7ff0, 0, 32);
@@ -222,7 +286,7 @@ static void test_kick_between_runs(void **state)
     (void)state;
 
     fill(f);
-    f->kick_after = 3;                                   /* in the middle of the second page run */
+    f->kick_after = 3; /* in the middle of the second page run */
     put(f, 0x8000, 0x10000, 0x20000);
     assert_int_equal(run(f, STR_MOVS, 1, 8, 1), LEAVE_KICK);
     expect(f, 0x6000, 0x12000, 0x22000);
@@ -266,11 +330,17 @@ static void test_ports_need_permission(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_movs_is_element_by_element), cmocka_unit_test(test_stos_and_lods),
-        cmocka_unit_test(test_fault_is_exact),             cmocka_unit_test(test_count_zero_does_nothing),
-        cmocka_unit_test(test_address_wraps),              cmocka_unit_test(test_compare_flags),
-        cmocka_unit_test(test_repeat_conditions),          cmocka_unit_test(test_kick_between_runs),
-        cmocka_unit_test(test_step_traps_each_iteration),  cmocka_unit_test(test_ports_need_permission),
+        cmocka_unit_test(test_movs_is_element_by_element),
+        cmocka_unit_test(test_stos_and_lods),
+        cmocka_unit_test(test_fault_is_exact),
+        cmocka_unit_test(test_count_zero_does_nothing),
+        cmocka_unit_test(test_ram_with_code),
+        cmocka_unit_test(test_address_wraps),
+        cmocka_unit_test(test_compare_flags),
+        cmocka_unit_test(test_repeat_conditions),
+        cmocka_unit_test(test_kick_between_runs),
+        cmocka_unit_test(test_step_traps_each_iteration),
+        cmocka_unit_test(test_ports_need_permission),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

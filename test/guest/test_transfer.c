@@ -29,7 +29,7 @@ enum { /* selectors */
        TSS2_SEL = 0x68,
        ABSENT = 0x70,
        READONLY = 0x78,
-       GDT_END = 0x80,
+       GDT_END = 0x80
 };
 
 struct env {
@@ -726,6 +726,62 @@ static void test_task_switch(void **state)
     assert_int_equal(x->tr.selector, TSS2_SEL);
 }
 
+static void test_long_call_gate(void **state)
+{
+    struct env *e = *state;
+    struct x86 *x = &e->x;
+    long_mode(e, 3);
+    put_gate(e, GDT + GATE, C0_64, 0xffffffff81234567, SYS_CALL32, 3, 0, true);
+    put(e, TSS2_SEL + GDT, 0, 8);
+    RUNS(e, help_call_far(x, GATE | 3, 0, 4 | 6 << 8));
+    assert_int_equal(x->cpu.pc, 0xffffffff81234567);
+    assert_int_equal(x86_cpl(x), 0);
+    assert_int_equal(x->seg[SEG_SS].selector, 0);
+    assert_int_equal(x->cpu.reg[X86_RSP], STACK0 - 32);
+    const uint64_t want[] = {0x600006, C3_64 | 3, STACK3, D3 | 3};
+    for (unsigned n = 0; n < 4; n++)
+        assert_int_equal(get(e, STACK0 - 32 + 8 * n, 8), want[n]);
+    RUNS(e, help_ret_far(x, 8, 0, 0));
+    assert_int_equal(x->cpu.pc, 0x600006);
+    assert_int_equal(x->cpu.reg[X86_RSP], STACK3);
+    put(e, GDT + GATE + 8, 0x1f00ull << 32 | 0xffffffff, 8); /* not zero where a type would be */
+    FAULTS(e, EX_GP, GATE, help_call_far(x, GATE | 3, 0, 4 | 6 << 8));
+    put_gate(e, GDT + GATE, C0_32, 0x1000, SYS_CALL32, 3, 0, true);
+    FAULTS(e, EX_GP, C0_32, help_call_far(x, GATE | 3, 0, 4 | 6 << 8));
+}
+
+/* A 16-bit task as the handler of #GP: the error code is on its stack, NT links back. */
+static void test_task_gate_in_idt(void **state)
+{
+    struct env *e = *state;
+    struct x86 *x = &e->x;
+    protected_mode(e, 3);
+    put_segment(e, TSS2_SEL, TSS_2, 43, 0x81);
+    put_gate(e, IDT + 8 * EX_GP, TSS2_SEL, 0, SYS_TASK, 0, 0, false);
+    put(e, TSS_2 + 14, 0x4321, 2);
+    put(e, TSS_2 + 16, 2, 2);
+    put(e, TSS_2 + 26, 0x8000, 2);
+    const unsigned selectors[] = {D0_32, C0_32, D0_32, D0_32};
+    for (unsigned n = 0; n < 4; n++)
+        put(e, TSS_2 + 34 + 2 * n, selectors[n], 2);
+    FAULTS(e, EX_GP, 0x50, help_raise(x, EX_GP, 0x50, 1));
+    RUNS(e, x86_deliver_fault(x));
+    assert_int_equal(x->cpu.pc, 0x4321);
+    assert_int_equal(x86_cpl(x), 0);
+    assert_int_equal(x->cpu.reg[X86_RSP] & 0xffff, 0x7ffe);
+    assert_int_equal(get(e, (x->cpu.reg[X86_RSP] & 0xffff0000) + 0x7ffe, 2), 0x50);
+    assert_true(x->flags & FL_NT);
+    assert_int_equal(get(e, TSS + 32, 4), 0x600000);
+    x->cpu.reg[X86_RSP] += 2;
+    RUNS(e, help_iret(x, 4, 1, 0));
+    assert_int_equal(x->cpu.pc, 0x600000);
+    assert_int_equal(x86_cpl(x), 3);
+    assert_int_equal(x->cpu.reg[X86_RSP], STACK3);
+    put_segment(e, TSS2_SEL, TSS_2, 42, 0x81); /* too short */
+    FAULTS(e, EX_GP, 0x50, help_raise(x, EX_GP, 0x50, 1));
+    FAULTS(e, EX_TS, TSS2_SEL | 1, x86_deliver_fault(x));
+}
+
 /* ---- real and virtual-8086 mode ----------------------------------------------------------------------------------------- */
 
 static void test_real_mode(void **state)
@@ -969,25 +1025,19 @@ static void test_jump_cache_tags(void **state)
     x->tlb = NULL;
 }
 
-static void test_init_and_sipi(void **state)
+static void test_sti_shadow_lasts_one_step(void **state)
 {
     struct env *e = *state;
     struct x86 *x = &e->x;
-    x->index = 1;
-    x->init_pending = true;
-    assert_true(x86_interrupt_ready(x));
-    RUNS(e, x86_take_interrupt(x));
-    assert_true(x->sipi_wait);
-    e->vector = 3;
-    x->flags |= FL_IF;
+    long_mode(e, 0);
+    e->vector = 0x31;
+    assert_false(x86_before_step(x)); /* STI runs alone and sets the shadow */
+    x->shadow = true;
+    assert_false(x86_after_step(x));
     assert_false(x86_interrupt_ready(x));
-    x->sipi_vector = 0x9a;
-    x->sipi_pending = true;
+    assert_false(x86_before_step(x));
+    assert_false(x86_after_step(x));
     assert_true(x86_interrupt_ready(x));
-    RUNS(e, x86_take_interrupt(x));
-    assert_false(x->sipi_wait);
-    assert_int_equal(x->cpu.pc, 0x9a000);
-    assert_int_equal(x->seg[SEG_CS].selector, 0x9a00);
 }
 
 int main(void)
@@ -1011,6 +1061,8 @@ int main(void)
         TEST(test_limits),
         TEST(test_lar_lsl_verr),
         TEST(test_task_switch),
+        TEST(test_long_call_gate),
+        TEST(test_task_gate_in_idt),
         TEST(test_real_mode),
         TEST(test_virtual_8086),
         TEST(test_single_step),
@@ -1018,7 +1070,7 @@ int main(void)
         TEST(test_data_breakpoint),
         TEST(test_control_checks),
         TEST(test_jump_cache_tags),
-        TEST(test_init_and_sipi),
+        TEST(test_sti_shadow_lasts_one_step),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

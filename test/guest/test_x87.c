@@ -8,7 +8,7 @@
 
 #include "test/guest/sysfake.h"
 
-enum { M = 0x3000, AREA = 0x6000 };                     /* a memory operand; a 64-byte aligned save area */
+enum { M = 0x3000, AREA = 0x6000 }; /* a memory operand; a 64-byte aligned save area */
 
 static uint64_t packed(unsigned op, unsigned modrm, unsigned osize)
 {
@@ -29,13 +29,13 @@ static int mmx(struct fake *f, unsigned op, unsigned modrm, unsigned prefix, uns
 static void load_double(struct fake *f, double v)
 {
     memcpy(f->mem + M, &v, 8);
-    assert_int_equal(x87(f, 0xdd, 0x00), -1);           /* FLD m64 */
+    assert_int_equal(x87(f, 0xdd, 0x00), -1); /* FLD m64 */
 }
 
 static double pop_double(struct fake *f)
 {
     double v;
-    assert_int_equal(x87(f, 0xdd, 0x18), -1);           /* FSTP m64 */
+    assert_int_equal(x87(f, 0xdd, 0x18), -1); /* FSTP m64 */
     memcpy(&v, f->mem + M, 8);
     return v;
 }
@@ -43,7 +43,7 @@ static double pop_double(struct fake *f)
 static unsigned status_word(struct fake *f)
 {
     f->x.cpu.reg[X86_RAX] = 0x1111111111110000;
-    assert_int_equal(x87(f, 0xdf, 0xe0), -1);           /* FNSTSW AX */
+    assert_int_equal(x87(f, 0xdf, 0xe0), -1); /* FNSTSW AX */
     assert_true(f->x.cpu.reg[X86_RAX] >> 16 == 0x111111111111);
     return f->x.cpu.reg[X86_RAX] & 0xffff;
 }
@@ -51,7 +51,7 @@ static unsigned status_word(struct fake *f)
 static void control_word(struct fake *f, unsigned cw)
 {
     bytes_put(f->mem + M, cw, 2);
-    assert_int_equal(x87(f, 0xd9, 0x28), -1);           /* FLDCW */
+    assert_int_equal(x87(f, 0xd9, 0x28), -1); /* FLDCW */
 }
 
 static void test_arithmetic(void **state)
@@ -62,14 +62,14 @@ static void test_arithmetic(void **state)
     load_double(f, 3.0);
     load_double(f, 4.0);
     assert_int_equal(status_word(f) >> 11 & 7, 6);
-    x87(f, 0xd8, 0xc8);                                 /* FMUL ST, ST: 16 */
-    x87(f, 0xd9, 0xc9);                                 /* FXCH */
-    x87(f, 0xd8, 0xc8);                                 /* 9 */
-    x87(f, 0xde, 0xc1);                                 /* FADDP */
-    x87(f, 0xd9, 0xfa);                                 /* FSQRT */
+    x87(f, 0xd8, 0xc8); /* FMUL ST, ST: 16 */
+    x87(f, 0xd9, 0xc9); /* FXCH */
+    x87(f, 0xd8, 0xc8); /* 9 */
+    x87(f, 0xde, 0xc1); /* FADDP */
+    x87(f, 0xd9, 0xfa); /* FSQRT */
     assert_true(pop_double(f) == 5.0);
     assert_int_equal(status_word(f), 0);
-    x87(f, 0xd8, 0xc1);                                 /* FADD on an empty stack: IE and SF */
+    x87(f, 0xd8, 0xc1); /* FADD on an empty stack: IE and SF */
     assert_int_equal(status_word(f) & 0x41, 0x41);
     fake_free(f);
 }
@@ -83,11 +83,11 @@ static void test_pointers(void **state)
     assert_int_equal(bytes_get(f->x.fx + FX_IP, 8), FAKE_PC);
     assert_int_equal(bytes_get(f->x.fx + FX_DP, 8), M);
     f->x.cpu.insn_off++;
-    x87(f, 0xd9, 0xe1);                                 /* FABS moves FIP only, */
+    x87(f, 0xd9, 0xe1); /* FABS moves FIP only, */
     assert_int_equal(bytes_get(f->x.fx + FX_IP, 8), FAKE_PC + 1);
     assert_int_equal(bytes_get(f->x.fx + FX_DP, 8), M);
     f->x.cpu.insn_off++;
-    control_word(f, 0x37f);                             /* a control insn nothing */
+    control_word(f, 0x37f); /* a control insn nothing */
     assert_int_equal(bytes_get(f->x.fx + FX_IP, 8), FAKE_PC + 1);
     fake_free(f);
 }
@@ -105,6 +105,9 @@ static void test_store_fault(void **state)
     assert_int_equal(x87(f, 0xdd, 0x18), LEAVE_FAULT);
     assert_int_equal(f->x.fault.vector, EX_PF);
     assert_memory_equal(before, f->x.fx, 512);
+    f->page[M / 4096] = PAGE_AGAIN; /* the insn is to run once more, from the same state */
+    assert_int_equal(x87(f, 0xdd, 0x18), LEAVE_AGAIN);
+    assert_memory_equal(before, f->x.fx, 512);
     f->page[M / 4096] = PAGE_SLOW;
     assert_true(pop_double(f) == 1.5);
     assert_int_equal(f->commits, 1);
@@ -116,28 +119,28 @@ static void test_unmasked_exception(void **state)
     struct fake *f = fake_new("max");
     (void)state;
 
-    control_word(f, 0x37b);                             /* ZM = 0 */
+    control_word(f, 0x37b); /* ZM = 0 */
     load_double(f, 1.0);
-    x87(f, 0xd9, 0xee);                                 /* FLDZ */
-    assert_int_equal(x87(f, 0xd8, 0xf9), -1);           /* FDIVR: 1 / 0, reported by the next insn that waits */
+    x87(f, 0xd9, 0xee);                       /* FLDZ */
+    assert_int_equal(x87(f, 0xd8, 0xf9), -1); /* FDIVR: 1 / 0, reported by the next insn that waits */
     assert_int_equal(status_word(f) & 0x8084, 0x8084);
     assert_int_equal(x87(f, 0xd9, 0xe8), LEAVE_FAULT);
     assert_int_equal(f->x.fault.vector, EX_MF);
     assert_int_equal(x87(f, 0x9b, 0), LEAVE_FAULT);
     assert_int_equal(f->x.fault.vector, EX_MF);
-    assert_int_equal(x87(f, 0xdb, 0xe2), -1);           /* FNCLEX */
+    assert_int_equal(x87(f, 0xdb, 0xe2), -1); /* FNCLEX */
     assert_int_equal(status_word(f) & 0x80ff, 0);
     assert_int_equal(x87(f, 0xd9, 0xe8), -1);
 
-    x87(f, 0xdb, 0xe3);                                 /* FNINIT, then a store that an unmasked invalid suppresses */
+    x87(f, 0xdb, 0xe3); /* FNINIT, then a store that an unmasked invalid suppresses */
     control_word(f, 0x37e);
     load_double(f, 1e300);
     memset(f->mem + M, 0x5a, 8);
-    assert_int_equal(x87(f, 0xdb, 0x18), -1);           /* FISTP m32 */
+    assert_int_equal(x87(f, 0xdb, 0x18), -1); /* FISTP m32 */
     assert_int_equal(bytes_get(f->mem + M, 4), 0x5a5a5a5a);
     assert_int_equal(status_word(f) & 0x81, 0x81);
 
-    x87(f, 0xdb, 0xe3);                                 /* a flag that FLDCW unmasks */
+    x87(f, 0xdb, 0xe3); /* a flag that FLDCW unmasks */
     x87(f, 0xd8, 0xc1);
     control_word(f, 0x37e);
     assert_int_equal(x87(f, 0xd9, 0xe8), LEAVE_FAULT);
@@ -152,14 +155,14 @@ static void test_not_available(void **state)
     f->x.cr0 |= CR0_TS;
     assert_int_equal(x87(f, 0xd9, 0xe8), LEAVE_FAULT);
     assert_int_equal(f->x.fault.vector, EX_NM);
-    assert_int_equal(x87(f, 0x9b, 0), -1);              /* FWAIT looks at MP too */
+    assert_int_equal(x87(f, 0x9b, 0), -1); /* FWAIT looks at MP too */
     f->x.cr0 |= CR0_MP;
     assert_int_equal(x87(f, 0x9b, 0), LEAVE_FAULT);
     f->x.cr0 = CR0_PE | CR0_EM;
     assert_int_equal(mmx(f, 0xfc, 0xc1, 0, 0, 0), LEAVE_FAULT);
     assert_int_equal(f->x.fault.vector, EX_UD);
     f->x.cr0 = CR0_PE;
-    assert_int_equal(x87(f, 0xd9, 0xd1), LEAVE_FAULT);  /* no such insns */
+    assert_int_equal(x87(f, 0xd9, 0xd1), LEAVE_FAULT); /* no such insns */
     assert_int_equal(x87(f, 0xdb, 0x20), LEAVE_FAULT);
     assert_int_equal(mmx(f, 0xff, 0xc1, 0, 0, 0), LEAVE_FAULT);
     assert_int_equal(mmx(f, 0x71, 0xc1, 0, 0, 0), LEAVE_FAULT);
@@ -224,7 +227,7 @@ static void load_kinds(struct fake *f)
     load_double(f, __builtin_inf());
     memcpy(&d, &denormal, 8);
     load_double(f, -2.75);
-    bytes_put(f->mem + M, 1, 8);                        /* a denormal extended real */
+    bytes_put(f->mem + M, 1, 8); /* a denormal extended real */
     bytes_put(f->mem + M + 8, 0, 2);
     x87(f, 0xdb, 0x28);
 }
@@ -290,35 +293,35 @@ static void test_mmx(void **state)
     struct fake *f = fake_new("max");
     (void)state;
 
-    load_double(f, 1.0);                                /* TOP = 7: MM0 is ST(1) */
+    load_double(f, 1.0); /* TOP = 7: MM0 is ST(1) */
     bytes_put(f->mem + M, 0x80ff7f0102030405, 8);
-    assert_int_equal(mmx(f, 0x6f, 0x00, 0, 0, 0), -1);  /* MOVQ MM0, m64 */
+    assert_int_equal(mmx(f, 0x6f, 0x00, 0, 0, 0), -1); /* MOVQ MM0, m64 */
     assert_int_equal(status_word(f) >> 11 & 7, 0);
     assert_int_equal(f->x.fx[FX_TW], 0xff);
     f->x.cpu.reg[X86_RBX] = 0x0101010101010101;
-    assert_int_equal(mmx(f, 0x6e, 0xcb, 0, 0, 8), -1);  /* MOVQ MM1, RBX */
-    assert_int_equal(mmx(f, 0xfc, 0xc1, 0, 0, 0), -1);  /* PADDB MM0, MM1 */
-    assert_int_equal(mmx(f, 0x7e, 0xc2, 0, 0, 9), -1);  /* MOVQ R10, MM0 */
+    assert_int_equal(mmx(f, 0x6e, 0xcb, 0, 0, 8), -1); /* MOVQ MM1, RBX */
+    assert_int_equal(mmx(f, 0xfc, 0xc1, 0, 0, 0), -1); /* PADDB MM0, MM1 */
+    assert_int_equal(mmx(f, 0x7e, 0xc2, 0, 0, 9), -1); /* MOVQ R10, MM0 */
     assert_true(f->x.cpu.reg[10] == 0x8100800203040506);
     f->x.cpu.reg[X86_RDX] = ~0ull;
-    assert_int_equal(mmx(f, 0x7e, 0xc2, 0, 0, 0), -1);  /* MOVD EDX, MM0 */
+    assert_int_equal(mmx(f, 0x7e, 0xc2, 0, 0, 0), -1); /* MOVD EDX, MM0 */
     assert_true(f->x.cpu.reg[X86_RDX] == 0x03040506);
-    assert_int_equal(mmx(f, 0xd7, 0xd0, 0, 0, 0), -1);  /* PMOVMSKB EDX, MM0 */
+    assert_int_equal(mmx(f, 0xd7, 0xd0, 0, 0, 0), -1); /* PMOVMSKB EDX, MM0 */
     assert_int_equal(f->x.cpu.reg[X86_RDX], 0xa0);
-    assert_int_equal(mmx(f, 0xc5, 0xd0, 0, 2, 0), -1);  /* PEXTRW EDX, MM0, 2 */
+    assert_int_equal(mmx(f, 0xc5, 0xd0, 0, 2, 0), -1); /* PEXTRW EDX, MM0, 2 */
     assert_int_equal(f->x.cpu.reg[X86_RDX], 0x8002);
     f->x.cpu.reg[X86_RDX] = 0xffff1234;
-    assert_int_equal(mmx(f, 0xc4, 0xc2, 0, 1, 0), -1);  /* PINSRW MM0, EDX, 1 */
-    assert_int_equal(mmx(f, 0x71, 0xd0, 0, 4, 0), -1);  /* PSRLW MM0, 4 */
+    assert_int_equal(mmx(f, 0xc4, 0xc2, 0, 1, 0), -1); /* PINSRW MM0, EDX, 1 */
+    assert_int_equal(mmx(f, 0x71, 0xd0, 0, 4, 0), -1); /* PSRLW MM0, 4 */
     memset(f->mem + M, 0, 16);
-    assert_int_equal(mmx(f, 0x7f, 0x00, 0, 0, 0), -1);  /* MOVQ m64, MM0 */
+    assert_int_equal(mmx(f, 0x7f, 0x00, 0, 0, 0), -1); /* MOVQ m64, MM0 */
     assert_true(bytes_get(f->mem + M, 8) == 0x0810080001230050);
     memset(f->mem + M, 0xee, 16);
     f->x.cpu.reg[X86_RBX] = 0x80000000000080ff;
     mmx(f, 0x6e, 0xcb, 0, 0, 8);
-    assert_int_equal(mmx(f, 0xf7, 0xc1, 0, 0, 0), -1);  /* MASKMOVQ MM0, MM1 */
+    assert_int_equal(mmx(f, 0xf7, 0xc1, 0, 0, 0), -1); /* MASKMOVQ MM0, MM1 */
     assert_true(bytes_get(f->mem + M, 8) == 0x08eeeeeeeeee0050);
-    assert_int_equal(mmx(f, 0x77, 0, 0, 0, 0), -1);     /* EMMS */
+    assert_int_equal(mmx(f, 0x77, 0, 0, 0, 0), -1); /* EMMS */
     assert_int_equal(f->x.fx[FX_TW], 0);
     fake_free(f);
 }
@@ -329,18 +332,18 @@ static void test_mmx_with_xmm(void **state)
     float two[2];
     (void)state;
 
-    f->x.cpu.reg[X86_RBX] = 0xfffffffd00000007;          /* 7, -3 */
+    f->x.cpu.reg[X86_RBX] = 0xfffffffd00000007; /* 7, -3 */
     mmx(f, 0x6e, 0xc3, 0, 0, 8);
-    assert_int_equal(mmx(f, 0x2a, 0xc8, 0, 0, 4), -1);  /* CVTPI2PS XMM9, MM0 */
+    assert_int_equal(mmx(f, 0x2a, 0xc8, 0, 0, 4), -1); /* CVTPI2PS XMM9, MM0 */
     memcpy(two, f->x.cpu.vec[9], 8);
     assert_true(two[0] == 7.0f && two[1] == -3.0f);
     two[0] = 2.5f;
     memcpy(f->x.cpu.vec[9], two, 8);
-    assert_int_equal(mmx(f, 0x2c, 0xd1, 0, 0, 1), -1);  /* CVTTPS2PI MM2, XMM9: inexact */
+    assert_int_equal(mmx(f, 0x2c, 0xd1, 0, 0, 1), -1); /* CVTTPS2PI MM2, XMM9: inexact */
     assert_int_equal(mmx(f, 0x7e, 0xd2, 0, 0, 8), -1);
     assert_true(f->x.cpu.reg[X86_RDX] == 0xfffffffd00000002);
     assert_int_equal(f->x.cpu.mxcsr, 0x1fa0);
-    f->x.cpu.mxcsr = 0x0f80;                             /* inexact unmasked */
+    f->x.cpu.mxcsr = 0x0f80; /* inexact unmasked */
     assert_int_equal(mmx(f, 0x2c, 0xd1, 0, 0, 1), LEAVE_FAULT);
     assert_int_equal(f->x.fault.vector, EX_XM);
     memset(f->x.cpu.vec[3], 0xff, 64);
@@ -380,7 +383,7 @@ static void test_fxsave(void **state)
     assert_int_equal(bytes_get(f->mem + AREA + 24, 4), 0x5f80);
     for (unsigned r = 0; r < 16; r++)
         assert_memory_equal(f->mem + AREA + 160 + 16 * r, f->x.cpu.vec[r], 16);
-    assert_int_equal(f->mem[AREA + 464], 0xcc);         /* for software */
+    assert_int_equal(f->mem[AREA + 464], 0xcc); /* for software */
     memcpy(fx, f->x.fx, 512);
     memcpy(vec, f->x.cpu.vec, sizeof vec);
     x87_init(&f->x);
@@ -409,26 +412,27 @@ static void test_xsave_standard(void **state)
     fill_vectors(f);
     f->x.pkru = 0x55555554;
     memset(f->mem + AREA, 0, 4096);
-    bytes_put(f->mem + AREA + 512, 0xf0, 8);            /* bits not asked for stay */
+    bytes_put(f->mem + AREA + 512, 0xf0, 8); /* bits not asked for stay */
     assert_int_equal(xcall(f, help_xsave, XCOMP_X87 | XCOMP_SSE | XCOMP_PKRU, 0), -1);
-    assert_int_equal(bytes_get(f->mem + AREA + 512, 8), 0xf0 | XCOMP_SSE | XCOMP_PKRU); /* x87 is in its initial state */
+    assert_int_equal(bytes_get(f->mem + AREA + 512, 8),
+                     0xf0 | XCOMP_SSE | XCOMP_PKRU); /* x87 is in its initial state */
     assert_int_equal(bytes_get(f->mem + AREA, 2), 0x37f);
     assert_int_equal(bytes_get(f->mem + AREA + xsave_component_offset(9), 4), 0x55555554);
 
-    bytes_put(f->mem + AREA + 512, XCOMP_PKRU, 8);      /* restored: PKRU; initial: SSE; untouched: x87 */
+    bytes_put(f->mem + AREA + 512, XCOMP_PKRU, 8); /* restored: PKRU; initial: SSE; untouched: x87 */
     load_double(f, 1.0);
     bytes_put(f->mem + AREA + 24, 0x3f80, 4);
     assert_int_equal(xcall(f, help_xrstor, XCOMP_SSE | XCOMP_PKRU, 0), -1);
     assert_int_equal(f->x.fx[FX_TW], 0x80);
-    assert_int_equal(f->x.cpu.mxcsr, 0x3f80);           /* from memory even so (vol. 1, 13.8.1) */
+    assert_int_equal(f->x.cpu.mxcsr, 0x3f80); /* from memory even so (vol. 1, 13.8.1) */
     assert_int_equal(bytes_get(f->x.cpu.vec[15], 8), 0);
     assert_int_equal(f->x.cpu.vec[15][16], (15 * 16 + 17) & 255);
 
-    f->mem[AREA + 512] = 4;                             /* AVX is not enabled */
+    f->mem[AREA + 512] = 4; /* AVX is not enabled */
     assert_int_equal(xcall(f, help_xrstor, 7, 0), LEAVE_FAULT);
     assert_int_equal(f->x.fault.vector, EX_GP);
     f->mem[AREA + 512] = 3;
-    f->mem[AREA + 529] = 1;                             /* bytes 23..8 of the header must be zero */
+    f->mem[AREA + 529] = 1; /* bytes 23..8 of the header must be zero */
     assert_int_equal(xcall(f, help_xrstor, 7, 0), LEAVE_FAULT);
     f->x.cr4 &= ~(uint64_t)CR4_OSXSAVE;
     assert_int_equal(xcall(f, help_xrstor, 7, 0), LEAVE_FAULT);
@@ -464,7 +468,7 @@ static void test_xsave_optimised_and_compacted(void **state)
     assert_int_equal(f->x.pkru, 0x1234);
     assert_int_equal(f->x.cpu.mxcsr, 0x1fa0);
     assert_int_equal(f->x.fx[FX_TW], 0);
-    f->mem[AREA + 513] = 0x80;                           /* a component that XCOMP_BV does not have */
+    f->mem[AREA + 513] = 0x80; /* a component that XCOMP_BV does not have */
     assert_int_equal(xcall(f, help_xrstor, ~0ull, 0), LEAVE_FAULT);
     f->mem[AREA + 513] = 2;
     f->mem[AREA + 540] = 1;
@@ -483,6 +487,7 @@ static void test_xsave_fault_stores_nothing(void **state)
     fill_vectors(f);
     f->x.cpu.reg[X86_RAX] = 3;
     assert_int_equal(fake_call(f, help_xsave, 0x7000 - 512, 1, 0), LEAVE_FAULT);
+    assert_int_equal(fake_call(f, help_xsave, 0x7000 - 512, 1, 2), LEAVE_FAULT);
     assert_int_equal(fake_call(f, help_fxsave, 0x7000 - 256, 1, 0), LEAVE_FAULT);
     for (unsigned i = 0; i < 512; i++)
         assert_int_equal(f->mem[0x7000 - 512 + i], 0);
@@ -506,14 +511,22 @@ static void test_xsetbv(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_arithmetic),       cmocka_unit_test(test_pointers),
-        cmocka_unit_test(test_store_fault),      cmocka_unit_test(test_unmasked_exception),
-        cmocka_unit_test(test_not_available),    cmocka_unit_test(test_compare_to_flags),
-        cmocka_unit_test(test_conditional_move), cmocka_unit_test(test_save_as_the_host_does),
-        cmocka_unit_test(test_environment),      cmocka_unit_test(test_mmx),
-        cmocka_unit_test(test_mmx_with_xmm),     cmocka_unit_test(test_fxsave),
-        cmocka_unit_test(test_xsave_standard),   cmocka_unit_test(test_xsave_optimised_and_compacted),
-        cmocka_unit_test(test_xsave_fault_stores_nothing), cmocka_unit_test(test_xsetbv),
+        cmocka_unit_test(test_arithmetic),
+        cmocka_unit_test(test_pointers),
+        cmocka_unit_test(test_store_fault),
+        cmocka_unit_test(test_unmasked_exception),
+        cmocka_unit_test(test_not_available),
+        cmocka_unit_test(test_compare_to_flags),
+        cmocka_unit_test(test_conditional_move),
+        cmocka_unit_test(test_save_as_the_host_does),
+        cmocka_unit_test(test_environment),
+        cmocka_unit_test(test_mmx),
+        cmocka_unit_test(test_mmx_with_xmm),
+        cmocka_unit_test(test_fxsave),
+        cmocka_unit_test(test_xsave_standard),
+        cmocka_unit_test(test_xsave_optimised_and_compacted),
+        cmocka_unit_test(test_xsave_fault_stores_nothing),
+        cmocka_unit_test(test_xsetbv),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -114,7 +114,7 @@ static inline void alu(struct maker *m, bool early)
 static inline void memory(struct maker *m)
 {
     static const uint8_t ops[] = {IR_LD, IR_LDZ, IR_LDS, IR_ST, IR_ST, IR_RMW, IR_XADD, IR_XCHG, IR_CMPXCHG, IR_PROBE};
-    static const uint8_t subs[] = {IR_ADD, IR_SBB, IR_XOR, IR_INC, IR_SHL, IR_RCR};
+    static const uint8_t subs[] = {IR_ADD, IR_SBB, IR_XOR, IR_INC, IR_SHL, IR_RCR, IR_BTS, IR_BTC, IR_NOT, IR_AND};
     unsigned op = ops[pick(m, ARRAY_LEN(ops))];
     struct ir_op *o = ir_append(m->b, IR_AND, I64);
     ir_ref t = o->d = (ir_ref)(IR_TEMP0 + pick(m, MAKE_TEMPS));
@@ -124,13 +124,25 @@ static inline void memory(struct maker *m)
     o = ir_append(m->b, IR_LEA, I64);
     o->d = o->a = t;
     o->imm = pick(m, 20) ? MAKE_MEM_BASE : 0; /* sometimes it faults */
+    if (pick(m, 2)) { /* the address in a guest register: written by an insn of its own */
+        unsigned at = pick(m, m->regs);
+        struct ir_op *mov = ir_append(m->b, IR_MOV, I64);
+        mov->d = (ir_ref)at;
+        mov->a = t;
+        struct ir_op *insn = ir_append(m->b, IR_INSN, I8);
+        insn->imm = 100;
+        insn->sub = 1;
+        t = (ir_ref)at;
+    }
     o = ir_append(m->b, op, pick(m, 4));
     const char *s = ir_shapes[op].operands;
     o->a = t;
     o->imm = op == IR_PROBE ? 8 : 0;
     if (op == IR_RMW)
         o->sub = subs[pick(m, ARRAY_LEN(subs))];
-    if (s[IR_B] == 'V' && !(op == IR_RMW && o->sub == IR_INC))
+    if (op == IR_RMW && (o->sub == IR_BTS || o->sub == IR_BTC) && o->type == I8)
+        o->type = I16;
+    if (s[IR_B] == 'V' && !(op == IR_RMW && (o->sub == IR_INC || o->sub == IR_NOT)))
         o->b = source(m);
     if (op == IR_RMW && ir_is_shift(o->sub) && ir_is_const(o->b))
         o->b = ir_const(m->b, 3);
