@@ -30,6 +30,10 @@ PACKAGE_CFLAGS = $(shell pkg-config --cflags $(PACKAGES))
 PACKAGE_LIBS = $(shell pkg-config --libs $(PACKAGES))
 endif
 
+# make V=1 shows the commands.
+Q := $(if $(V),,@)
+SAY := @$(if $(V),:,echo)
+
 KERNEL := $(BUILD)/kernels/linux-image-cloud-amd64/vmlinuz
 INITRAMFS := $(BUILD)/kernels/initramfs.cpio.gz
 
@@ -37,20 +41,23 @@ all: $(BUILD)/rhea $(BUILD)/rhea-system-x86_64 ## build build/rhea (the default)
 
 $(BUILD)/%.o: %.c | $(NEEDED)
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -MMD -MP -c $< -o $@
+	$(SAY) cc $<
+	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -c $< -o $@
 
 $(BUILD)/librhea.a: $(LIB_OBJ)
 	@rm -f $@
-	ar rcs $@ $^
+	$(Q)ar rcs $@ $^
 
 $(BUILD)/rhea: $(TOOL_OBJ) $(BUILD)/librhea.a
-	$(CC) $(ALL_CFLAGS) $^ -o $@ $(ALL_LIBS)
+	$(SAY) link $@
+	$(Q)$(CC) $(ALL_CFLAGS) $^ -o $@ $(ALL_LIBS)
 
 $(BUILD)/rhea-system-x86_64: $(BUILD)/rhea
-	ln -sf rhea $@
+	@ln -sf rhea $@
 
 $(BUILD)/test/%: $(BUILD)/test/%.o $(filter-out $(BUILD)/tool/main.o,$(TOOL_OBJ)) $(BUILD)/librhea.a
-	$(CC) $(ALL_CFLAGS) $^ -o $@ -lcmocka $(ALL_LIBS)
+	$(SAY) link $@
+	$(Q)$(CC) $(ALL_CFLAGS) $^ -o $@ -lcmocka $(ALL_LIBS)
 
 $(KERNEL): | $(NEEDED)
 	BUILD=$(BUILD) script/fetch-kernel.sh linux-image-cloud-amd64

@@ -26,7 +26,7 @@ static void dropped(void *arg, const struct block *b)
         else for (unsigned k = 0; k < CPU_JC_SIZE; k++) {
             struct cpu_jc *entry = &e->vcpu[i]->x86.cpu.jc[k];
             if (entry->hpc == b->rx)
-                __atomic_store_n(&entry->key, ~0ull, __ATOMIC_RELEASE);
+                __atomic_store_n(&entry->tag, ~0ull, __ATOMIC_RELEASE);
         }
 }
 
@@ -101,7 +101,6 @@ bool vcpu_new(struct vcpu **out, struct exec *e, unsigned index, unsigned nvcpus
     x->io = e->io;
     x->ram = e->ram;
     x->log = e->log;
-    x->model = model;
     x->access = e->access;
     x->native = host_native_run;
     x->index = x->apic_id = index;
@@ -112,6 +111,7 @@ bool vcpu_new(struct vcpu **out, struct exec *e, unsigned index, unsigned nvcpus
         vcpu_free(v);
         return st->text[0] ? false : status_set(st, "no memory for vCPU %u", index);
     }
+    x86_model_apply(x, model);
     x86_reset(x, false);
     x86_mode_update(x);
     e->vcpu[index] = v;

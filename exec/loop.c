@@ -145,12 +145,10 @@ static void after_link(struct vcpu *v, struct block *to)
 static void after_lookup(struct vcpu *v, const struct block *to, gva_t pc)
 {
     struct cpu *c = &v->x86.cpu;
-    uint64_t key = pc ^ c->jc_tag;
-    struct cpu_jc *e = (struct cpu_jc *)((char *)c->jc + cpu_jc_offset(key));
+    struct cpu_jc *e = (struct cpu_jc *)((char *)c->jc + cpu_jc_offset(pc, c->jc_tag));
     if (v->exec->config.no_links)
         return;
-    e->hpc = to->rx;
-    e->key = key;
+    *e = (struct cpu_jc){.pc = pc, .tag = c->jc_tag, .hpc = to->rx};
 }
 
 static void log_entry(struct vcpu *v, const struct block *b)
@@ -188,6 +186,9 @@ static enum cpu_leave run(struct vcpu *v)
         bool fault;
         gva_t pc = c->pc;
         bool step = v->x86.mode & MODE_STEP;
+        bool shadow = v->x86.shadow;                    /* no interrupt between STI and the next insn */
+        if (shadow)
+            c->one_insn = 1;
         if (step) {
             if (x86_before_step(&v->x86))
                 return LEAVE_FAULT;
@@ -204,6 +205,10 @@ static enum cpu_leave run(struct vcpu *v)
         else if (b != &v->alone && why == LEAVE_LOOKUP)
             after_lookup(v, b, pc);
         why = run_block(v, b);
+        if (!(v->x86.mode & MODE_64))
+            c->pc = (uint32_t)c->pc;                    /* linear addresses wrap at 4 GB outside 64-bit mode */
+        if (shadow && !step)
+            v->x86.shadow = false;
         if (step && why != LEAVE_FAULT && why != LEAVE_AGAIN && x86_after_step(&v->x86))
             return LEAVE_FAULT;
     } while ((why == LEAVE_LINK || why == LEAVE_LOOKUP) && !__atomic_load_n(&c->kick, __ATOMIC_RELAXED));

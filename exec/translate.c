@@ -87,7 +87,7 @@ bool exec_lift(struct exec *e, struct arena *a, struct ir_block *b, uint32_t mod
         return false;
     if (log_on(e->log, LOG_OP))
         trace_ir(e, "OP", b);
-#ifndef NDEBUG
+#ifdef RHEA_VERIFY
     struct status bad = {""};
     rh_assert(ir_verify(b, &bad), "lifted IR is valid: %s", bad.text);
 #endif
@@ -95,7 +95,7 @@ bool exec_lift(struct exec *e, struct arena *a, struct ir_block *b, uint32_t mod
         opt_flags(b);
     else
         opt_run(b, NULL);
-#ifndef NDEBUG
+#ifdef RHEA_VERIFY
     rh_assert(ir_verify(b, &bad), "IR is valid after the passes: %s", bad.text);
 #endif
     if (log_on(e->log, LOG_OP_OPT))

@@ -29,15 +29,16 @@ enum {
 
 enum { CPU_JC_BITS = 12, CPU_JC_SIZE = 1 << CPU_JC_BITS }; /* jump cache entries */
 
-struct cpu_jc {
-    uint64_t key;                                       /* pc ^ jc_tag; ~0 when empty */
+struct cpu_jc {                                         /* both words are compared whole: a pc of any value finds only what was put there for it */
+    uint64_t pc, tag;                                   /* tag ~0 when empty: no jc_tag is */
     const void *hpc;
+    uint64_t spare;
 };
 
-/* Byte offset of key's entry from jc[0]; the host's inline lookup computes the same. */
-static inline uint32_t cpu_jc_offset(uint64_t key)
+/* Byte offset of an entry from jc[0]; the host's inline lookup computes the same. */
+static inline uint32_t cpu_jc_offset(uint64_t pc, uint64_t tag)
 {
-    return (uint32_t)((key ^ (key >> 12)) & (CPU_JC_SIZE - 1)) * (uint32_t)sizeof(struct cpu_jc);
+    return (uint32_t)((pc ^ (pc >> 12) ^ (tag >> 32)) & (CPU_JC_SIZE - 1)) * (uint32_t)sizeof(struct cpu_jc);
 }
 
 #define CPU_PAGE_MASK 0x7ffffffff8ull
@@ -63,7 +64,7 @@ struct cpu {
     uint64_t pc;
     uint64_t page_mask;                                 /* CPU_PAGE_MASK, a memory operand for generated code */
     uint8_t *tab_r, *tab_w, *tab_x;                     /* tables of the current address space and privilege */
-    uint64_t jc_tag;                                    /* xor-ed into jump cache keys: address space and mode, in bits 63..48 */
+    uint64_t jc_tag;                                    /* address space (high half) and mode (low half) that jump cache entries are for */
     void *link;                                         /* struct link * of a LEAVE_LINK */
     uint64_t tsc_offset;                                /* guest TSC = host TSC + tsc_offset (unless scaled by a helper) */
     struct cpu *self;                                   /* this very address */

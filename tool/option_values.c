@@ -382,32 +382,29 @@ OPTION_VALUE(nothing)
 
 /* ---- the log ------------------------------------------------------------------------------------------------------------- */
 
+static enum options_result log_help(struct status *st)
+{
+    struct log l = {0};
+    log_parse(&l, "help", st);
+    printf("%s\n  %-13s%s\n", st->text, "nochain", "come back to the loop after each block");
+    return OPTIONS_DONE;
+}
+
 OPTION_VALUE(log)
 {
-    char rest[256] = "";
     struct option_word w;
+    struct status list_of_items = {""};
+    if (!strcmp(value, "help") || !strcmp(value, "?"))
+        return log_help(st);
     for (const char *list = value; option_next(&list, &w);) {
-        if (!strcmp(w.value, "nochain")) {
+        struct log l = {0};
+        if (!strcmp(w.value, "nochain"))
             o->exec.no_links = true;
-            continue;
-        }
-        size_t n = strlen(rest), more = strlen(w.value);
-        if (n + more + 2 > sizeof rest)
-            return checked(status_set(st, "-d: the list is too long"));
-        if (n)
-            rest[n++] = ',';
-        memcpy(rest + n, w.value, more + 1);
+        else if (!w.key[0] && log_parse(&l, w.value, &list_of_items))
+            o->log_items |= l.items;
+        else
+            return checked(status_set(st, "-d: no item '%.100s'; -d help lists them", w.value));
     }
-    struct log l = {0};
-    if (!rest[0] && *value)
-        return OPTIONS_RUN;
-    if (!log_parse(&l, rest, st)) {
-        if (strcmp(value, "help") && strcmp(value, "?"))
-            return OPTIONS_BAD;
-        printf("%s\n  %-13s%s\n", st->text, "nochain", "come back to the loop after each block");
-        return OPTIONS_DONE;
-    }
-    o->log_items |= l.items;
     return OPTIONS_RUN;
 }
 

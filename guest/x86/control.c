@@ -4,9 +4,8 @@
  * pair and MOV CR3 mostly just switches slots; without it one slot serves all.  Entries of a PCID may sit in several slots (same PCID,
  * other base), so invalidating a PCID visits them all.
  *
- * Jump caches.  cpu.jc is keyed by pc ^ tag, where a tag stands for (slot generation, mode).  Losing X entries of a slot gives the slot a
- * new generation, so its old keys can never match again; x->jc_pair remembers the tags of recent pairs, for kernel and user alternate.
- * A tag is never handed out twice without clearing the whole cache.
+ * Jump caches.  Entries of cpu.jc carry a tag: (slot generation, mode).  Losing X entries of a slot gives the slot a new generation, so its old
+ * entries can never match again.
  *
  * Rules to know before editing
  *   - Checks first (#GP leaves at once), then the register, then flushes, then x86_mode_update.
@@ -29,32 +28,6 @@
 void x86_jc_clear(struct x86 *x)
 {
     memset(x->cpu.jc, 0xff, sizeof(x->cpu.jc));
-}
-
-static uint16_t jc_new_tag(struct x86 *x)
-{
-    if (x->jc_last_tag == 0xffff) {
-        memset(x->jc_pair, 0, sizeof(x->jc_pair));
-        x86_jc_clear(x);
-        x->jc_last_tag = 0;
-    }
-    return ++x->jc_last_tag;
-}
-
-static uint16_t jc_tag(struct x86 *x, uint32_t generation, uint32_t mode)
-{
-    unsigned first = (generation * 11 + mode * 5 + (mode >> 6)) % ARRAY_LEN(x->jc_pair);
-    for (unsigned i = 0; i < 4; i++) {
-        unsigned n = (first + i) % ARRAY_LEN(x->jc_pair);
-        if (x->jc_pair[n].tag && x->jc_pair[n].generation == generation && x->jc_pair[n].mode == mode)
-            return x->jc_pair[n].tag;
-    }
-    uint16_t tag = jc_new_tag(x);
-    unsigned n = (first + (tag & 3)) % ARRAY_LEN(x->jc_pair); /* any of the four: the loser gets a new tag later */
-    x->jc_pair[n].generation = generation;
-    x->jc_pair[n].mode = mode;
-    x->jc_pair[n].tag = tag;
-    return tag;
 }
 
 /* ---- slots ------------------------------------------------------------------------------------------------------ */
@@ -218,7 +191,7 @@ void x86_mode_update(struct x86 *x)
         x->cpu.reg[X86_BASE_ES + n] = m & MODE_64 ? 0 : x->seg[n].base;
     x->cpu.reg[X86_BASE_FS] = x->seg[SEG_FS].base;
     x->cpu.reg[X86_BASE_GS] = x->seg[SEG_GS].base;
-    x->cpu.jc_tag = (uint64_t)jc_tag(x, x->slot[x->cur_slot].generation, m) << 48;
+    x->cpu.jc_tag = (uint64_t)x->slot[x->cur_slot].generation << 32 | m;
     tables_update(x);
 }
 
@@ -546,7 +519,6 @@ void x86_reset(struct x86 *x, bool init_only)
     x->pending_db = x->watch_pc = 0;
     x->cpu.pending = x->cpu.one_insn = 0;
     slots_free(x);
-    memset(x->jc_pair, 0, sizeof(x->jc_pair));
     x86_jc_clear(x);
     x86_mode_update(x);
     x->cpu.pc = 0xfffffff0;

@@ -71,6 +71,8 @@ void x86_store_system(struct x86 *x, gva_t gva, uint64_t v, unsigned bytes);
 bool x86_model_parse(struct x86_model **m, const char *text, struct status *st);
 void x86_model_free(struct x86_model *m);
 const uint32_t *x86_model_features(const struct x86_model *m); /* bit set by FEAT_ number, for the lifter */
+/* Give x this model: CPUID, reset's EDX, the bits CR4 and EFER may have.  Before x86_reset. */
+void x86_model_apply(struct x86 *x, const struct x86_model *m);
 void x86_model_list(FILE *out);                         /* -cpu help */
 
 #endif

@@ -141,13 +141,8 @@ struct x86 {
     } slot[8];
     unsigned cur_slot;
     uint64_t slot_clock;
-    struct {
-        uint32_t generation, mode;
-        uint16_t tag;                                   /* 0: empty */
-    } jc_pair[64];                                      /* which jump cache tag stands for (slot generation, mode) */
     uint8_t *table[8][8];                               /* what tlb_table answers for (slot, kind), once asked */
     uint32_t generations;                               /* last slot generation given out */
-    uint16_t jc_last_tag;
     uint64_t cr4_allowed, efer_allowed;                 /* bits the CPU model has, set with the model; 0: all we know but LA57 */
     uint32_t cpuid_signature;                           /* CPUID.1:EAX, which reset leaves in EDX */
 

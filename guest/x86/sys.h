@@ -80,8 +80,6 @@ void x87_mmx(struct x86 *x, const struct x87_insn *i);
 bool x86_model_has(const struct x86_model *m, enum x86_feature f);
 bool x86_model_is_intel(const struct x86_model *m);
 uint64_t x86_model_xcr0(const struct x86_model *m); /* components XSETBV may enable */
-/* Give x this model: CPUID, reset's EDX, the bits CR4 and EFER may have. */
-void x86_model_apply(struct x86 *x, const struct x86_model *m);
 
 /* ---- guest memory in bulk ---------------------------------------------------------------------------------- */
 

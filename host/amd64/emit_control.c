@@ -113,16 +113,20 @@ static void emit_goto_indirect(struct emitter *e)
     if (s != RAX)
         asm_mov_rr(a, I64, RAX, s);
     new_exit(e, EXIT_KICK_PC, 0)->from[0] = poll(e);
-    asm_mov_rr(a, I64, R14, RAX);
-    asm_alu(a, I64, 6, R14, rm_gs(offsetof(struct cpu, jc_tag)));
-    asm_mov_rr(a, I64, R15, R14);
+    struct rm entry = {RM_GS, R15, NOREG, 0, (int32_t)offsetof(struct cpu, jc)}, tag = entry;
+    tag.disp += (int32_t)offsetof(struct cpu_jc, tag);
+    asm_load(a, I64, R14, rm_gs(offsetof(struct cpu, jc_tag)));
+    asm_mov_rr(a, I64, R15, RAX);
     asm_shift_imm(a, I64, 5, rm_reg(R15), 12);
-    asm_alu(a, I32, 6, R15, rm_reg(R14));
+    asm_alu(a, I32, 6, R15, rm_reg(RAX));
+    asm_alu(a, I32, 6, R15, rm_gs(offsetof(struct cpu, jc_tag) + 4));
     asm_alu_imm(a, I32, 4, rm_reg(R15), CPU_JC_SIZE - 1);
-    asm_shift_imm(a, I32, 4, rm_reg(R15), 4);
-    struct rm entry = {RM_GS, R15, NOREG, 0, (int32_t)offsetof(struct cpu, jc)};
-    asm_alu(a, I64, 7, R14, entry);
-    new_exit(e, EXIT_LOOKUP, 0)->from[0] = asm_jcc(a, CC_NE);
+    asm_shift_imm(a, I32, 4, rm_reg(R15), 5);
+    asm_alu(a, I64, 7, RAX, entry);
+    struct exit_stub *miss = new_exit(e, EXIT_LOOKUP, 0);
+    miss->from[0] = asm_jcc(a, CC_NE);
+    asm_alu(a, I64, 7, R14, tag);
+    miss->from[1] = asm_jcc(a, CC_NE);
     asm_alu_imm(a, I64, 4, rm_reg(RAX), -4096);
     asm_store(a, I64, pcb(), RAX);
     entry.disp += (int32_t)offsetof(struct cpu_jc, hpc);

@@ -248,10 +248,9 @@ static void emit_rmw(struct emitter *e)
     if (needs_src && ir_is_const(o->b) && o->sub != IR_SHLD && o->sub != IR_SHRD)
         needs_src = o->sub < IR_BTS && !fits32(sign_extend((uint64_t)ir_const_value(e->b, o->b), ir_bits(o->type)));
     unsigned kept = o->setf ? (o->livef & ~ir_writes_f(o)) : 0;
-    bool carry = o->sub == IR_ADC || o->sub == IR_SBB || o->sub == IR_RCL || o->sub == IR_RCR;
-    bool variable = shift && !ir_is_const(o->b);
-    variable |= (o->sub == IR_SHLD || o->sub == IR_SHRD) && !ir_is_const(o->c);
-    bool load_f = carry || (o->setf && (kept || variable));
+    struct ir_op plain = *o;                            /* the operation by itself: what it reads and leaves alone */
+    plain.op = o->sub;
+    bool load_f = ir_reads_f(&plain) || kept;
     bool bit = (o->sub == IR_BTS || o->sub == IR_BTR || o->sub == IR_BTC) && !ir_is_const(o->b);
     struct rm number = rm_gs(offsetof(struct cpu, scratch[4]));
     if (bit) {                                          /* masked: the host's own form would walk off to another word of memory */
