@@ -22,7 +22,8 @@ static int x87_bytes(const struct x86_insn *i)
 
 static void call_x87(struct x86_lift *l, const struct x86_insn *i, ir_ref addr)
 {
-    uint64_t a = i->opcode | (uint64_t)i->modrm << 8 | (uint64_t)i->map << 16 | (uint64_t)i->mandatory << 24 |
+    unsigned modrm = i->has_modrm ? i->modrm : 0xc0; /* EMMS: no memory operand */
+    uint64_t a = i->opcode | (uint64_t)modrm << 8 | (uint64_t)i->map << 16 | (uint64_t)i->mandatory << 24 |
                  (uint64_t)(uint8_t)i->imm << 32 | (uint64_t)i->rex << 40 | (uint64_t)i->osize << 48;
 
     ops_call(l, HELPER_X87, ops_const(l, (int64_t)a), addr == IR_NONE ? ops_const(l, 0) : addr,

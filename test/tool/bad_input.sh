@@ -63,6 +63,6 @@ if [ -e "$kernel" ]; then
     head -c 3000000 "$kernel" >"$dir/half"
     expect kernel_half "$dir/half" $run -kernel "$dir/half"
     expect initrd_missing "$dir/missing" $run -kernel "$kernel" -initrd "$dir/missing"
-    expect initrd_too_large "$dir/big" $rhea run -nographic -m 32M -kernel "$kernel" -initrd "$dir/big"
+    expect initrd_too_large "$dir/big" $rhea run -nographic -m 80M -kernel "$kernel" -initrd "$dir/big"
 fi
 exit $status

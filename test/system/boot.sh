@@ -1,0 +1,53 @@
+#!/bin/bash
+# Boots Debian's cloud kernel, as Debian ships it, with the initramfs, in several ways; looks at what the guest says, and at how rhea ends.
+cd "$(dirname "$0")/../.."
+build=${BUILD:-build}
+kernel=$build/kernels/linux-image-cloud-amd64/vmlinuz
+initramfs=$build/kernels/initramfs.cpio.gz
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+status=0
+
+result() { # NAME GOOD(0)
+    if [ "$2" -eq 0 ]; then
+        echo "[       OK ] $1"
+    else
+        echo "[  FAILED  ] $1"
+        status=1
+    fi
+}
+
+# boot NAME COMMAND [OPTIONS...]: the guest's output goes to $dir/NAME; rhea must end with 0 after the guest's poweroff.
+boot() {
+    local name=$1 command=$2
+    shift 2
+    timeout "${BOOT_TIMEOUT:-120}" "$build/rhea" run -m 512M -nographic -no-reboot -kernel "$kernel" -initrd "$initramfs" \
+        -append "console=ttyS0 ${append:-} rhea.run=\"$command\"" "$@" </dev/null 2>&1 | tr -d '\r' >"$dir/$name"
+    local code=${PIPESTATUS[0]}
+    [ "$code" -eq 0 ] || { echo "$name: exit status $code"; tail -n 15 "$dir/$name"; }
+    result "$name: power-off ends rhea with status 0" "$code"
+}
+has() { # NAME WHAT REGEX
+    grep -qE -- "$3" "$dir/$1"
+    result "$1: $2" $?
+}
+lacks() { # NAME WHAT REGEX
+    ! grep -E -- "$3" "$dir/$1"
+    result "$1: $2" $?
+}
+
+boot shell 'uname -a; cat /proc/cpuinfo; i=0; while [ $i -lt 1000 ]; do i=$((i+1)); done; echo loop $i; echo pipe | cat | tr a-z A-Z; (exit 7); echo status $?; echo dmesg begins; dmesg'
+has shell "init runs" '^rhea: init reached$'
+has shell "uname" '^Linux rhea 6\.1\..* x86_64 GNU/Linux$'
+has shell "/proc/cpuinfo" '^model name'
+has shell "a shell loop" '^loop 1000$'
+has shell "fork, exec, pipes" '^PIPE$'
+has shell "exit status of a child" '^status 7$'
+has shell "the kernel powers off by ACPI" 'reboot: Power down'
+lacks shell "no warning, bug or oops in dmesg" 'WARNING:|BUG:|Oops|general protection|unchecked MSR|soft lockup|rcu.*stall|Call Trace|segfault'
+
+append="nopti nokaslr" boot plain 'echo 6*7=$((6*7))'
+has plain "nopti nokaslr: init runs" '^6\*7=42$'
+boot qemu64 'grep -c . /proc/cpuinfo; echo here' -cpu qemu64
+has qemu64 "-cpu qemu64: init runs" '^here$'
+exit $status
