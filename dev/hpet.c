@@ -82,17 +82,18 @@ static struct dev_line comparator_line(const struct comparator *t)
     return l;
 }
 
-/* Bring the wire to what status and configuration say.  A wire no longer meant is let go. */
+/* Bring the wire to what status and configuration say.  A wire no longer meant is let go; one raised by an edge stays up while
+ * nothing changes, because an 8259 forgets a request whose line falls before it is acknowledged. */
 static void comparator_drive(struct comparator *t)
 {
-    bool level =
-        (t->config & T_LEVEL) && (t->config & T_ENABLE) && !(t->config & T_FSB) && (t->hpet->status >> t->n & 1);
+    bool level_mode = t->config & T_LEVEL;
+    bool up = (t->config & T_ENABLE) && !(t->config & T_FSB) && (level_mode ? t->hpet->status >> t->n & 1 : t->line);
     struct dev_line want = comparator_line(t);
-    if (t->line && (!level || want.n != t->driven.n || want.fn != t->driven.fn)) {
+    if (t->line && (!up || want.n != t->driven.n || want.fn != t->driven.fn)) {
         dev_line_set(&t->driven, false);
         t->line = false;
     }
-    if (level && !t->line) {
+    if (up && !t->line && level_mode) {
         t->driven = want;
         t->line = true;
         dev_line_set(&t->driven, true);
@@ -111,9 +112,10 @@ static void comparator_fire(struct comparator *t)
     } else if (t->config & T_LEVEL) {
         comparator_drive(t);
     } else {
-        struct dev_line l = comparator_line(t);
-        dev_line_set(&l, true);
-        dev_line_set(&l, false);
+        t->driven = comparator_line(t);
+        t->line = true;
+        dev_line_set(&t->driven, false);
+        dev_line_set(&t->driven, true);
     }
 }
 

@@ -12,6 +12,8 @@
 #ifndef RHEA_MACH_H
 #define RHEA_MACH_H
 
+#include <pthread.h>
+
 #include "dev/dev.h"
 #include "guest/x86/state.h"
 
@@ -89,6 +91,8 @@ struct pc {
     struct i8042 *i8042;
     struct port92 *port92;
     struct uart *uart[PC_SERIAL_MAX];
+    pthread_mutex_t serial_lock; /* guards serial_level; taken under a UART's lock, above the interrupt controllers' */
+    uint8_t serial_level;        /* a bit a port: COM1 and COM3 share a line, and COM2 and COM4 */
     struct pci *pci;
     bool hpet_legacy; /* changed and read atomically */
 

@@ -63,6 +63,19 @@ static void isa_line(void *arg, unsigned n, bool level)
     ioapic_line(pc->ioapic, n == 0 ? 2 : n, level);
 }
 
+/* Port n's wire joins the other port's on the same line. */
+static void serial_line(void *arg, unsigned n, bool level)
+{
+    struct pc *pc = arg;
+    unsigned shared = 0;
+    for (unsigned i = 0; i < PC_SERIAL_MAX; i++)
+        shared |= (pc_serial_irq[i] == pc_serial_irq[n]) << i;
+    pthread_mutex_lock(&pc->serial_lock);
+    pc->serial_level = (uint8_t)(level ? pc->serial_level | 1u << n : pc->serial_level & ~(1u << n));
+    isa_line(pc, pc_serial_irq[n], pc->serial_level & shared);
+    pthread_mutex_unlock(&pc->serial_lock);
+}
+
 static void rtc_line(void *arg, unsigned n, bool level)
 {
     struct pc *pc = arg;
@@ -235,7 +248,8 @@ static bool serial_init(struct pc *pc)
     for (unsigned i = 0; i < PC_SERIAL_MAX; i++) {
         if (!pc->config.serial[i])
             continue;
-        pc->uart[i] = uart_init(&pc->env, pc_serial_port[i], isa(pc, pc_serial_irq[i]), pc->config.serial[i]);
+        pc->uart[i] =
+            uart_init(&pc->env, pc_serial_port[i], (struct dev_line){serial_line, pc, i}, pc->config.serial[i]);
         if (!pc->uart[i])
             return false;
     }
@@ -272,6 +286,7 @@ bool pc_init(struct pc *pc, const struct pc_config *c, const struct pc_requests 
     pc->log = log;
     if (c->cpus < 1 || c->cpus > APIC_CPUS_MAX)
         return status_set(st, "%u processors: a PC has 1 to %u", c->cpus, (unsigned)APIC_CPUS_MAX);
+    pthread_mutex_init(&pc->serial_lock, NULL);
     dev_clock_host(&pc->clock, l);
     pc->tsc_hz = pc_tsc_hz();
     bool ok = arena_init(&pc->arena, ARENA, st) && bus_init(&pc->mem, 52, log, st) && bus_init(&pc->io, 16, log, st) &&

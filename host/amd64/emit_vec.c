@@ -18,7 +18,8 @@ static void put_row(struct emitter *e, const struct ir_vec_row *row, int reg, st
 /* An instruction that may raise a numeric exception must find F in cpu.cc; one that sets flags leaves them in the host's. */
 static void keep_flags(struct emitter *e)
 {
-    f_save(e);
+    if (e->f_host)
+        f_save(e);
     if (e->op->setf)
         e->f_host = false;
 }

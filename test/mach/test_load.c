@@ -385,12 +385,35 @@ static void test_firmware(void **state)
     free(rom);
 }
 
+/* COM1 and COM3 share IRQ4: one falling silent does not hide the other. */
+static void test_shared_line(void **state)
+{
+    (void)state;
+    struct board b;
+    board_init(&b, 64 * MB, 1);
+    assert_true(back_null_init(&b.config.serial[0], &b.st));
+    assert_true(back_null_init(&b.config.serial[2], &b.st));
+    board_start(&b);
+    bus_write(b.pc.io, 0x3f9, 2, 1); /* transmitter empty: both ask */
+    bus_write(b.pc.io, 0x3e9, 2, 1);
+    bus_write(b.pc.io, 0x20, 0x0a, 1);
+    assert_int_equal(bus_read(b.pc.io, 0x20, 1) & 0x10, 0x10);
+    assert_int_equal(bus_read(b.pc.io, 0x3ea, 1) & 15, 2); /* COM3 is answered */
+    assert_int_equal(bus_read(b.pc.io, 0x20, 1) & 0x10, 0x10);
+    assert_int_equal(bus_read(b.pc.io, 0x3fa, 1) & 15, 2);
+    assert_int_equal(bus_read(b.pc.io, 0x20, 1) & 0x10, 0);
+    back_fini(b.config.serial[0]);
+    back_fini(b.config.serial[2]);
+    board_fini(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_linux64),   cmocka_unit_test(test_boot_state),    cmocka_unit_test(test_linux32),
-        cmocka_unit_test(test_linux_bad), cmocka_unit_test(test_pvh),           cmocka_unit_test(test_elf_bad),
-        cmocka_unit_test(test_multiboot), cmocka_unit_test(test_multiboot_elf), cmocka_unit_test(test_firmware),
+        cmocka_unit_test(test_linux64),     cmocka_unit_test(test_boot_state),    cmocka_unit_test(test_linux32),
+        cmocka_unit_test(test_linux_bad),   cmocka_unit_test(test_pvh),           cmocka_unit_test(test_elf_bad),
+        cmocka_unit_test(test_multiboot),   cmocka_unit_test(test_multiboot_elf), cmocka_unit_test(test_firmware),
+        cmocka_unit_test(test_shared_line),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
