@@ -6,9 +6,11 @@ BUILD ?= build
 OPT ?= -O2
 CFLAGS ?= -g $(OPT)
 PREFIX ?= /usr/local
+# 16-byte atomics of the guest are the host's.
+HOST_CFLAGS := $(if $(filter x86_64,$(shell uname -m)),-mcx16)
 PACKAGES := capstone libelf
 TEST_PACKAGES := cmocka
-ALL_CFLAGS = -std=gnu11 -Wall -Wextra -Werror -D_GNU_SOURCE -I. -pthread $(CFLAGS) $(SANITIZE) $(PACKAGE_CFLAGS)
+ALL_CFLAGS = -std=gnu11 -Wall -Wextra -Werror -D_GNU_SOURCE -I. -pthread $(HOST_CFLAGS) $(CFLAGS) $(SANITIZE) $(PACKAGE_CFLAGS)
 ALL_LIBS = -pthread $(PACKAGE_LIBS) $(LDFLAGS)
 
 FOLDERS := base ir opt host/amd64 guest/x86 mem code exec dev mach

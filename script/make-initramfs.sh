@@ -20,6 +20,12 @@ echo 'root:x:0:0:root:/root:/bin/sh' >"$work/etc/passwd"
 cat >"$work/init" <<'INIT'
 #!/bin/busybox sh
 /bin/busybox --install -s /bin
+# The applets ask an init for it that is not here.
+for how in poweroff reboot halt; do
+    rm /bin/$how
+    printf '#!/bin/sh\nexec busybox %s -f\n' $how >/bin/$how
+    chmod +x /bin/$how
+done
 export PATH=/bin HOME=/root TERM=vt100 PS1='# '
 mount -t proc proc /proc
 mount -t sysfs sys /sys
@@ -37,11 +43,11 @@ if [ -n "$run" ]; then
     sh -c "$run"
     echo "rhea: run ended with $?"
 else
-    echo "A shell of the guest.  poweroff -f or exit ends it."
+    echo "A shell of the guest.  poweroff ends it."
     setsid cttyhack sh
 fi
 sync
-poweroff -f
+poweroff
 INIT
 chmod +x "$work/init"
 mkdir -p "$(dirname "$out")"
