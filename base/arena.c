@@ -29,13 +29,19 @@ void arena_fini(struct arena *a)
 
 void *arena_alloc(struct arena *a, size_t n)
 {
+    void *p = arena_room(a, n);
+    return p ? memset(p, 0, n) : NULL;
+}
+
+void *arena_room(struct arena *a, size_t n)
+{
     size_t room = a->size - a->used;
     if (n > room)
         return NULL;
     uint8_t *p = a->base + a->used;
     size_t padded = (n + ARENA_ALIGN - 1) & ~(size_t)(ARENA_ALIGN - 1);
     a->used += padded < room ? padded : room;
-    return memset(p, 0, n);
+    return p;
 }
 
 void arena_reset(struct arena *a)

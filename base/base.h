@@ -46,6 +46,8 @@ bool arena_init(struct arena *a, size_t size, struct status *st);
 void arena_fini(struct arena *a);
 /* Zeroed, 16-byte aligned; NULL when the arena is full ("no room" is an ordinary result). */
 void *arena_alloc(struct arena *a, size_t n);
+/* The same with whatever bytes are there. */
+void *arena_room(struct arena *a, size_t n);
 void arena_reset(struct arena *a);
 
 /* ---- little-endian bytes ----------------------------------------------------------------------------------- */

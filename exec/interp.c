@@ -55,6 +55,8 @@ enum cpu_leave exec_interp(struct vcpu *v, struct block *b)
     bool ok = exec_lift(v->exec, &v->arena, &ir, b->mode, x86_model_features(v->x86.model), off, &src, b->ninsns, b == &v->alone,
                         &second, &lifted);
     rh_assert(ok, "a block that was lifted once is lifted again");
+    if (second)
+        exec_expect_second(&ir, b->gpa2);
     struct run r = {.v = v, .b = &ir};
     v->interp = &r;
     enum cpu_leave left = host_guard(&v->exec->thunks, &v->x86.cpu, interpret);

@@ -135,10 +135,15 @@ static bool serve(struct vcpu *v)
 static void after_link(struct vcpu *v, struct block *to)
 {
     struct link *l = v->x86.cpu.link;
-    bool same_page = (l->from->gpa ^ to->gpa) >> 12 == 0;
-    if (l->from == &v->alone || v->exec->config.no_links || to->gpa2 != ~0ull || to->mode != l->from->mode)
+    if (v->exec->config.no_links)
         return;
-    if (l->cross || same_page)
+    if (l->to)
+        v->count[COUNT_LINK_GUARD]++;
+    else if (l->from == &v->alone)
+        v->count[COUNT_LINK_ALONE]++;
+    else if (to->mode != l->from->mode || (!l->cross && (l->from->gpa ^ to->gpa) >> 12))
+        v->count[COUNT_LINK_REMAPPED]++;
+    else
         code_link(v->exec->code, l, to);
 }
 

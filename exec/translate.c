@@ -103,6 +103,14 @@ bool exec_lift(struct exec *e, struct arena *a, struct ir_block *b, uint32_t mod
     return true;
 }
 
+/* A block that runs into a second page makes sure, each time it is entered, that it still is that page. */
+void exec_expect_second(struct ir_block *b, gpa_t gpa2)
+{
+    for (unsigned i = 0; i < b->nops; i++)
+        if (b->op[i].op == IR_XPAGE)
+            b->op[i].imm = (int64_t)(gpa2 >> 12) + 1;
+}
+
 static unsigned count_faults(const struct ir_block *b)
 {
     unsigned n = 0;
@@ -170,6 +178,8 @@ static enum made make_block(struct vcpu *v, struct fetch *f, unsigned max, bool 
     enum x86_lift_result lifted;
     if (!exec_lift(e, &v->arena, &ir, v->x86.mode, x86_model_features(v->x86.model), off, &src, max, alone, &second, &lifted))
         return lifted == X86_LIFT_FETCH ? MADE_FETCH_FAULT : MADE_SMALLER;
+    if (second)
+        exec_expect_second(&ir, f->gpa2);
     struct code_span span;
     size_t need = (size_t)ir.nops * 224 + 4096, aux = (count_faults(&ir) + 1) * sizeof(struct host_fault);
     if (need + aux > (250u << 10) && max > 1)

@@ -15,8 +15,8 @@ bool ir_block_init(struct ir_block *b, struct arena *a, unsigned max_ops)
     *b = (struct ir_block){.op_cap = max_ops, .const_cap = max_ops * CONSTS_PER_OP};
     if (b->const_cap > IR_NONE - IR_CONST0)
         b->const_cap = IR_NONE - IR_CONST0;
-    b->op = arena_alloc(a, (max_ops + 1) * sizeof(struct ir_op)); /* one more: the scratch op */
-    b->consts = arena_alloc(a, b->const_cap * sizeof(int64_t));
+    b->op = arena_room(a, (max_ops + 1) * sizeof(struct ir_op)); /* one more: the scratch op */
+    b->consts = arena_room(a, b->const_cap * sizeof(int64_t));
     return b->op != NULL && b->consts != NULL;
 }
 

@@ -118,6 +118,14 @@ enum cpu_leave ir_interp(const struct ir_block *b, struct cpu *c, const struct i
         switch (o->op) {
         case IR_INSN: r.insn_off = o->imm; break;
         case IR_LABEL: break;
+        case IR_XPAGE: {
+            gva_t second = r.c->reg[IR_PCB] + 0x1000;
+            if (*(uint32_t *)(r.c->tab_x + (second >> 9 & CPU_PAGE_MASK)) != (uint32_t)o->imm) {
+                r.c->pc = cpu_insn_pc(r.c);
+                return LEAVE_LOOKUP;
+            }
+            break;
+        }
         case IR_FENCE: __atomic_thread_fence(__ATOMIC_SEQ_CST); break;
         case IR_BRCC:
         case IR_BRZ:

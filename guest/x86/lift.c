@@ -168,6 +168,8 @@ enum x86_lift_result x86_lift_block(struct ir_block *b, uint32_t mode, const uin
         begin_insn(&l, s == X86_LONG ? INSN_MAX : i.length);
         if (first && check)
             check_at = begin_cs_check(&l);
+        if (r.second)
+            ir_append(b, IR_XPAGE, I64);                /* the caller, who knows the page, puts its number in */
         lift_one(&l, s, &i);
         r.pos += (unsigned)(l.next - l.off);
         l.off = l.next;

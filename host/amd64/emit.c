@@ -26,11 +26,11 @@ static void emit_op(struct emitter *e)
 
 static bool emitter_init(struct emitter *e, const struct ir_block *b, struct arena *scratch)
 {
-    e->cold = arena_alloc(scratch, (b->nops + 1) * sizeof *e->cold);
-    e->exits = arena_alloc(scratch, (2 * b->nops + 2) * sizeof *e->exits);
-    e->branch = arena_alloc(scratch, (b->nops + 1) * sizeof *e->branch);
-    e->label_at = arena_alloc(scratch, (b->nlabels + 1) * sizeof *e->label_at);
-    e->out->fault = arena_alloc(scratch, (b->nops + 1) * sizeof *e->out->fault);
+    e->cold = arena_room(scratch, (b->nops + 1) * sizeof *e->cold);
+    e->exits = arena_room(scratch, (2 * b->nops + 2) * sizeof *e->exits);
+    e->branch = arena_room(scratch, (b->nops + 1) * sizeof *e->branch);
+    e->label_at = arena_room(scratch, (b->nlabels + 1) * sizeof *e->label_at);
+    e->out->fault = arena_room(scratch, (b->nops + 1) * sizeof *e->out->fault);
     return e->cold && e->exits && e->branch && e->label_at && e->out->fault && place_init(e, scratch);
 }
 

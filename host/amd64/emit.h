@@ -41,7 +41,7 @@ struct cold {                                           /* the slow path of one 
     bool merged;                                        /* address also in cpu.scratch[1]; addr is spoilt by the access */
 };
 
-enum exit_kind { EXIT_KICK, EXIT_KICK_PC, EXIT_LOOKUP, EXIT_LINK, EXIT_DIVIDE };
+enum exit_kind { EXIT_KICK, EXIT_KICK_PC, EXIT_LOOKUP, EXIT_LINK, EXIT_DIVIDE, EXIT_SECOND };
 struct exit_stub {
     uint32_t from[3];                                   /* displacements that come here; 0: none */
     enum exit_kind kind;

@@ -184,6 +184,18 @@ void emit_control(struct emitter *e)
         asm_jmp_abs(a, e->t->rx + e->t->leave);
         break;
     }
+    case IR_XPAGE:
+        f_save(e);
+        e->f_host = false;
+        asm_load(a, I64, RAX, pcb());
+        asm_lea(a, I64, RAX, rm_mem(RAX, 0x1000));
+        asm_shift_imm(a, I64, 5, rm_reg(RAX), 9);
+        asm_alu(a, I64, 4, RAX, rm_gs(offsetof(struct cpu, page_mask)));
+        asm_alu(a, I64, 0, RAX, rm_gs(offsetof(struct cpu, tab_x)));
+        asm_insn(a, 0, 0, 0x81, 0, 7, rm_mem(RAX, 0));
+        asm_imm(a, o->imm, 4);
+        new_exit(e, EXIT_SECOND, e->insn_off)->from[0] = asm_jcc(a, CC_NE);
+        break;
     default:                                            /* FENCE */
         asm_byte(a, 0x0f);
         asm_byte(a, 0xae);
@@ -215,6 +227,11 @@ static void exit_one(struct emitter *e, const struct exit_stub *x)
         asm_load(a, I64, RAX, pcb());
         asm_lea(a, I64, RAX, rm_mem(RAX, (int32_t)x->pc));
         asm_jmp_abs(a, e->t->rx + e->t->exit_kick);
+        break;
+    case EXIT_SECOND:
+        asm_load(a, I64, RAX, pcb());
+        asm_lea(a, I64, RAX, rm_mem(RAX, (int32_t)x->pc));
+        asm_jmp_abs(a, e->t->rx + e->t->exit_lookup);
         break;
     case EXIT_KICK_PC: asm_jmp_abs(a, e->t->rx + e->t->exit_kick); break;
     case EXIT_LOOKUP: asm_jmp_abs(a, e->t->rx + e->t->exit_lookup); break;

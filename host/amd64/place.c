@@ -36,7 +36,7 @@ static void mention(struct emitter *e, ir_ref r, unsigned i)
 bool place_init(struct emitter *e, struct arena *scratch)
 {
     const struct ir_block *b = e->b;
-    e->temp = arena_alloc(scratch, (b->ntemps + 1) * sizeof *e->temp);
+    e->temp = arena_room(scratch, (b->ntemps + 1) * sizeof *e->temp);
     if (!e->temp)
         return false;
     for (unsigned i = 0; i < b->ntemps; i++)

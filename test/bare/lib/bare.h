@@ -83,7 +83,7 @@ void check_caught(const char *name, unsigned vector, unsigned error, uintptr_t a
 #define CODE(name, text)                                                                                                   \
     extern char name##_at[], name##_next[];                                                                                \
     void name(void *);                                                                                                     \
-    __asm__(".pushsection .text\n.globl " #name "\n" #name ":\n" text "\nret\n.popsection\n")
+    __asm__(".pushsection .text\n.globl " #name "\n" #name ":\n" text "\nret\n.popsection\n");
 #define AT(name)   #name "_at: "
 #define NEXT(name) "\n" #name "_next: "
 

@@ -90,7 +90,6 @@ trap_entry:
     push %r15
     mov %rsp, %rdi
     cld
-    testb $3, 136(%rsp)                 # from CPL 3: DS and ES may be anything
     lea trap(%rip), %rax
     and $~15, %rsp
     mov %rdi, %rbx

@@ -1,0 +1,239 @@
+/* test/hw/emulate.c: run cases in rhea: one vCPU in 64-bit mode at CPL 3, with page tables that give it the address space of hw.h.
+ *
+ * A case runs as in exec/loop.c: find the block, enter it, link, go on until a fault is raised.  The fault is looked at, not delivered.
+ *
+ *     gpa 1000H  page tables   gpa 100000H  as HW_CODE   gpa 110000H  as HW_DATA   gpa 200000H  GDT (supervisor, at HW_CODE + 100000H)
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "exec/exec.h"
+#include "test/hw/hw.h"
+
+enum { RAM_SIZE = 4 << 20, CODE_MEMORY = 16 << 20, GPA_CODE = 0x100000, GPA_DATA = 0x110000, GPA_GDT = 0x200000 };
+enum { STEPS_MAX = 4096 };
+
+struct emulator {
+    struct exec exec;
+    struct vcpu *v;
+    struct ram ram;
+    struct bus *mem, *io;
+    struct log log;
+    struct x86_model *model;
+    uint8_t template[HW_MEM_SIZE], copy[HW_MEM_SIZE];
+    unsigned dirty_at, dirty_n;
+};
+
+static void map_page(struct emulator *e, uint64_t gva, uint64_t gpa, uint64_t rights)
+{
+    enum { P = 1 };
+    bytes_put(e->ram.host + 0x4000 + 8 * (gva >> 12 & 511), gpa | P | rights, 8);
+}
+
+static void map_all(struct emulator *e)
+{
+    enum { P = 1, W = 2, U = 4, PML4 = 0x1000, PDPT = 0x2000, PD = 0x3000, PT = 0x4000 };
+    uint8_t *ram = e->ram.host;
+    bytes_put(ram + PML4, PDPT | P | W | U, 8);
+    bytes_put(ram + PDPT, PD | P | W | U, 8);
+    bytes_put(ram + PD + 8 * (HW_CODE >> 21), PT | P | W | U, 8);
+    for (unsigned i = 0; i < HW_CODE_SIZE; i += 4096)
+        map_page(e, HW_CODE + i, GPA_CODE + i, U);
+    map_page(e, HW_DATA + 0x1000, GPA_DATA, W | U);
+    map_page(e, HW_DATA + 0x2000, GPA_DATA + 0x1000, W | U);
+    map_page(e, HW_DATA + 0x4000, GPA_DATA + 0x2000, U);
+    map_page(e, HW_DATA + 0x5000, GPA_DATA + 0x3000, W | U);
+    map_page(e, HW_CODE + 0x100000, GPA_GDT, W);
+}
+
+/* The descriptors a Linux process sees (arch/x86 of Linux: GDT entries 4 to 6). */
+static void make_segments(struct emulator *e)
+{
+    struct x86 *x = &e->v->x86;
+    static const uint64_t gdt[16] = {[4] = 0x00cffb000000ffff, [5] = 0x00cff3000000ffff, [6] = 0x00affb000000ffff};
+    memcpy(e->ram.host + GPA_GDT, gdt, sizeof gdt);
+    x->gdtr.base = HW_CODE + 0x100000;
+    x->gdtr.limit = sizeof gdt - 1;
+    x->ldtr = (struct x86_segment){.selector = 0, .attr = 2, .limit = 0};
+    x->tr = (struct x86_segment){.selector = 0x40, .attr = SEG_P | 11, .limit = 0x67, .base = HW_CODE + 0x100800};
+    for (unsigned i = 0; i < SEG_COUNT; i++)
+        x->seg[i] = (struct x86_segment){.selector = 0, .attr = 0};
+    x->seg[SEG_CS] = (struct x86_segment){.selector = 0x33, .attr = 0xa0fb, .limit = 0xffffffff};
+    x->seg[SEG_SS] = (struct x86_segment){.selector = 0x2b, .attr = 0xc0f3, .limit = 0xffffffff};
+}
+
+static void make_processor(struct emulator *e)
+{
+    struct x86 *x = &e->v->x86;
+    x->cr0 = CR0_PE | CR0_MP | CR0_ET | CR0_NE | CR0_WP | CR0_AM | CR0_PG;
+    x->cr3 = 0x1000;
+    x->cr4 = CR4_PAE | CR4_PGE | CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_FSGSBASE | CR4_OSXSAVE | CR4_UMIP;
+    x->efer = EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE;
+    x->xcr0 = 3;
+    make_segments(e);
+    x86_mode_update(x);
+}
+
+bool emulator_init(struct emulator **out, struct status *st)
+{
+    struct emulator *e = aligned_alloc(64, (sizeof *e + 63) & ~63ul);
+    memset(e, 0, sizeof *e);
+    *out = e;
+    const struct exec_config config = {.code_size = CODE_MEMORY};
+    if (!ram_init(&e->ram, RAM_SIZE, RAM_SIZE, st) || !bus_init(&e->mem, 52, &e->log, st) || !bus_init(&e->io, 16, &e->log, st))
+        return false;
+    if (!ram_map(&e->ram, e->mem))
+        return status_set(st, "RAM does not fit the bus");
+    if (!exec_init(&e->exec, &config, e->mem, e->io, &e->ram, &e->log, st) || !x86_model_parse(&e->model, "max", st) ||
+        !vcpu_new(&e->v, &e->exec, 0, 1, e->model, st))
+        return false;
+    map_all(e);
+    make_processor(e);
+    memset(e->ram.host + GPA_CODE, 0xcc, HW_CODE_SIZE);
+    hw_template(e->template);
+    memcpy(e->ram.host + GPA_DATA, e->template, HW_MEM_SIZE);
+    host_thread_init(&e->v->x86.cpu);
+    return true;
+}
+
+void emulator_fini(struct emulator *e)
+{
+    vcpu_free(e->v);
+    exec_fini(&e->exec);
+    x86_model_free(e->model);
+    bus_fini(e->mem);
+    bus_fini(e->io);
+    ram_fini(&e->ram);
+    free(e);
+}
+
+const uint32_t *emulator_features(const struct emulator *e)
+{
+    return x86_model_features(e->model);
+}
+
+/* As a store by a device would change it. */
+static void set_code(struct emulator *e, unsigned at, const void *bytes, unsigned n)
+{
+    bool self;
+    memcpy(e->ram.host + GPA_CODE + at, bytes, n);
+    for (unsigned done = 0; done < n;) {
+        unsigned off = (at + done) & 0xfff, piece = 0x1000 - off < n - done ? 0x1000 - off : n - done;
+        code_write(e->exec.code, (GPA_CODE + at + done) >> 12, off, piece, NULL, &self);
+        done += piece;
+    }
+}
+
+static void put_code(struct emulator *e, const struct hw_case *c)
+{
+    uint8_t breakpoints[HW_BYTES_MAX];
+    memset(breakpoints, 0xcc, sizeof breakpoints);
+    set_code(e, e->dirty_at, breakpoints, e->dirty_n);
+    e->dirty_at = (unsigned)(c->pc - HW_CODE);
+    e->dirty_n = c->length;
+    set_code(e, e->dirty_at, c->code, c->length);
+}
+
+static void load_state(struct x86 *x, const struct hw_case *c)
+{
+    memcpy(x->cpu.reg, c->in.gpr, sizeof c->in.gpr);
+    x86_set_rflags(x, c->in.flags | FL_IF);
+    memcpy(x->fx, c->in.fx, FX_XMM);
+    for (unsigned i = 0; i < 16; i++)
+        memcpy(x->cpu.vec[i], c->in.fx + FX_XMM + 16 * i, 16);
+    x->cpu.mxcsr = (uint32_t)bytes_get(c->in.fx + FX_MXCSR, 4);
+    x->seg[SEG_FS].base = c->in.fs;
+    x->seg[SEG_GS].base = c->in.gs;
+    x->cpu.pc = c->pc;
+    x->cpu.one_insn = 0;
+    x->cpu.kick = 0;
+    x->cpu.pending = 0;
+    x->fault = (struct x86_fault){0};
+    x->shadow = false;
+    x->pending_db = 0;
+    x86_mode_update(x);
+}
+
+static void save_state(struct x86 *x, struct hw_result *r)
+{
+    memcpy(r->out.gpr, x->cpu.reg, sizeof r->out.gpr);
+    r->out.flags = x86_rflags(x);
+    memcpy(r->out.fx, x->fx, FX_XMM);
+    for (unsigned i = 0; i < 16; i++)
+        memcpy(r->out.fx + FX_XMM + 16 * i, x->cpu.vec[i], 16);
+    bytes_put(r->out.fx + FX_MXCSR, x->cpu.mxcsr, 4);
+    r->out.fs = x->cpu.reg[X86_BASE_FS];
+    r->out.gs = x->cpu.reg[X86_BASE_GS];
+    r->pc = x->cpu.pc;
+}
+
+static enum cpu_leave run(struct emulator *e, bool interp)
+{
+    struct vcpu *v = e->v;
+    struct cpu *c = &v->x86.cpu;
+    enum cpu_leave why = LEAVE_NEXT;
+    e->exec.config.interp = interp;
+    for (unsigned step = 0; step < STEPS_MAX; step++) {
+        bool fault, alone = c->one_insn;
+        uint64_t evictions = code_evictions(e->exec.code);
+        struct block *b = exec_block(v, c->pc, &fault);
+        if (fault)
+            return LEAVE_FAULT;
+        struct link *l = c->link;
+        bool linkable = why == LEAVE_LINK && !alone && evictions == code_evictions(e->exec.code) && l->from != &v->alone;
+        if (linkable && b->gpa2 == ~0ull && b->mode == l->from->mode && (l->cross || (l->from->gpa ^ b->gpa) >> 12 == 0))
+            code_link(e->exec.code, l, b);
+        c->reg[IR_PCB] = c->pc & ~0xfffull;
+        c->one_insn = 0;
+        v->in_code = true;
+        why = interp ? exec_interp(v, b) : host_enter(&e->exec.thunks, c, b->rx);
+        v->in_code = false;
+        if (why == LEAVE_FAULT || why == LEAVE_HALT)
+            return why;
+    }
+    return LEAVE_KICK;
+}
+
+static void save_fault(const struct x86 *x, struct hw_result *r)
+{
+    const struct x86_fault *f = &x->fault;
+    r->vector = f->vector;
+    r->error = f->has_error ? f->error : 0;
+    r->cr2 = f->vector == EX_PF ? x->cr2 : 0;
+    if (f->soft && f->vector != EX_BP && f->vector != EX_OF) { /* Linux's other gates are for ring 0: vol. 3, 6.12.1.2 */
+        r->vector = EX_GP;
+        r->error = f->vector * 8u + 2;
+    }
+}
+
+static bool was_unlifted(struct x86 *x)
+{
+    uint64_t n = 0;
+    for (unsigned i = 0; i < x86_row_count; i++) {
+        n += x->unlifted[i];
+        x->unlifted[i] = 0;
+    }
+    return n != 0;
+}
+
+void emulator_run(struct emulator *e, const struct hw_case *c, bool interp, struct hw_result *r)
+{
+    struct x86 *x = &e->v->x86;
+    uint8_t *mem = e->ram.host + GPA_DATA;
+    put_code(e, c);
+    hw_patch(c, mem);
+    load_state(x, c);
+    if (c->flush) {
+        bool dropped;
+        tlb_flush_all(x->tlb, &dropped);
+    }
+    *r = (struct hw_result){0};
+    enum cpu_leave why = run(e, interp);
+    save_state(x, r);
+    if (why == LEAVE_FAULT)
+        save_fault(x, r);
+    else
+        r->vector = why == LEAVE_HALT ? HW_HALTED : HW_STUCK;
+    r->unlifted = r->vector == EX_UD && was_unlifted(x);
+    hw_collect(mem, e->template, r);
+}
