@@ -30,15 +30,34 @@ static void dropped(void *arg, const struct block *b)
         }
 }
 
-static const struct host_fault *find_fault(void *arg, const void *hpc, const uint8_t **code)
+/* The block whose code holds hpc, those that run alone included. */
+static struct block *block_at(const struct exec *e, const void *hpc)
 {
-    struct exec *e = arg;
-    const struct block *b = code_find_host(e->code, hpc);
+    struct block *b = code_find_host(e->code, hpc);
     for (unsigned i = 0; i < e->nvcpus && !b; i++) {
-        const struct block *alone = &e->vcpu[i]->alone;
+        struct block *alone = &e->vcpu[i]->alone;
         if ((const uint8_t *)hpc >= alone->rx && (const uint8_t *)hpc < alone->rx + alone->host_size)
             b = alone;
     }
+    return b;
+}
+
+struct link *exec_link_of(struct vcpu *v, const void *after)
+{
+    const void *hpc = (const uint8_t *)after - 1;       /* the stub's call may be the block's last instruction */
+    struct block *b = block_at(v->exec, hpc);
+    if (!b)
+        return NULL;
+    uint32_t at = (uint32_t)((const uint8_t *)hpc - b->rx);
+    struct link *l = &b->link[0], *m = &b->link[1];
+    if (l->present && m->present)                       /* stubs follow each other: the last that begins before hpc */
+        return (m->miss_at < at) && (l->miss_at >= at || m->miss_at > l->miss_at) ? m : l;
+    return m->present ? m : l;
+}
+
+static const struct host_fault *find_fault(void *arg, const void *hpc, const uint8_t **code)
+{
+    const struct block *b = block_at(arg, hpc);
     if (!b)
         return NULL;
     uint32_t at = (uint32_t)((const uint8_t *)hpc - b->rx);

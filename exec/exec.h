@@ -114,6 +114,8 @@ struct block *exec_block(struct vcpu *v, gva_t pc, bool *fault);
 bool exec_lift(struct exec *e, struct arena *a, struct ir_block *b, uint32_t mode, const uint32_t *features, int64_t off,
                const struct x86_source *src, unsigned max, bool one, bool *second, enum x86_lift_result *result);
 
+/* The jump whose exit stub ends at `after` (cpu.link), or NULL if its block is no more. */
+struct link *exec_link_of(struct vcpu *v, const void *after);
 /* Put the number of the second page into a block that runs over its page's end. */
 void exec_expect_second(struct ir_block *b, gpa_t gpa2);
 

@@ -63,6 +63,6 @@ enum cpu_leave exec_interp(struct vcpu *v, struct block *b)
     if (left != LEAVE_NEXT)
         return left;                                    /* a slow path or helper left */
     if (r.why == LEAVE_LINK)
-        v->x86.cpu.link = &b->link[r.slot];
+        v->x86.cpu.link = b->rx + b->link[r.slot].miss_at + 1;
     return r.why;
 }

@@ -134,8 +134,8 @@ static bool serve(struct vcpu *v)
 
 static void after_link(struct vcpu *v, struct block *to)
 {
-    struct link *l = v->x86.cpu.link;
-    if (v->exec->config.no_links)
+    struct link *l = exec_link_of(v, v->x86.cpu.link);
+    if (v->exec->config.no_links || !l)
         return;
     if (l->to)
         v->count[COUNT_LINK_GUARD]++;

@@ -133,8 +133,6 @@ static void fill_block(struct block *b, const struct ir_block *ir, const struct 
         const struct host_jump *j = &hc->jump[i];
         b->link[i] = (struct link){.from = b, .jump_at = j->jump_at, .miss_at = j->miss_at, .guard_at = j->guard_at,
                                    .present = j->present, .cross = j->cross};
-        if (j->present)
-            host_link_bind(s->rw, j, &b->link[i]);
     }
 }
 

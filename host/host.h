@@ -31,7 +31,6 @@ struct host_jump {
     uint32_t jump_at;                                   /* offset of the 4-byte displacement */
     uint32_t miss_at;                                   /* offset of the exit it jumps to when not linked */
     uint32_t guard_at;                                  /* cross: offset of the 4-byte expected tab_x value */
-    uint32_t link_at;                                   /* offset of the 8-byte immediate that the exit puts in cpu.link */
 };
 
 /* Where a host fault inside a block goes on. */
@@ -60,7 +59,8 @@ struct host_calls {
 /* Offsets (from the thunk area's first byte) of code shared by all blocks. */
 struct host_thunks {
     uint8_t *rx;
-    uint32_t enter, leave, mem_read, mem_write, mem_commit, call, divide_error, fp_error, exit_link, exit_lookup, exit_kick, exit_pc, guard;
+    uint32_t enter, leave, mem_read, mem_write, mem_commit, call, divide_error, fp_error, exit_link, exit_lookup, exit_kick, exit_kick_off,
+        exit_lookup_off, guard;
     size_t size;
 };
 /* Write the shared code into s (once, at the start of code memory). false: no room. */
@@ -80,9 +80,6 @@ _Noreturn void host_leave(struct cpu *c, enum cpu_leave why);
 /* Point a jump at `target` (a block's rx entry; tab_x value `expect` for cross jumps), or back at its miss exit (NULL).  Atomic
  * with respect to vCPUs that run the code. */
 void host_link_set(uint8_t *code_rw, intptr_t rx_delta, const struct host_jump *j, const void *target, uint32_t expect);
-/* Store the `struct link *` that j's exit reports.  Before the block is published. */
-void host_link_bind(uint8_t *code_rw, const struct host_jump *j, void *link);
-
 /* Once per vCPU thread: make c the state that generated code sees. */
 void host_thread_init(struct cpu *c);
 /* Once per process: take SIGSEGV, SIGBUS and SIGFPE.  find(hpc) returns the fault record of the host instruction at hpc and the block's first

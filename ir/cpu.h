@@ -65,7 +65,7 @@ struct cpu {
     uint64_t page_mask;                                 /* CPU_PAGE_MASK, a memory operand for generated code */
     uint8_t *tab_r, *tab_w, *tab_x;                     /* tables of the current address space and privilege */
     uint64_t jc_tag;                                    /* address space (high half) and mode (low half) that jump cache entries are for */
-    void *link;                                         /* struct link * of a LEAVE_LINK */
+    const void *link;                                   /* LEAVE_LINK: a host address inside the exit stub of the jump that was taken */
     uint64_t tsc_offset;                                /* guest TSC = host TSC + tsc_offset (unless scaled by a helper) */
     struct cpu *self;                                   /* this very address */
     uint64_t host_rsp;                                  /* stack pointer to leave with */

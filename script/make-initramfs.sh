@@ -20,12 +20,10 @@ echo 'root:x:0:0:root:/root:/bin/sh' >"$work/etc/passwd"
 cat >"$work/init" <<'INIT'
 #!/bin/busybox sh
 /bin/busybox --install -s /bin
-# The applets ask an init for it that is not here.
-for how in poweroff reboot halt; do
-    rm /bin/$how
-    printf '#!/bin/sh\nexec busybox %s -f\n' $how >/bin/$how
-    chmod +x /bin/$how
-done
+# poweroff, halt and reboot ask process 1, by these signals.
+trap 'busybox poweroff -f' USR2
+trap 'busybox halt -f' USR1
+trap 'busybox reboot -f' TERM
 export PATH=/bin HOME=/root TERM=vt100 PS1='# '
 mount -t proc proc /proc
 mount -t sysfs sys /sys
@@ -44,10 +42,11 @@ if [ -n "$run" ]; then
     echo "rhea: run ended with $?"
 else
     echo "A shell of the guest.  poweroff ends it."
-    setsid cttyhack sh
+    setsid cttyhack sh <"$console" &
+    wait $!
 fi
 sync
-poweroff
+poweroff -f
 INIT
 chmod +x "$work/init"
 mkdir -p "$(dirname "$out")"

@@ -222,12 +222,16 @@ static const char *thunk_name(const struct host_thunks *t, uint64_t at)
         {t->exit_link, "exit: not linked"},
         {t->exit_lookup, "exit: look up"},
         {t->exit_kick, "exit: kicked"},
-        {t->exit_pc, "exit"},
+        {t->exit_kick_off, "exit: kicked"},
+        {t->exit_lookup_off, "exit: look up"},
     };
     for (unsigned i = 0; i < ARRAY_LEN(names); i++)
         if (names[i].at == at)
             return names[i].name;
-    return NULL;
+    /* The memory thunks have an entry for each register that may hold the address. */
+    if (at > t->mem_read && at < t->mem_write)
+        return "slow read";
+    return at > t->mem_write && at < t->mem_commit ? "slow write" : NULL;
 }
 
 static void print_host(const struct host_thunks *t, const uint8_t *code, size_t n)

@@ -10,7 +10,10 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/signalfd.h>
+#include <time.h>
 #include <unistd.h>
+
+enum { JOIN_SECONDS = 5 };
 
 /* ---- starting and stopping ----------------------------------------------------------------------------------------- */
 
@@ -292,6 +295,21 @@ bool machine_init(struct machine *m, const struct options *o, struct status *st)
     return !m->consoles.monitor || monitor_init(&m->monitor, m, m->consoles.monitor, st);
 }
 
+/* Wait for the processor's thread.  One that does not come back is a bug of rhea's; the user gets his terminal back all the same. */
+static void join(struct machine *m, unsigned cpu)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += JOIN_SECONDS;
+    if (!pthread_timedjoin_np(m->cpu[cpu].vcpu->thread, NULL, &until))
+        return;
+    consoles_close(m);
+    fprintf(stderr, "rhea: internal error: processor %u does not stop (at 0x%llx)\n", cpu,
+            (unsigned long long)m->cpu[cpu].vcpu->x86.cpu.pc);
+    fflush(NULL);
+    _exit(m->exit_code ? m->exit_code : 1);
+}
+
 int machine_run(struct machine *m, struct status *st)
 {
     m->stopped = m->options->start_stopped;
@@ -312,7 +330,7 @@ int machine_run(struct machine *m, struct status *st)
     for (unsigned i = 0; i < m->nstarted; i++)
         vcpu_ask(m->cpu[i].vcpu, REQUEST_QUIT);
     for (unsigned i = 0; i < m->nstarted; i++)
-        vcpu_join(m->cpu[i].vcpu);
+        join(m, i);
     return m->exit_code;
 }
 

@@ -84,13 +84,13 @@ static unsigned count_mask(const struct x86_insn *i)
     return i->op[0].bytes == 8 ? 63 : 31;
 }
 
-/* A count of zero: nothing changes, but memory is read and a 32-bit register loses its upper half. */
+/* A count of zero: nothing changes, but memory is written all the same, and a 32-bit register loses its upper half. */
 static void shift_by_zero(struct x86_lift *l, const struct x86_insn *i)
 {
-    ir_ref a = ops_read(l, i, 0);
-
-    if (i->op[0].kind == OPERAND_GPR && i->op[0].bytes == 4)
-        ops_op1(l, IR_MOV, I32, gpr(&i->op[0]), a);
+    if (i->op[0].kind == OPERAND_MEM)
+        ops_rmw(l, i, IR_OR, 0, ops_const(l, 0), IR_NONE);
+    else if (i->op[0].bytes == 4)
+        ops_op1(l, IR_MOV, I32, gpr(&i->op[0]), gpr(&i->op[0]));
 }
 
 /* The count is operand 1: an immediate (also of the forms that shift by one), or CL. */

@@ -346,16 +346,25 @@ void lift_wrpkru(struct x86_lift *l, const struct x86_insn *i)
     call_and_end(l, HELPER_WRPKRU, IR_NONE, IR_NONE);
 }
 
+/* #UD, not #GP, without the privilege (SDM vol. 2, CLAC, STAC). */
+static void set_ac(struct x86_lift *l, unsigned value)
+{
+    if (l->mode & MODE_CPL)
+        ops_raise(l, EX_UD);
+    else
+        call(l, HELPER_SET_AC, value);
+}
+
 void lift_clac(struct x86_lift *l, const struct x86_insn *i)
 {
     (void)i;
-    call(l, HELPER_SET_AC, 0);
+    set_ac(l, 0);
 }
 
 void lift_stac(struct x86_lift *l, const struct x86_insn *i)
 {
     (void)i;
-    call(l, HELPER_SET_AC, 1);
+    set_ac(l, 1);
 }
 
 void lift_swapgs(struct x86_lift *l, const struct x86_insn *i)

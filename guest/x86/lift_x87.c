@@ -71,7 +71,7 @@ static void save(struct x86_lift *l, const struct x86_insn *i, enum x86_helper h
                  unsigned c)
 {
     ir_ref addr = ops_linear(l, i, bytes, write);
-    ops_call(l, h, addr, ops_const(l, i->rex & 8 ? 1 : 0), ops_const(l, c));
+    ops_call(l, h, addr, ops_const(l, (i->rex & 8 ? 1 : 0) | i->mem.seg << 8), ops_const(l, c));
 }
 
 void lift_fxsave(struct x86_lift *l, const struct x86_insn *i)

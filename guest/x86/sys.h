@@ -88,6 +88,15 @@ static inline unsigned sys_tag(enum x86_seg seg)
     return (unsigned)seg << MD_TAG_SHIFT;
 }
 
+/* An operand that must be aligned: the address itself is looked at first.  #SS or #GP by its segment (vol. 3, 6.15). */
+static inline void sys_check_aligned(struct x86 *x, gva_t gva, unsigned align, enum x86_seg seg)
+{
+    if (!x86_canonical(x, gva))
+        x86_raise_error(x, seg == SEG_SS ? EX_SS : EX_GP, 0);
+    if (gva & (align - 1))
+        x86_raise_error(x, EX_GP, 0);
+}
+
 /* An unsigned view of the host address of a guest one. */
 static inline void *sys_host(gva_t gva, int64_t addend)
 {

@@ -179,7 +179,8 @@ static wide_t pair(const struct x86 *x, unsigned high, unsigned low, unsigned by
 
 X86_HELP(help_cmpxchg8b)
 {
-    unsigned bytes = (unsigned)b, desc = bytes | MD_WRITE | MD_RMW | (c ? MD_LOCK : 0) | sys_tag(SEG_DS);
+    enum x86_seg seg = (enum x86_seg)(c >> 8);
+    unsigned bytes = (unsigned)b, desc = bytes | MD_WRITE | MD_RMW | (c & 1 ? MD_LOCK : 0) | sys_tag(seg);
     wide_t old = pair(x, X86_RDX, X86_RAX, bytes), new = pair(x, X86_RCX, X86_RBX, bytes), was;
 
     if (bytes == 16 && (a & 15))

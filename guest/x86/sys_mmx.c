@@ -44,6 +44,12 @@ static bool is_mixed(const struct x87_insn *i)
     return (i->op == 0x2a || i->op == 0x2c || i->op == 0x2d) && (i->prefix == 0 || i->prefix == 0x66);
 }
 
+/* CVTPI2PS, CVTPI2PD from memory: no transition to MMX, and no x87 exceptions (SDM vol. 2, CVTPI2PD; CVTPI2PS as processors do it). */
+static bool is_plain_sse(const struct x87_insn *i)
+{
+    return i->map == 1 && i->op == 0x2a && i->mem;
+}
+
 static bool is_defined(const struct x87_insn *i)
 {
     if (is_mixed(i))
@@ -159,8 +165,11 @@ static bool with_general(struct x86 *x, const struct x87_insn *i)
     }
 }
 
+/* Conversions between MMX and XMM, with all exceptions masked: what the guest has not masked is raised afterwards.  Exceptions found before
+ * anything is computed come first, and alone (SDM vol. 1, 11.5.2 and 11.5.3). */
 static void mixed(struct x86 *x, const struct x87_insn *i, void *buf)
 {
+    enum { BEFORE = 7 };                                /* invalid, denormal, divide by zero */
     uint8_t before[sizeof x->fx];
     uint32_t flags, mxcsr = x->cpu.mxcsr;
 
@@ -170,7 +179,11 @@ static void mixed(struct x86 *x, const struct x87_insn *i, void *buf)
     run(x, i, i->mem ? i->modrm & 0x38 : i->modrm, buf);
     flags = (uint32_t)bytes_get(x->fx + FX_MXCSR, 4) & 0x3f;
     if (flags & ~(mxcsr >> 7) & 0x3f) {
+        if (flags & ~(mxcsr >> 7) & BEFORE)
+            flags &= BEFORE;
         memcpy(x->fx, before, sizeof before);
+        if (!is_plain_sse(i))
+            mmx_value(x, 0);                            /* the transition to MMX has been made */
         x->cpu.mxcsr = mxcsr | flags;
         x86_raise(x, x->cr4 & CR4_OSXMMEXCPT ? EX_XM : EX_UD);
     }
@@ -189,7 +202,7 @@ void x87_mmx(struct x86 *x, const struct x87_insn *i)
     help_sse_check(x, 2, 0, 0);
     if (is_mixed(i))
         help_sse_check(x, 0, 0, 0);
-    if (fx_get(x, FX_SW) & X87_SW_ES)
+    if ((fx_get(x, FX_SW) & X87_SW_ES) && !is_plain_sse(i))
         x86_raise(x, EX_MF);
     if (with_general(x, i))
         return;

@@ -183,12 +183,11 @@ static uint64_t in_use(const struct x86 *x)
 
 /* ---- FXSAVE, FXRSTOR (vol. 2) ---------------------------------------------------------------------------------------- */
 
-static void fx_checks(struct x86 *x, gva_t gva)
+static void fx_checks(struct x86 *x, gva_t gva, enum x86_seg seg)
 {
     if (x->cr0 & (CR0_EM | CR0_TS))
         x86_raise(x, EX_NM);
-    if (gva & 15)
-        x86_raise_error(x, EX_GP, 0);
+    sys_check_aligned(x, gva, 16, seg);
 }
 
 X86_HELP(help_fxsave)
@@ -197,7 +196,7 @@ X86_HELP(help_fxsave)
     bool sse = x->cr4 & CR4_OSFXSR;
     unsigned n = FX_XMM + (sse ? 16 * vectors(x) : 0);
 
-    fx_checks(x, a);
+    fx_checks(x, a, (enum x86_seg)(b >> 8));
     x87_out(x, area, b & 1);
     bytes_put(area + FX_MXCSR, x->cpu.mxcsr, 4);
     bytes_put(area + FX_MXCSR_MASK, MXCSR_MASK, 4);
@@ -212,7 +211,7 @@ X86_HELP(help_fxrstor)
 {
     uint8_t area[512];
 
-    fx_checks(x, a);
+    fx_checks(x, a, (enum x86_seg)(b >> 8));
     sys_read(x, a, area, sizeof area, SEG_DS);
     uint32_t mxcsr = (uint32_t)bytes_get(area + FX_MXCSR, 4);
     if (mxcsr & ~MXCSR_MASK)
@@ -226,7 +225,7 @@ X86_HELP(help_fxrstor)
 
 /* ---- XSAVE, XSAVEOPT, XSAVEC, XSAVES (vol. 1, 13.7 to 13.11) ------------------------------------------------------- */
 
-static void x_checks(struct x86 *x, gva_t gva, bool supervisor)
+static void x_checks(struct x86 *x, gva_t gva, bool supervisor, enum x86_seg seg)
 {
     if (!(x->cr4 & CR4_OSXSAVE))
         x86_raise(x, EX_UD);
@@ -234,8 +233,7 @@ static void x_checks(struct x86 *x, gva_t gva, bool supervisor)
         x86_raise(x, EX_NM);
     if (supervisor)
         x86_need_cpl0(x);
-    if (gva & 63)
-        x86_raise_error(x, EX_GP, 0);
+    sys_check_aligned(x, gva, 64, seg);
 }
 
 static uint64_t edx_eax(const struct x86 *x)
@@ -273,7 +271,7 @@ X86_HELP(help_xsave)
     bool compacted = c >= KIND_COMPACT, optimised = c != KIND_SAVE;
     uint64_t enabled = x->xcr0 | (c == KIND_SUPERVISOR ? x->xss : 0);
 
-    x_checks(x, a, c == KIND_SUPERVISOR);
+    x_checks(x, a, c == KIND_SUPERVISOR, (enum x86_seg)(b >> 8));
     uint64_t wanted = edx_eax(x) & enabled, used = in_use(x);
     if (compacted && x->cpu.mxcsr != MXCSR_RESET)
         used |= XCOMP_SSE;
@@ -323,7 +321,7 @@ X86_HELP(help_xrstor)
     bool supervisor = c == KIND_SUPERVISOR;
     uint64_t enabled = x->xcr0 | (supervisor ? x->xss : 0);
 
-    x_checks(x, a, supervisor);
+    x_checks(x, a, supervisor, (enum x86_seg)(b >> 8));
     sys_read(x, a + AREA_HEADER, &h, sizeof h, SEG_DS);
     if (!header_is_valid(x, &h, enabled, supervisor))
         x86_raise_error(x, EX_GP, 0);

@@ -183,12 +183,11 @@ static bool walk_leaf(struct x86 *x, gva_t gva, unsigned access, const struct fo
 {
     bool writable = true;
     bool peek = access & WALK_PEEK;
-    if (!peek && !allowed(x, rights, access, &writable))
-        return walk_fails(x, access, w, PF_P);
-    if (!peek && rights & PTE_U) {
-        unsigned key = key_rights(x, e->value, access);
-        if (key & 1 || (key & 2 && access & WALK_WRITE))
-            return walk_fails(x, access, w, PF_P | PF_PK);
+    if (!peek) {
+        unsigned key = rights & PTE_U ? key_rights(x, e->value, access) : 0;
+        bool key_denies = key & 1 || (key & 2 && access & WALK_WRITE);
+        if (!allowed(x, rights, access, &writable) || key_denies) /* PK is told even when the rights alone deny (4.7) */
+            return walk_fails(x, access, w, PF_P | (key_denies ? PF_PK : 0));
         if (key & 2)
             writable = false;
     }

@@ -5,13 +5,13 @@
  *     host  r12 rcx rdx rbx r13 rbp rsi rdi r8 r9 r10 r11
  *     IR registers 12..31: memory operands in struct cpu;  vector registers 0..15: xmm0..15
  *     rax: the emitter's own within one op (addends, LAHF, implicit operands);  r14, r15: temps
- *     rsp: stack, [rsp + 8n] spill slots;  gs: struct cpu
+ *     rsp: the frame below;  gs: struct cpu
  *
  * Rules to know before editing
  *   - No pinned register may change before the last host instruction of an op that can fault: slow paths save the pinned registers as they
  *     find them, and that is the guest's state.
  *   - rax dies at every op's end.  r14 and r15 survive calls (callee-saved in C).
- *   - F is in the host's flags (f_host), in cpu.cc (f_mem), or both.  An op that spoils the host's flags first calls f_spoil; an op that
+ *   - F is in the host's flags (f_host), in the frame's cc (f_mem), or both.  An op that spoils the host's flags first calls f_spoil; an op that
  *     defines F calls f_define before its instruction.
  */
 #ifndef RHEA_HOST_EMIT_H
@@ -20,7 +20,14 @@
 #include "host/amd64/asm.h"
 #include "host/host.h"
 
-enum { NPINNED = 12, NSCRATCH = 2, NSLOTS = 64, FRAME = NSLOTS * 8 };
+enum { NPINNED = 12, NSCRATCH = 2, NSLOTS = 60 };
+
+/* The stack frame of generated code, from rsp: copies of what every memory access needs (shorter to encode than fields of struct cpu), F, and spill
+ * slots.  Thunks carry F to and from cpu.cc and take the tables anew after each helper. */
+enum { FRAME_MASK = 0, FRAME_TAB_R = 8, FRAME_TAB_W = 16, FRAME_CC = 24, FRAME_SLOTS = 32, FRAME = FRAME_SLOTS + NSLOTS * 8 };
+
+/* mem_read and mem_write thunks: one entry, THUNK_STRIDE bytes apart, for each register that may hold the address, and one for "in cpu.scratch[1] already". */
+enum { THUNK_ADDRESS_KEPT = 16, THUNK_STRIDE = 16 };
 
 extern const int8_t host_pin[IR_NREG];                  /* host register of an IR register, NOREG: in memory */
 
@@ -103,7 +110,7 @@ static inline bool fits32(int64_t v)
 
 /* ---- flags.c: where F lives ----------------------------------------------------------------------------------- */
 
-void f_save(struct emitter *e);                         /* make cpu.cc current; keeps the host's flags; uses rax */
+void f_save(struct emitter *e);                         /* make the frame's cc current; keeps the host's flags; uses rax */
 void f_load(struct emitter *e);                         /* make the host's flags current; uses rax */
 void f_spoil(struct emitter *e);                        /* the coming instructions spoil the host's flags */
 void f_define(struct emitter *e);                       /* the coming instruction defines e->op->setf natively */

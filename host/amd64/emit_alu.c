@@ -541,7 +541,7 @@ void emit_move(struct emitter *e)
 void emit_flag_op(struct emitter *e)
 {
     const struct ir_op *o = e->op;
-    size_t cc = offsetof(struct cpu, cc);
+    int32_t cc = FRAME_CC;
     switch (o->op) {
     case IR_SETCC: {
         unsigned c = f_condition(e, o->sub);
@@ -558,9 +558,9 @@ void emit_flag_op(struct emitter *e)
         e->f_host = false;
         int d = place_dst(e, o->d, IR_NONE);
         int low = d == RAX ? place_scratch(e) : RAX;
-        asm_load(&e->a, I8, d, rm_gs(cc));
+        asm_load(&e->a, I8, d, rm_mem(RSP, cc));
         asm_shift_imm(&e->a, I32, 4, rm_reg(d), 11);
-        asm_load(&e->a, I8, low, rm_gs(cc + 1));
+        asm_load(&e->a, I8, low, rm_mem(RSP, cc + 1));
         asm_alu_imm(&e->a, I32, 4, rm_reg(low), 0xd5);
         asm_alu(&e->a, I32, 1, d, rm_reg(low));
         place_dst_done(e, o->d, I64, d);
@@ -583,12 +583,12 @@ void emit_flag_op(struct emitter *e)
                 asm_load(&e->a, I64, RAX, place_rm(e, o->a));
             asm_alu_imm(&e->a, I32, 4, rm_reg(RAX), (int64_t)(mask & 0xd5));
             if ((mask & 0xd5) != 0xd5) {
-                asm_load(&e->a, I8, work, rm_gs(cc + 1));
+                asm_load(&e->a, I8, work, rm_mem(RSP, cc + 1));
                 asm_alu_imm(&e->a, I32, 4, rm_reg(work), (int64_t)(0xd5 & ~mask));
                 asm_alu(&e->a, I32, 1, RAX, rm_reg(work));
             }
             asm_alu_imm(&e->a, I32, 1, rm_reg(RAX), 2);
-            asm_store(&e->a, I8, rm_gs(cc + 1), RAX);
+            asm_store(&e->a, I8, rm_mem(RSP, cc + 1), RAX);
         }
         if (mask & 0x800) {
             if (ir_is_const(o->a))
@@ -599,7 +599,7 @@ void emit_flag_op(struct emitter *e)
                 asm_load(&e->a, I64, RAX, place_rm(e, o->a));
             asm_shift_imm(&e->a, I32, 5, rm_reg(RAX), 11);
             asm_alu_imm(&e->a, I32, 4, rm_reg(RAX), 1);
-            asm_store(&e->a, I8, rm_gs(cc), RAX);
+            asm_store(&e->a, I8, rm_mem(RSP, cc), RAX);
         }
         e->f_mem = true;
         break;

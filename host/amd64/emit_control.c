@@ -203,6 +203,13 @@ void emit_control(struct emitter *e)
     }
 }
 
+/* rax = page offset pc, sign-extended by the thunk. */
+static void asm_mov_off(struct asmbuf *a, int64_t pc)
+{
+    asm_byte(a, 0xb8);
+    asm_imm(a, pc, 4);
+}
+
 static void exit_one(struct emitter *e, const struct exit_stub *x)
 {
     struct asmbuf *a = &e->a;
@@ -210,28 +217,18 @@ static void exit_one(struct emitter *e, const struct exit_stub *x)
         if (x->from[i])
             asm_patch(a, x->from[i], asm_at(a));
     switch (x->kind) {
-    case EXIT_LINK: {
-        struct host_jump *j = &e->out->jump[x->jump];
-        j->miss_at = asm_at(a);
-        asm_byte(a, 0x48);                              /* mov rax, imm64: the link, put in by host_link_bind */
-        asm_byte(a, 0xb8);
-        j->link_at = asm_at(a);
-        asm_imm(a, 0, 8);
-        asm_store(a, I64, rm_gs(offsetof(struct cpu, link)), RAX);
-        asm_load(a, I64, RAX, pcb());
-        asm_lea(a, I64, RAX, rm_mem(RAX, (int32_t)x->pc));
-        asm_jmp_abs(a, e->t->rx + e->t->exit_link);
+    case EXIT_LINK:
+        e->out->jump[x->jump].miss_at = asm_at(a);
+        asm_mov_off(a, x->pc);
+        asm_call_abs(a, e->t->rx + e->t->exit_link);    /* called, so that cpu.link tells which jump it was */
         break;
-    }
     case EXIT_KICK:
-        asm_load(a, I64, RAX, pcb());
-        asm_lea(a, I64, RAX, rm_mem(RAX, (int32_t)x->pc));
-        asm_jmp_abs(a, e->t->rx + e->t->exit_kick);
+        asm_mov_off(a, x->pc);
+        asm_jmp_abs(a, e->t->rx + e->t->exit_kick_off);
         break;
     case EXIT_SECOND:
-        asm_load(a, I64, RAX, pcb());
-        asm_lea(a, I64, RAX, rm_mem(RAX, (int32_t)x->pc));
-        asm_jmp_abs(a, e->t->rx + e->t->exit_lookup);
+        asm_mov_off(a, x->pc);
+        asm_jmp_abs(a, e->t->rx + e->t->exit_lookup_off);
         break;
     case EXIT_KICK_PC: asm_jmp_abs(a, e->t->rx + e->t->exit_kick); break;
     case EXIT_LOOKUP: asm_jmp_abs(a, e->t->rx + e->t->exit_lookup); break;

@@ -3,20 +3,25 @@
  * Hot path, with the guest address in a register `ga`:
  *         mov  rax, ga
  *         shr  rax, 9
- *         and  rax, gs:[page_mask]        index of bits 47..12, times 8
- *         add  rax, gs:[tab_r or tab_w]
+ *         and  rax, [rsp + mask]          index of bits 47..12, times 8
+ *         add  rax, [rsp + tab_r or tab_w]
  *         mov  rax, [rax]                 host address - guest address, or 0
  *         test ga, size - 1
- *         jnz  misaligned                 (cold: goes back unless the access really crosses a page)
+ *         jnz  misaligned                 (cold)
  *         test rax, rax
  *         jz   miss
  *   access: op   [rax + ga]
  * The *full* guest address is added, so one that differs from a mapped one only in bits 63..48 makes a non-canonical host address: the host
  * faults at `access` and the handler goes on at the cold stub, where the slow path finds out that it is the guest's fault.
  *
- * Cold path: store what the slow path must know, call the thunk, which returns the addend in rax: of real memory, or of cpu.bounce.  Loads then
- * simply run `access`.  Stores into the bounce buffer run a copy of the access's instructions, then the commit thunk, which does
- * what the store really does (a device, two pages, a page with code) and keeps the host's flags.
+ * Cold path, entered for a miss, a misaligned address, or by the signal handler (with rax = 0):
+ *         call slow thunk of ga's register;  dd desc, insn_off
+ *         jmp  access
+ *         copy of the access's instructions; call commit; jmp end         (stores only)
+ * The thunk first sees whether a misaligned access merely is that, with a valid addend and no page crossed: then it returns at once.  Else it calls the
+ * slow path, which gives the addend in rax: of real memory, or of cpu.bounce.  Loads then simply run `access`.  A store into the bounce buffer
+ * is told by cpu.pending: the thunk returns 5 bytes further on, to a copy of the access, after which the commit thunk does what the store
+ * really does (a device, two pages, a page with code) and keeps the host's flags.
  *
  * An access may be "merged": the host address is put together in one register first, to free rax (CMPXCHG, or operations that need F loaded).
  * The guest address is then kept in cpu.scratch[1] beforehand.
@@ -46,12 +51,12 @@ struct cold *mem_begin(struct emitter *e, ir_ref a, unsigned desc, bool merge, i
     int ga = place_src_kept(e, a, I64);
     struct cold *c = &e->cold[e->ncold++];
     *c = (struct cold){.desc = desc | (unsigned)e->op->tag << MD_TAG_SHIFT, .insn_off = e->insn_off, .addr = (int8_t)ga, .merged = merge};
-    struct rm table = rm_gs(desc & MD_WRITE ? offsetof(struct cpu, tab_w) : offsetof(struct cpu, tab_r));
+    struct rm table = rm_mem(RSP, desc & MD_WRITE ? FRAME_TAB_W : FRAME_TAB_R);
     if (merge)
         asm_store(&e->a, I64, rm_gs(offsetof(struct cpu, scratch[1])), ga);
     asm_mov_rr(&e->a, I64, RAX, ga);
     asm_shift_imm(&e->a, I64, 5, rm_reg(RAX), 9);
-    asm_alu(&e->a, I64, 4, RAX, rm_gs(offsetof(struct cpu, page_mask)));
+    asm_alu(&e->a, I64, 4, RAX, rm_mem(RSP, FRAME_MASK));
     asm_alu(&e->a, I64, 0, RAX, table);
     asm_load(&e->a, I64, RAX, rm_mem(RAX, 0));
     if (size > 1) {
@@ -90,45 +95,34 @@ void mem_end(struct emitter *e, struct cold *c)
 static void cold_one(struct emitter *e, struct cold *c)
 {
     struct asmbuf *a = &e->a;
-    unsigned size = c->desc & MD_SIZE;
-    if (c->misaligned) {
-        asm_patch(a, c->misaligned, asm_at(a));
-        if (!(c->desc & (MD_ALIGN | MD_LOCK))) {        /* crosses the page?  Otherwise back to where we left */
-            asm_store(a, I64, rm_gs(offsetof(struct cpu, scratch[2])), RAX);
-            asm_mov_rr(a, I32, RAX, c->addr);
-            asm_alu_imm(a, I32, 4, rm_reg(RAX), 0xfff);
-            asm_alu_imm(a, I32, 7, rm_reg(RAX), 0x1000 - (int)size);
-            asm_load(a, I64, RAX, rm_gs(offsetof(struct cpu, scratch[2])));
-            uint32_t cross = asm_jcc(a, CC_A);
-            asm_typed(a, I64, 0, 0x85, RAX, rm_reg(RAX));
-            uint32_t back = asm_jcc(a, CC_NE);
-            asm_patch(a, back, c->access);
-            asm_patch(a, cross, asm_at(a));
-        }
-    }
-    if (c->miss)
-        asm_patch(a, c->miss, asm_at(a));
-    e->out->fault[c->fault].cold = asm_at(a);
-    if (!c->merged)
-        asm_store(a, I64, rm_gs(offsetof(struct cpu, scratch[1])), c->addr);
-    asm_insn(a, 0, 0, 0xc7, 0, 0, rm_gs(offsetof(struct cpu, scratch[0])));
-    asm_imm(a, c->desc, 4);
-    asm_insn(a, 0, 0, 0xc7, 0, 0, rm_gs(offsetof(struct cpu, insn_off)));
-    asm_imm(a, c->insn_off, 4);
     bool write = c->desc & MD_WRITE;
-    asm_call_abs(a, e->t->rx + (write ? e->t->mem_write : e->t->mem_read));
-    if (c->merged && c->addr != NOREG)
-        asm_load(a, I64, c->addr, rm_gs(offsetof(struct cpu, scratch[1])));
-    if (!write) {
+    uint32_t start = asm_at(a), restore = 0;
+    if (c->misaligned)
+        asm_patch(a, c->misaligned, start);
+    asm_patch(a, c->miss, start);
+    e->out->fault[c->fault].cold = start;
+    unsigned variant = c->merged ? THUNK_ADDRESS_KEPT : (unsigned)c->addr;
+    asm_call_abs(a, e->t->rx + (write ? e->t->mem_write : e->t->mem_read) + variant * THUNK_STRIDE);
+    asm_imm(a, c->desc, 4);
+    asm_imm(a, c->insn_off, 4);
+    if (c->merged)
+        restore = asm_jmp(a);
+    else
         asm_patch(a, asm_jmp(a), c->access);
-        return;
+    struct rm kept = rm_gs(offsetof(struct cpu, scratch[1]));
+    if (write) {
+        if (c->merged)
+            asm_load(a, I64, c->addr, kept);
+        memcpy(a->p, a->start + c->access, c->end - c->access);
+        a->p += c->end - c->access;
+        asm_call_abs(a, e->t->rx + e->t->mem_commit);
+        asm_patch(a, asm_jmp(a), c->end);
     }
-    asm_alu_imm(a, I8, 7, rm_gs(offsetof(struct cpu, pending)), 0);
-    asm_patch(a, asm_jcc(a, CC_E), c->access);
-    memcpy(a->p, a->start + c->access, c->end - c->access);
-    a->p += c->end - c->access;
-    asm_call_abs(a, e->t->rx + e->t->mem_commit);
-    asm_patch(a, asm_jmp(a), c->end);
+    if (c->merged) {
+        asm_patch(a, restore, asm_at(a));
+        asm_load(a, I64, c->addr, kept);
+        asm_patch(a, asm_jmp(a), c->access);
+    }
 }
 
 void mem_emit_cold(struct emitter *e)

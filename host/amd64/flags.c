@@ -1,9 +1,9 @@
 /* host/amd64/flags.c: where F lives between ops.
  *
- *     host flags --f_save (lahf; seto al; mov gs:[cc], ax)--> cpu.cc
- *     cpu.cc --f_load (movzx eax, gs:[cc]; add al, 127; sahf)--> host flags       (add makes OF from al: 127 + 1 overflows)
+ *     host flags --f_save (lahf; seto al; mov [rsp + cc], ax)--> frame (in cpu.cc's form; thunks carry it there and back)
+ *     frame --f_load (movzx eax, [rsp + cc]; add al, 127; sahf)--> host flags      (add makes OF from al: 127 + 1 overflows)
  *
- * Both use rax alone and neither touches memory but cpu.cc.  LAHF and SAHF: Intel SDM vol. 2; present in 64-bit mode on every x86-64-v2 processor.
+ * Both use rax alone.  LAHF and SAHF: Intel SDM vol. 2; present in 64-bit mode on every x86-64-v2 processor.
  */
 #include "host/amd64/emit.h"
 
@@ -14,7 +14,7 @@ void f_save(struct emitter *e)
     rh_assert(e->f_host, "F is somewhere when op %u (%s) wants it", e->index, ir_shapes[e->op->op].name);
     asm_byte(&e->a, 0x9f);                              /* lahf */
     asm_insn(&e->a, 0, 1, 0x90 | CC_O, ASM_BYTE_RM, 0, rm_reg(RAX));
-    asm_store(&e->a, I16, rm_gs(offsetof(struct cpu, cc)), RAX);
+    asm_store(&e->a, I16, rm_mem(RSP, FRAME_CC), RAX);
     e->f_mem = true;
 }
 
@@ -22,7 +22,7 @@ void f_load(struct emitter *e)
 {
     if (e->f_host)
         return;
-    asm_load(&e->a, I16, RAX, rm_gs(offsetof(struct cpu, cc)));
+    asm_load(&e->a, I16, RAX, rm_mem(RSP, FRAME_CC));
     asm_byte(&e->a, 0x04);                              /* add al, 0x7f */
     asm_byte(&e->a, 0x7f);
     asm_byte(&e->a, 0x9e);                              /* sahf */
@@ -61,7 +61,7 @@ void f_defined(struct emitter *e)
 unsigned f_condition(struct emitter *e, enum ir_cc cc)
 {
     static const struct {
-        uint8_t high;                                   /* which byte of cpu.cc */
+        uint8_t high;                                   /* which byte of cc */
         uint8_t mask;
     } simple[8] = {{0, 1}, {1, 0x01}, {1, 0x40}, {1, 0x41}, {1, 0x80}, {1, 0x04}, {0, 0}, {0, 0}};
     if (e->f_host)
@@ -71,6 +71,6 @@ unsigned f_condition(struct emitter *e, enum ir_cc cc)
         f_load(e);
         return cc;
     }
-    asm_test_imm(&e->a, I8, rm_gs(offsetof(struct cpu, cc) + simple[cc >> 1].high), (int8_t)mask);
+    asm_test_imm(&e->a, I8, rm_mem(RSP, FRAME_CC + simple[cc >> 1].high), (int8_t)mask);
     return cc & 1 ? CC_E : CC_NE;
 }

@@ -78,12 +78,12 @@ static void spill(struct emitter *e, ir_ref r)
 {
     struct temp_place *t = temp_of(e, r);
     if (t->slot < 0) {
-        rh_assert(~e->slots, "a block never has 64 temps alive at once");
-        t->slot = (int8_t)__builtin_ctzll(~e->slots);
+        t->slot = (int8_t)__builtin_ctzll(~e->slots | 1ull << 63);
+        rh_assert(t->slot < NSLOTS, "a block never has %d temps alive at once", NSLOTS);
         e->slots |= 1ull << t->slot;
     }
     if (!t->in_slot)
-        asm_store(&e->a, I64, rm_mem(RSP, t->slot * 8), t->reg);
+        asm_store(&e->a, I64, rm_mem(RSP, FRAME_SLOTS + t->slot * 8), t->reg);
     t->in_slot = true;
 }
 
@@ -158,7 +158,7 @@ struct rm place_rm(struct emitter *e, ir_ref r)
     if (ir_is_reg(r))
         return rm_gs(offsetof(struct cpu, reg) + r * 8u);
     rh_assert(ir_is_temp(r) && temp_of(e, r)->slot >= 0, "operand of %s has a place", ir_shapes[e->op->op].name);
-    return rm_mem(RSP, temp_of(e, r)->slot * 8);
+    return rm_mem(RSP, FRAME_SLOTS + temp_of(e, r)->slot * 8);
 }
 
 int place_src(struct emitter *e, ir_ref r, enum ir_type t, int spare)
@@ -215,7 +215,7 @@ int place_dst(struct emitter *e, ir_ref d, ir_ref from)
         reg = place_scratch(e);
     }
     if (reload)
-        asm_load(&e->a, I64, reg, rm_mem(RSP, t->slot * 8));
+        asm_load(&e->a, I64, reg, rm_mem(RSP, FRAME_SLOTS + t->slot * 8));
     t->reg = (int8_t)reg;
     e->held[scratch_index(reg)] = d;
     e->locked |= 1u << scratch_index(reg);

@@ -64,11 +64,6 @@ _Noreturn void host_leave(struct cpu *c, enum cpu_leave why)
     __builtin_unreachable();
 }
 
-void host_link_bind(uint8_t *code_rw, const struct host_jump *j, void *link)
-{
-    memcpy(code_rw + j->link_at, &link, 8);
-}
-
 static void put32(uint8_t *at, uint32_t v)
 {
     __atomic_store_n((uint32_t *)at, v, __ATOMIC_RELEASE);
@@ -102,8 +97,10 @@ static void on_signal(int sig, siginfo_t *info, void *context)
     c->insn_off = (uint32_t)f->insn_off;
     if (sig == SIGFPE && info->si_code != FPE_INTDIV && info->si_code != FPE_INTOVF)
         *rip = (greg_t)(t->rx + t->fp_error);
-    else if (f->cold)
+    else if (f->cold) {
         *rip = (greg_t)(code + f->cold);
+        u->uc_mcontext.gregs[REG_RAX] = 0;              /* a memory access: no addend, take the slow path */
+    }
     else
         *rip = (greg_t)(t->rx + t->divide_error);
 }

@@ -19,18 +19,31 @@ static void mxcsr(struct asmbuf *a, unsigned load_or_store, struct rm m) /* 2: L
     asm_insn(a, 0, 1, 0xae, 0, (int)load_or_store, m);
 }
 
-static void save_guest(struct asmbuf *a)
+/* `depth`: bytes between rsp and the frame. */
+static void save_guest(struct asmbuf *a, int depth)
 {
     for (unsigned i = 0; i < NPINNED; i++)
         asm_store(a, I64, FIELD(reg[i]), host_pin[i]);
+    asm_load(a, I16, RCX, rm_mem(RSP, depth + FRAME_CC));
+    asm_store(a, I16, FIELD(cc), RCX);
     for (int i = 0; i < 16; i++)
         asm_insn(a, 0, 1, 0x29, 0, i, FIELD(vec[i]));   /* movaps */
     mxcsr(a, 3, FIELD(mxcsr));
     mxcsr(a, 2, FIELD(host_mxcsr));
 }
 
-static void load_guest(struct asmbuf *a)
+static void load_guest(struct asmbuf *a, int depth)
 {
+    const struct {
+        size_t from;
+        int to;
+    } copy[] = {{offsetof(struct cpu, page_mask), FRAME_MASK}, {offsetof(struct cpu, tab_r), FRAME_TAB_R}, {offsetof(struct cpu, tab_w), FRAME_TAB_W}};
+    for (unsigned i = 0; i < ARRAY_LEN(copy); i++) {
+        asm_load(a, I64, RCX, field(copy[i].from));
+        asm_store(a, I64, rm_mem(RSP, depth + copy[i].to), RCX);
+    }
+    asm_load(a, I16, RCX, FIELD(cc));
+    asm_store(a, I16, rm_mem(RSP, depth + FRAME_CC), RCX);
     mxcsr(a, 2, FIELD(mxcsr));
     for (int i = 0; i < 16; i++)
         asm_insn(a, 0, 1, 0x28, 0, i, FIELD(vec[i]));
@@ -67,34 +80,87 @@ static void emit_leave(struct asmbuf *a, struct host_thunks *t)
     const struct {
         uint32_t *at;
         unsigned why;
-    } exits[] = {{&t->exit_link, LEAVE_LINK}, {&t->exit_lookup, LEAVE_LOOKUP}, {&t->exit_kick, LEAVE_KICK}, {&t->exit_pc, LEAVE_NEXT}};
-    for (unsigned i = 0; i < ARRAY_LEN(exits); i++) {   /* rax: the pc */
+        bool called, offset;                            /* called: the return address is cpu.link; offset: eax is a page offset, not the pc */
+    } exits[] = {{&t->exit_link, LEAVE_LINK, true, true},
+                 {&t->exit_kick_off, LEAVE_KICK, false, true},
+                 {&t->exit_lookup_off, LEAVE_LOOKUP, false, true},
+                 {&t->exit_lookup, LEAVE_LOOKUP, false, false},
+                 {&t->exit_kick, LEAVE_KICK, false, false}};
+    uint32_t to_leave[ARRAY_LEN(exits)];
+    for (unsigned i = 0; i < ARRAY_LEN(exits); i++) {
         *exits[i].at = asm_at(a);
+        if (exits[i].offset) {
+            asm_insn(a, 0, 0, 0x63, ASM_W, RAX, rm_reg(RAX)); /* movsxd rax, eax */
+            asm_alu(a, I64, 0, RAX, FIELD(reg[IR_PCB]));
+        }
         asm_store(a, I64, FIELD(pc), RAX);
+        if (exits[i].called) {
+            asm_byte(a, 0x58);                          /* pop rax */
+            asm_store(a, I64, FIELD(link), RAX);
+        }
         asm_mov_imm(a, RAX, exits[i].why);
-        asm_byte(a, 0xeb);                              /* jmp short to leave, patched below */
-        asm_byte(a, 0);
+        to_leave[i] = asm_jmp(a);
     }
     t->leave = asm_at(a);                               /* eax: the reason; guest registers still in host registers */
-    for (unsigned i = 0; i < ARRAY_LEN(exits); i++) {
-        uint32_t end = i + 1 < ARRAY_LEN(exits) ? *exits[i + 1].at : t->leave;
-        a->start[end - 1] = (uint8_t)(t->leave - end);
-    }
-    save_guest(a);
+    for (unsigned i = 0; i < ARRAY_LEN(exits); i++)
+        asm_patch(a, to_leave[i], t->leave);
+    save_guest(a, 0);
     stack(a, FRAME + 8);
     push_pop(a, false);
     asm_byte(a, 0xc3);
 }
 
-static void emit_memory_thunk(struct asmbuf *a, const void *fn)
+/* See emit_mem.c for the protocol.  On the stack: the address of desc and insn_off, which is moved on behind them. */
+static void emit_memory_thunk(struct asmbuf *a, uint32_t *at, const void *fn, bool write)
 {
+    uint32_t to_common[THUNK_ADDRESS_KEPT], slow[3];
+    struct rm desc = FIELD(scratch[0]), addend = FIELD(scratch[2]), rcx = FIELD(scratch[5]);
+    *at = asm_at(a);
+    for (unsigned reg = 0; reg < THUNK_ADDRESS_KEPT; reg++) {
+        asm_store(a, I64, FIELD(scratch[1]), (int)reg);
+        to_common[reg] = asm_jmp(a);
+        while (asm_at(a) < *at + (reg + 1) * THUNK_STRIDE)
+            asm_byte(a, 0x90);
+    }
+    for (unsigned reg = 0; reg < THUNK_ADDRESS_KEPT; reg++)
+        asm_patch(a, to_common[reg], asm_at(a));
+    asm_store(a, I64, addend, RAX);
+    asm_store(a, I64, rcx, RCX);
+    asm_load(a, I64, RAX, rm_mem(RSP, 0));
+    asm_load(a, I32, RCX, rm_mem(RAX, 4));
+    asm_store(a, I32, FIELD(insn_off), RCX);
+    asm_load(a, I32, RCX, rm_mem(RAX, 0));
+    asm_store(a, I32, desc, RCX);
+    asm_alu_imm(a, I64, 0, rm_mem(RSP, 0), 8);
+    asm_alu_imm(a, I64, 7, addend, 0);
+    slow[0] = asm_jcc(a, CC_E);
+    asm_test_imm(a, I32, rm_reg(RCX), MD_ALIGN | MD_LOCK);
+    slow[1] = asm_jcc(a, CC_NE);
+    asm_alu_imm(a, I32, 4, rm_reg(RCX), MD_SIZE);
+    asm_load(a, I32, RAX, FIELD(scratch[1]));
+    asm_alu_imm(a, I32, 4, rm_reg(RAX), 0xfff);
+    asm_alu(a, I32, 0, RAX, rm_reg(RCX));
+    asm_alu_imm(a, I32, 7, rm_reg(RAX), 0x1000);
+    slow[2] = asm_jcc(a, CC_A);
+    asm_load(a, I64, RAX, addend);                      /* just misaligned */
+    asm_load(a, I64, RCX, rcx);
+    asm_byte(a, 0xc3);
+    for (unsigned i = 0; i < ARRAY_LEN(slow); i++)
+        asm_patch(a, slow[i], asm_at(a));
+    asm_load(a, I64, RCX, rcx);
     stack(a, -8);
-    save_guest(a);
+    save_guest(a, 16);
     asm_load(a, I64, RSI, FIELD(scratch[1]));
-    asm_load(a, I32, RDX, FIELD(scratch[0]));
+    asm_load(a, I32, RDX, desc);
     call_c(a, fn);
-    load_guest(a);
+    load_guest(a, 16);
     stack(a, 8);
+    if (write) {
+        asm_alu_imm(a, I8, 7, FIELD(pending), 0);
+        uint32_t real = asm_jcc(a, CC_E);
+        asm_alu_imm(a, I64, 0, rm_mem(RSP, 0), 5);
+        asm_patch(a, real, asm_at(a));
+    }
     asm_byte(a, 0xc3);
 }
 
@@ -103,9 +169,9 @@ static void emit_commit(struct asmbuf *a, const void *fn)
     asm_byte(a, 0x9c);                                  /* pushfq: F may be in the host's flags; rax may hold a result */
     asm_byte(a, 0x50);
     stack(a, -8);
-    save_guest(a);
+    save_guest(a, 32);
     call_c(a, fn);
-    load_guest(a);
+    load_guest(a, 32);
     stack(a, 8);
     asm_byte(a, 0x58);
     asm_byte(a, 0x9d);
@@ -115,14 +181,14 @@ static void emit_commit(struct asmbuf *a, const void *fn)
 static void emit_helper_call(struct asmbuf *a)
 {
     stack(a, -8);
-    save_guest(a);
+    save_guest(a, 16);
     asm_load(a, I64, RDI, FIELD(self));
     asm_load(a, I64, RSI, FIELD(scratch[0]));
     asm_load(a, I64, RDX, FIELD(scratch[1]));
     asm_load(a, I64, RCX, FIELD(scratch[2]));
     asm_load(a, I64, R8, FIELD(helper));
     asm_insn(a, 0, 0, 0xff, 0, 2, rm_index(R8, RAX, 3, 0)); /* call [r8 + rax*8] */
-    load_guest(a);
+    load_guest(a, 16);
     stack(a, 8);
     asm_byte(a, 0xc3);
 }
@@ -130,7 +196,7 @@ static void emit_helper_call(struct asmbuf *a)
 /* Entered by a signal handler's redirection: rsp is a block's. */
 static void emit_error(struct asmbuf *a, const void *fn)
 {
-    save_guest(a);
+    save_guest(a, 0);
     call_c(a, fn);
     asm_byte(a, 0x0f);                                  /* ud2: it does not return */
     asm_byte(a, 0x0b);
@@ -148,14 +214,12 @@ bool host_thunks_emit(struct host_thunks *t, struct host_span *s, const struct h
     asm_store(a, I64, FIELD(host_rsp), RSP);
     mxcsr(a, 3, FIELD(host_mxcsr));
     asm_mov_rr(a, I64, RAX, RSI);
-    load_guest(a);
+    load_guest(a, 0);
     asm_byte(a, 0xff);                                  /* jmp rax */
     asm_byte(a, 0xe0);
     emit_leave(a, t);
-    t->mem_read = asm_at(a);
-    emit_memory_thunk(a, (const void *)calls->mem_read);
-    t->mem_write = asm_at(a);
-    emit_memory_thunk(a, (const void *)calls->mem_write);
+    emit_memory_thunk(a, &t->mem_read, (const void *)calls->mem_read, false);
+    emit_memory_thunk(a, &t->mem_write, (const void *)calls->mem_write, true);
     t->mem_commit = asm_at(a);
     emit_commit(a, (const void *)calls->mem_commit);
     t->call = asm_at(a);

@@ -1,9 +1,10 @@
 /* test/hw/emulate.c: run cases in rhea: one vCPU in 64-bit mode at CPL 3, with page tables that give it the address space of hw.h.
  *
- * A case runs as in exec/loop.c: find the block, enter it, link, go on until a fault is raised.  The fault is looked at, not delivered.
+ * A case runs as in exec/loop.c, but for links: find the block, enter it, go on until a fault is raised.  The fault is looked at, not delivered.
  *
  *     gpa 1000H  page tables   gpa 100000H  as HW_CODE   gpa 110000H  as HW_DATA   gpa 200000H  GDT (supervisor, at HW_CODE + 100000H)
  */
+#include <cpuid.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -23,6 +24,27 @@ struct emulator {
     uint8_t template[HW_MEM_SIZE], copy[HW_MEM_SIZE];
     unsigned dirty_at, dirty_n;
 };
+
+/* Lift everything that this processor has, whatever the model offers yet: only row->feature is decided by it. */
+static void take_host_features(struct emulator *e)
+{
+    enum { EAX, EBX, ECX, EDX };
+    static const struct {
+        uint32_t leaf, subleaf;
+        uint8_t reg, bit;
+    } where[] = {{0, 0, 0, 0},
+#define X86_FEATURE(NAME, text, leaf, subleaf, reg, bit) {leaf, subleaf, reg, bit},
+#include "guest/x86/features.def"
+    };
+    uint32_t *features = (uint32_t *)x86_model_features(e->model);
+    for (unsigned f = 1; f < FEAT_COUNT; f++) {
+        unsigned r[4] = {0};
+        if (!__get_cpuid_count(where[f].leaf, where[f].subleaf, &r[0], &r[1], &r[2], &r[3]))
+            memset(r, 0, sizeof r);
+        features[f / 32] &= ~(1u << (f % 32));
+        features[f / 32] |= (r[where[f].reg] >> where[f].bit & 1u) << (f % 32);
+    }
+}
 
 static void map_page(struct emulator *e, uint64_t gva, uint64_t gpa, uint64_t rights)
 {
@@ -52,8 +74,10 @@ static void make_segments(struct emulator *e)
     struct x86 *x = &e->v->x86;
     static const uint64_t gdt[16] = {[4] = 0x00cffb000000ffff, [5] = 0x00cff3000000ffff, [6] = 0x00affb000000ffff};
     memcpy(e->ram.host + GPA_GDT, gdt, sizeof gdt);
+    bytes_put(e->ram.host + GPA_GDT + 0x800 + 0x66, 0x68, 2); /* TSS: no I/O permission bitmap */
     x->gdtr.base = HW_CODE + 0x100000;
     x->gdtr.limit = sizeof gdt - 1;
+    x->idtr.limit = 0;
     x->ldtr = (struct x86_segment){.selector = 0, .attr = 2, .limit = 0};
     x->tr = (struct x86_segment){.selector = 0x40, .attr = SEG_P | 11, .limit = 0x67, .base = HW_CODE + 0x100800};
     for (unsigned i = 0; i < SEG_COUNT; i++)
@@ -87,6 +111,7 @@ bool emulator_init(struct emulator **out, struct status *st)
     if (!exec_init(&e->exec, &config, e->mem, e->io, &e->ram, &e->log, st) || !x86_model_parse(&e->model, "max", st) ||
         !vcpu_new(&e->v, &e->exec, 0, 1, e->model, st))
         return false;
+    take_host_features(e);
     map_all(e);
     make_processor(e);
     memset(e->ram.host + GPA_CODE, 0xcc, HW_CODE_SIZE);
@@ -174,15 +199,10 @@ static enum cpu_leave run(struct emulator *e, bool interp)
     enum cpu_leave why = LEAVE_NEXT;
     e->exec.config.interp = interp;
     for (unsigned step = 0; step < STEPS_MAX; step++) {
-        bool fault, alone = c->one_insn;
-        uint64_t evictions = code_evictions(e->exec.code);
+        bool fault;
         struct block *b = exec_block(v, c->pc, &fault);
         if (fault)
             return LEAVE_FAULT;
-        struct link *l = c->link;
-        bool linkable = why == LEAVE_LINK && !alone && evictions == code_evictions(e->exec.code) && l->from != &v->alone;
-        if (linkable && b->gpa2 == ~0ull && b->mode == l->from->mode && (l->cross || (l->from->gpa ^ b->gpa) >> 12 == 0))
-            code_link(e->exec.code, l, b);
         c->reg[IR_PCB] = c->pc & ~0xfffull;
         c->one_insn = 0;
         v->in_code = true;
@@ -200,9 +220,10 @@ static void save_fault(const struct x86 *x, struct hw_result *r)
     r->vector = f->vector;
     r->error = f->has_error ? f->error : 0;
     r->cr2 = f->vector == EX_PF ? x->cr2 : 0;
-    if (f->soft && f->vector != EX_BP && f->vector != EX_OF) { /* Linux's other gates are for ring 0: vol. 3, 6.12.1.2 */
-        r->vector = EX_GP;
-        r->error = f->vector * 8u + 2;
+    enum { NO_GATE_3 = 3 * 8 + 2 };
+    if (f->vector == EX_GP && r->error == NO_GATE_3) {  /* INT3: the IDT is empty, Linux's has no other gate for ring 3 (vol. 3, 6.12.1.2) */
+        r->vector = EX_BP;
+        r->error = 0;
     }
 }
 

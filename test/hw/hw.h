@@ -48,7 +48,7 @@ struct hw_case {
     uint16_t ninsns;
     bool stub;                                          /* native: leave by a jump at the end, not by INT3 (faster) */
     bool flush;                                         /* emulated: empty the translation tables first */
-    uint32_t undefined;                                 /* arithmetic flags that may differ */
+    uint32_t undefined, undefined_fault;                /* arithmetic flags that may differ at the end; after a fault before it */
     uint64_t pc;
     uint64_t skip_at;                                   /* memory that holds undefined bytes: from skip_at, a bit a byte */
     uint64_t skip[8];
@@ -106,8 +106,10 @@ void rng_state(struct rng *r, struct hw_state *s, bool x87);
 const char *hw_row_excluded(const struct x86_row *row, const uint32_t *features);
 /* false: no such case could be made (row and seed do not fit together). */
 bool hw_generate(struct hw_case *c, uint32_t row, uint64_t seed);
+bool hw_vendor_form(const struct x86_insn *i);          /* what it does depends on who made the processor */
 /* The bytes of one form of a row, and its decoding; addresses are not chosen yet. disp_at: where its displacement lies. */
 bool hw_encode(struct rng *r, const struct x86_row *row, bool plain, uint8_t bytes[32], struct x86_insn *insn, unsigned *disp_at);
+uint32_t hw_flag_bits(unsigned irf);                    /* IRF_ bits as they lie in RFLAGS */
 void hw_sequence(struct hw_case *c, uint64_t seed, const uint32_t *rows, unsigned nrows);
 /* Rows that may stand in a sequence. */
 bool hw_row_in_sequence(const struct x86_row *row);

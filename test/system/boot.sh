@@ -22,7 +22,7 @@ boot() {
     local name=$1 command=$2
     shift 2
     timeout "${BOOT_TIMEOUT:-120}" "$build/rhea" run -m 512M -nographic -no-reboot -kernel "$kernel" -initrd "$initramfs" \
-        -append "console=ttyS0 ${append:-} rhea.run=\"$command\"" "$@" </dev/null 2>&1 | tr -d '\r' >"$dir/$name"
+        -append "console=ttyS0 panic=-1 ${append:-} rhea.run=\"$command\"" "$@" </dev/null 2>&1 | tr -d '\r' >"$dir/$name"
     local code=${PIPESTATUS[0]}
     [ "$code" -eq 0 ] || { echo "$name: exit status $code"; tail -n 15 "$dir/$name"; }
     result "$name: power-off ends rhea with status 0" "$code"

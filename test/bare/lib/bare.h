@@ -69,6 +69,7 @@ void check(const char *name, uint64_t got, uint64_t wanted);
 _Noreturn void finish(void);
 bool catch_call(void (*fn)(void *), void *arg);
 bool catch_user(void (*fn)(void *), void *arg);
+bool catch_user_at(void (*fn)(void *), void *arg, uintptr_t stack);
 bool catch_user32(void (*fn)(void *), void *arg); /* 64-bit runtime: entered in a 32-bit code segment */
 void *memset(void *, int, size_t);
 void *memcpy(void *, const void *, size_t);

@@ -81,6 +81,11 @@ bool catch_user(void (*fn)(void *), void *arg)
     return catch_begin(fn, arg, USER64, USERDS, (uintptr_t)sp);
 }
 
+bool catch_user_at(void (*fn)(void *), void *arg, uintptr_t stack)
+{
+    return catch_begin(fn, arg, USER64, USERDS, stack);
+}
+
 bool catch_user32(void (*fn)(void *), void *arg)
 {
     return catch_begin(fn, arg, USER32, USERDS, (uintptr_t)user_stack_top - 64);

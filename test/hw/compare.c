@@ -1,0 +1,231 @@
+/* test/hw/compare.c: what differs between the processor and rhea, and the smallest form of a case in which it still does.
+ *
+ * Not compared: RF (a fault sets it in the pushed image only), the x87's last instruction and operand pointers, flags that the row calls undefined
+ * (they are told apart, since both sides run the same processor in the end), bytes that the manual leaves undefined.
+ */
+#include <inttypes.h>
+#include <string.h>
+
+#include "test/hw/hw.h"
+#include "tool/disasm.h"
+
+enum { COMPARED = 0x244dd5 };            /* ID AC NT OF DF TF SF ZF AF PF CF */
+
+static const char *const names[16] = {"rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
+                                      "r8",  "r9",  "r10", "r11", "r12", "r13", "r14", "r15"};
+
+struct diff {
+    FILE *out;
+    bool any;
+};
+
+static void differ(struct diff *d, const char *what, uint64_t native, uint64_t rhea)
+{
+    if (native == rhea)
+        return;
+    d->any = true;
+    if (d->out)
+        fprintf(d->out, "    %-10s processor %016" PRIx64 "  rhea %016" PRIx64 "\n", what, native, rhea);
+}
+
+static void differ_fx(struct diff *d, const uint8_t *n, const uint8_t *r)
+{
+    char what[16];
+    differ(d, "fcw", bytes_get(n + FX_FCW, 2), bytes_get(r + FX_FCW, 2));
+    differ(d, "fsw", bytes_get(n + FX_FSW, 2), bytes_get(r + FX_FSW, 2));
+    differ(d, "ftw", n[FX_FTW], r[FX_FTW]);
+    differ(d, "mxcsr", bytes_get(n + FX_MXCSR, 4), bytes_get(r + FX_MXCSR, 4));
+    for (unsigned i = 0; i < 8; i++) {
+        snprintf(what, sizeof what, "st%u.f", i);
+        differ(d, what, bytes_get(n + FX_ST + 16 * i, 8), bytes_get(r + FX_ST + 16 * i, 8));
+        snprintf(what, sizeof what, "st%u.e", i);
+        differ(d, what, bytes_get(n + FX_ST + 16 * i + 8, 2), bytes_get(r + FX_ST + 16 * i + 8, 2));
+    }
+    for (unsigned i = 0; i < 32; i++) {
+        snprintf(what, sizeof what, "xmm%u.%u", i / 2, i % 2);
+        differ(d, what, bytes_get(n + FX_XMM + 8 * i, 8), bytes_get(r + FX_XMM + 8 * i, 8));
+    }
+}
+
+static bool skipped(const struct hw_case *c, uint64_t at)
+{
+    uint64_t n = at - c->skip_at;
+    return n < 512 && (c->skip[n / 64] >> (n % 64) & 1);
+}
+
+static uint64_t address_of(unsigned offset)
+{
+    static const uint8_t page[4] = {1, 2, 4, 5};
+    return HW_DATA + page[offset >> 12] * 0x1000u + (offset & 0xfff);
+}
+
+/* A word as far as its bytes are defined. */
+static uint64_t defined(const struct hw_case *c, uint64_t at, uint64_t v)
+{
+    for (unsigned i = 0; i < 8; i++)
+        if (skipped(c, at + i))
+            v &= ~(0xffull << (8 * i));
+    return v;
+}
+
+static void differ_memory(struct diff *d, const struct hw_case *c, const struct hw_result *n, const struct hw_result *r)
+{
+    uint8_t template[HW_MEM_SIZE];
+    bool have = false;
+    unsigned i = 0, k = 0;
+    while (i < n->nchanges || k < r->nchanges) {
+        unsigned wi = i < n->nchanges ? n->change[i].word : 0xffff, wk = k < r->nchanges ? r->change[k].word : 0xffff;
+        unsigned word = wi < wk ? wi : wk;
+        if (wi == wk && n->change[i].value == r->change[k].value) {
+            i++, k++;
+            continue;
+        }
+        if (!have)
+            hw_template(template);
+        have = true;
+        uint64_t was = bytes_get(template + 8 * word, 8), at = address_of(8 * word);
+        uint64_t vi = wi == word ? n->change[i++].value : was, vk = wk == word ? r->change[k++].value : was;
+        char what[24];
+        snprintf(what, sizeof what, "[%08" PRIx64 "]", at);
+        differ(d, what, defined(c, at, vi), defined(c, at, vk));
+    }
+}
+
+static bool large_operand(const struct hw_case *c)
+{
+    if (c->row == HW_SEQUENCE)
+        return false;
+    unsigned lift = x86_rows[c->row].lift;
+    return lift == LIFT_fxsave || lift == LIFT_fxrstor || lift == LIFT_x87;
+}
+
+bool hw_differ(FILE *out, const struct hw_case *c, const struct hw_result *n, const struct hw_result *r, uint32_t *undefined)
+{
+    struct diff d = {.out = out};
+    differ(&d, "vector", n->vector, r->vector);
+    uint32_t told = n->cr2 >> 47 ? ~1u : ~0u;           /* Linux hides P for the kernel's half */
+    differ(&d, "error", n->error & told, r->error & told);
+    uint64_t order = large_operand(c) ? ~0xfffull : ~0ull; /* which byte of it is touched first is not told */
+    differ(&d, "cr2", n->cr2 & order, r->cr2 & order);
+    differ(&d, "rip", n->pc, r->pc);
+    for (unsigned i = 0; i < 16; i++)
+        differ(&d, names[i], n->out.gpr[i], r->out.gpr[i]);
+    bool finished = c->row == HW_SEQUENCE ? n->pc == c->pc + c->length : n->pc != c->pc;
+    uint32_t loose = finished ? c->undefined : c->undefined_fault;
+    *undefined = (uint32_t)(n->out.flags ^ r->out.flags) & loose;
+    differ(&d, "flags", n->out.flags & COMPARED & ~loose, r->out.flags & COMPARED & ~loose);
+    differ(&d, "fs base", n->out.fs, r->out.fs);
+    differ(&d, "gs base", n->out.gs, r->out.gs);
+    differ_fx(&d, n->out.fx, r->out.fx);
+    differ_memory(&d, c, n, r);
+    return d.any;
+}
+
+/* ---- a smaller case -------------------------------------------------------------------------------------------------- */
+
+static bool fails(struct native *n, struct emulator *e, const struct hw_case *c)
+{
+    struct hw_result r;
+    uint32_t undefined;
+    native_cases(n)[0] = *c;
+    native_start(n, 0, 1);
+    native_wait(n);
+    emulator_run(e, c, false, &r);
+    return hw_differ(NULL, c, &native_results(n)[0], &r, &undefined);
+}
+
+/* Take `with` for n bytes at `at` if the case still fails. */
+static void try_bytes(struct native *n, struct emulator *e, struct hw_case *c, void *at, const void *with, size_t size)
+{
+    uint8_t was[512];
+    if (memcmp(at, with, size) == 0)
+        return;
+    memcpy(was, at, size);
+    memcpy(at, with, size);
+    if (!fails(n, e, c))
+        memcpy(at, was, size);
+}
+
+/* Replace single insns of a sequence by NOPs. */
+static void shrink_code(struct native *n, struct emulator *e, struct hw_case *c)
+{
+    static const uint8_t nops[16] = {0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90};
+    struct x86_insn i;
+    for (unsigned at = 0; at < c->length; at += i.length) {
+        if (x86_decode(X86_64, c->code + at, 15, &i) != X86_OK)
+            return;
+        try_bytes(n, e, c, c->code + at, nops, i.length);
+    }
+}
+
+void hw_shrink(struct native *n, struct emulator *e, struct hw_case *c)
+{
+    struct hw_state simple = {.flags = 2};
+    bytes_put(simple.fx + FX_FCW, 0x37f, 2);
+    bytes_put(simple.fx + FX_MXCSR, 0x1f80, 4);
+    uint8_t zero[64] = {0};
+    c->flush = true;                                    /* no state from the case before */
+    if (!fails(n, e, c))
+        return;
+    if (c->row == HW_SEQUENCE)
+        shrink_code(n, e, c);
+    for (unsigned i = 0; i < 16; i++)
+        try_bytes(n, e, c, &c->in.gpr[i], zero, 8);
+    try_bytes(n, e, c, &c->in.flags, &simple.flags, 8);
+    try_bytes(n, e, c, &c->in.fs, zero, 8);
+    try_bytes(n, e, c, &c->in.gs, zero, 8);
+    try_bytes(n, e, c, c->in.fx, simple.fx, 24);
+    try_bytes(n, e, c, c->in.fx + FX_MXCSR, simple.fx + FX_MXCSR, 4);
+    for (unsigned i = 0; i < 24; i++)
+        try_bytes(n, e, c, c->in.fx + FX_ST + 16 * i, zero, 16);
+    for (unsigned i = 0; i < HW_PATCHES_MAX; i++)
+        if (c->patch[i].at)
+            try_bytes(n, e, c, c->patch[i].bytes, zero, 64);
+}
+
+static void print_state(FILE *out, const struct hw_case *c)
+{
+    const struct hw_state *s = &c->in;
+    fprintf(out, "  in: flags %04" PRIx64, s->flags);
+    for (unsigned i = 0; i < 16; i++)
+        if (s->gpr[i])
+            fprintf(out, " %s %" PRIx64, names[i], s->gpr[i]);
+    fprintf(out, " fcw %04" PRIx64 " fsw %04" PRIx64 " ftw %02x mxcsr %04" PRIx64 " fs %" PRIx64 " gs %" PRIx64 "\n",
+            bytes_get(s->fx + FX_FCW, 2), bytes_get(s->fx + FX_FSW, 2), s->fx[FX_FTW], bytes_get(s->fx + FX_MXCSR, 4), s->fs, s->gs);
+    for (unsigned i = 0; i < 24; i++) {
+        const uint8_t *v = s->fx + FX_ST + 16 * i;
+        if (bytes_get(v, 8) || bytes_get(v + 8, 8))
+            fprintf(out, "      %s%u %016" PRIx64 " %016" PRIx64 "\n", i < 8 ? "st" : "xmm", i < 8 ? i : i - 8, bytes_get(v + 8, 8), bytes_get(v, 8));
+    }
+    for (unsigned i = 0; i < HW_PATCHES_MAX && c->patch[i].at; i++) {
+        fprintf(out, "      [%08" PRIx64 "] =", c->patch[i].at);
+        for (unsigned k = 0; k < 32; k += 8)
+            fprintf(out, " %016" PRIx64, bytes_get(c->patch[i].bytes + k, 8));
+        fprintf(out, "\n");
+    }
+}
+
+void hw_print(FILE *out, struct native *n, struct emulator *e, const struct hw_case *c)
+{
+    struct hw_result r;
+    uint32_t undefined;
+    if (c->row == HW_SEQUENCE)
+        fprintf(out, "DIFFERS: sequence, --sequence --case 0x%" PRIx64 "\n", c->seed);
+    else
+        fprintf(out, "DIFFERS: %s (row %u), --index %u --case 0x%" PRIx64 "\n", x86_rows[c->row].name, c->row, c->row, c->seed);
+    for (unsigned at = 0; at < c->length;)
+        at += disasm_one(out, c->code + at, c->length - at, c->pc + at, 64);
+    native_cases(n)[0] = *c;
+    native_start(n, 0, 1);
+    native_wait(n);
+    const struct hw_result *native = &native_results(n)[0];
+    print_state(out, c);
+    fprintf(out, "  processor: vector %u error %x at %" PRIx64 "\n", native->vector, native->error, native->pc);
+    emulator_run(e, c, false, &r);
+    fprintf(out, "  emitted code:\n");
+    hw_differ(out, c, native, &r, &undefined);
+    emulator_run(e, c, true, &r);
+    fprintf(out, "  interpreted IR:\n");
+    if (!hw_differ(out, c, native, &r, &undefined))
+        fprintf(out, "    no difference\n");
+}

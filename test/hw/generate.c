@@ -1,0 +1,664 @@
+/* test/hw/generate.c: from a row of the instruction table to a case.
+ *
+ * hw_encode writes prefixes, opcode, ModRM, SIB, displacement and immediate as the row's columns allow and asks the decoder whether the row came out.
+ * The rest of a case follows from the decoded insn: the address of its memory operand is chosen first, then base, index and displacement are
+ * made to give it; registers that lead elsewhere (rSP, rSI, rDI, bit offsets, jump targets) are set for the lifters that use them.
+ *
+ * Nothing here knows what an insn computes.
+ */
+#include <string.h>
+
+#include "guest/x86/decode_table.h"
+#include "guest/x86/state.h"
+#include "test/hw/hw.h"
+
+/* ---- rows ------------------------------------------------------------------------------------------------------- */
+
+static const char *excluded_by_lifter(const struct x86_row *row)
+{
+    switch (row->lift) {
+    case LIFT_none: return "no lifter";
+    case LIFT_cpuid:
+    case LIFT_rdtsc:
+    case LIFT_rdtscp:
+    case LIFT_rdrand:
+    case LIFT_rdseed:
+    case LIFT_rdpid:
+    case LIFT_rdpkru:
+    case LIFT_wrpkru:
+    case LIFT_rdpmc:
+    case LIFT_xgetbv: return "its result depends on more than the case";
+    case LIFT_syscall:
+    case LIFT_sysenter: return "enters the kernel";
+    case LIFT_call_far:
+    case LIFT_jmp_far:
+    case LIFT_ret_far:
+    case LIFT_iret:
+    case LIFT_load_far:
+    case LIFT_pop_seg:
+    case LIFT_lar:
+    case LIFT_lsl:
+    case LIFT_verr:
+    case LIFT_verw: return "needs the host's descriptor tables";
+    case LIFT_sgdt:
+    case LIFT_sldt:
+    case LIFT_str:
+    case LIFT_smsw: return "the host's kernel emulates it (UMIP)";
+    case LIFT_ud: return row->opcode != 0x0b ? "processors differ in whether it has a ModRM byte" : NULL;
+    case LIFT_int: return row->opcode == 0xf1 ? "hypervisors tell it in their own way" : NULL;
+    case LIFT_monitor:
+    case LIFT_mwait: return "the host's kernel may switch it off";
+    case LIFT_xsave:
+    case LIFT_xrstor: return "the host has more state components";
+    default: return NULL;
+    }
+}
+
+const char *hw_row_excluded(const struct x86_row *row, const uint32_t *features)
+{
+    if (row->attr & ATTR_NO64)
+        return "not in 64-bit mode";
+    if (row->feature && !(features[row->feature / 32] >> (row->feature % 32) & 1))
+        return "this processor lacks it";
+    if (row->lift == LIFT_mov_seg && x86_operand_forms[row->operand[0]].method == METHOD_S)
+        return "needs the host's descriptor tables";
+    return row->attr & ATTR_CPL0 && row->lift != LIFT_none ? NULL : excluded_by_lifter(row);
+}
+
+/* ---- bytes ------------------------------------------------------------------------------------------------------ */
+
+struct encoder {
+    struct rng *r;
+    const struct x86_row *row;
+    uint8_t *p;
+    uint8_t prefix;                                     /* PFX_ bit chosen */
+    uint8_t rex, mod;
+    bool plain;                                         /* for sequences: no needless prefixes, memory by base and disp32 only */
+};
+
+static void choose_prefix(struct encoder *e)
+{
+    static const uint8_t usual[8] = {PFX_NP, PFX_NP, PFX_NP, PFX_NP, PFX_66, PFX_66, PFX_F3, PFX_F2};
+    do {
+        unsigned bit = rng_below(e->r, 4);
+        e->prefix = e->row->prefix == PFX__ ? usual[rng_below(e->r, e->plain ? 6 : 8)] : (uint8_t)(1u << bit);
+    } while (!(e->row->prefix & e->prefix));
+}
+
+static void choose_rex(struct encoder *e)
+{
+    e->rex = rng_chance(e->r, 50) ? (uint8_t)rng_below(e->r, 8) : 0;
+    bool w = e->row->w == W_1 || e->row->w == W_G1 || ((e->row->w == W__) && rng_chance(e->r, 35));
+    e->rex |= w ? 8 : 0;
+}
+
+static void put_legacy_prefixes(struct encoder *e)
+{
+    static const uint8_t segments[] = {0x64, 0x65, 0x2e, 0x3e, 0x26, 0x36};
+    if (!e->plain && rng_chance(e->r, 6))
+        *e->p++ = segments[rng_below(e->r, sizeof segments)];
+    if (!e->plain && rng_chance(e->r, 5))
+        *e->p++ = 0x67;
+}
+
+static void put_legacy(struct encoder *e)
+{
+    put_legacy_prefixes(e);
+    bool lockable = e->row->attr & ATTR_LOCK;
+    if (rng_chance(e->r, lockable ? 25 : 1) && !e->plain)
+        *e->p++ = 0xf0;
+    if (e->prefix == PFX_66 || (!e->plain && e->prefix != PFX_NP && rng_chance(e->r, 10)))
+        *e->p++ = 0x66;
+    if (e->prefix == PFX_F2 || e->prefix == PFX_F3)
+        *e->p++ = e->prefix == PFX_F3 ? 0xf3 : 0xf2;
+    if (e->rex || rng_chance(e->r, 15))
+        *e->p++ = 0x40 | e->rex;
+    if (e->row->map)
+        *e->p++ = 0x0f;
+    if (e->row->map >= 2)
+        *e->p++ = e->row->map == 2 ? 0x38 : 0x3a;
+}
+
+static void put_vex(struct encoder *e)
+{
+    unsigned pp = e->prefix == PFX_66 ? 1 : e->prefix == PFX_F3 ? 2 : e->prefix == PFX_F2 ? 3 : 0;
+    unsigned l = e->row->l == 3 || e->row->l == 7 ? rng_below(e->r, 2) : e->row->l >> 1 & 1;
+    unsigned vvvv = e->row->vvvv ? rng_below(e->r, 16) : 0;
+    unsigned last = (~vvvv & 15) << 3 | l << 2 | pp;
+    put_legacy_prefixes(e);
+    if (e->row->map == 1 && !(e->rex & 11) && rng_chance(e->r, 50)) {
+        *e->p++ = 0xc5;
+        *e->p++ = (e->rex & 4 ? 0 : 0x80) | last;
+        return;
+    }
+    *e->p++ = 0xc4;
+    *e->p++ = (~e->rex & 7) << 5 | e->row->map;
+    *e->p++ = (e->rex & 8) << 4 | last;
+}
+
+static void put_opcode(struct encoder *e)
+{
+    const uint8_t *o = e->row->operand;
+    bool in_opcode = x86_operand_forms[o[0]].method == METHOD_Z || x86_operand_forms[o[1]].method == METHOD_Z;
+    *e->p++ = e->row->opcode + (in_opcode ? rng_below(e->r, 8 - (e->row->opcode & 7)) : 0);
+}
+
+/* Returns where the displacement lies, or NULL. */
+static uint8_t *put_modrm(struct encoder *e)
+{
+    const struct x86_row *row = e->row;
+    unsigned mod = e->mod;
+    unsigned reg = row->ext >= 0 ? (unsigned)row->ext : rng_below(e->r, 8), rm = row->rm >= 0 ? (unsigned)row->rm : rng_below(e->r, 8);
+    if (e->plain && mod != 3) {                         /* [r14 + disp32] or [r15 + disp32] */
+        rm = 6 + rng_below(e->r, 2);
+    }
+    *e->p++ = (uint8_t)(mod << 6 | reg << 3 | rm);
+    if (mod == 3 || row->attr & ATTR_MODREG)
+        return NULL;
+    unsigned base = rm;
+    if (rm == 4) {
+        uint8_t sib = (uint8_t)rng_next(e->r);
+        *e->p++ = sib;
+        base = sib & 7;
+    }
+    uint8_t *disp = e->p;
+    bool wide = mod == 2 || (mod == 0 && base == 5);
+    unsigned n = mod == 1 ? 1 : wide ? 4 : 0;
+    bytes_put(e->p, rng_chance(e->r, 50) ? rng_edge(e->r) : rng_below(e->r, 256), 8);
+    e->p += n;
+    return n ? disp : NULL;
+}
+
+bool hw_encode(struct rng *r, const struct x86_row *row, bool plain, uint8_t bytes[32], struct x86_insn *insn, unsigned *disp_at)
+{
+    struct encoder e = {.r = r, .row = row, .p = bytes, .plain = plain};
+    if (row->space == X86_EVEX)
+        return false;
+    choose_prefix(&e);
+    choose_rex(&e);
+    e.mod = row->mod == 1 ? 3 : row->mod == 2 ? rng_below(r, 3) : rng_chance(r, 40) ? 3 : rng_below(r, 3);
+    if (plain && e.mod != 3 && row->modrm) {
+        e.mod = 2;
+        e.rex |= 1;                                     /* memory operands are based on r14 and r15 */
+    }
+    if (row->space == X86_VEX)
+        put_vex(&e);
+    else
+        put_legacy(&e);
+    put_opcode(&e);
+    uint8_t *disp = row->modrm ? put_modrm(&e) : NULL;
+    bytes_put(e.p, rng_edge(r), 8);
+    bytes_put(e.p + 8, rng_edge(r), 8);
+    *disp_at = disp ? (unsigned)(disp - bytes) : 0;
+    return x86_decode(X86_64, bytes, 15, insn) == X86_OK && insn->row == row;
+}
+
+uint32_t hw_flag_bits(unsigned irf)
+{
+    static const uint16_t bit[6] = {FL_CF, FL_PF, FL_AF, FL_ZF, FL_SF, FL_OF};
+    uint32_t f = 0;
+    for (unsigned i = 0; i < 6; i++)
+        f |= irf >> i & 1 ? bit[i] : 0;
+    return f;
+}
+
+/* ---- addresses --------------------------------------------------------------------------------------------------- */
+
+struct gen {
+    struct rng r;
+    struct hw_case *c;
+    struct x86_insn i;
+    unsigned disp_at, npatches;
+    bool stack_based;                                   /* rSP was chosen for its own sake */
+};
+
+/* Where an access of n bytes goes. */
+static uint64_t choose_address(struct gen *g, unsigned n)
+{
+    enum { PAGE = 0x1000 };
+    struct rng *r = &g->r;
+    unsigned near = 1 + rng_below(r, n > 1 ? n - 1 : 1);
+    uint64_t inside = HW_DATA + PAGE + rng_below(r, 2 * PAGE - 1024) + 256;
+    switch (rng_below(r, 25)) {
+    case 0:
+    case 1:
+    case 2: return inside;
+    case 3:
+    case 4: return HW_DATA + 2 * PAGE - near;           /* crosses a page */
+    case 5: return HW_DATA + 3 * PAGE - near;           /* the second page is not there */
+    case 6: return HW_DATA + PAGE - near;               /* the first is not */
+    case 7: return HW_DATA + 4 * PAGE + 64 + (rng_below(r, 3000) & ~63u); /* read-only */
+    case 8: return HW_DATA + 5 * PAGE - near;           /* from read-only to writable */
+    case 9: return HW_DATA + 3 * PAGE + rng_below(r, PAGE - 512);
+    case 10: return HW_DATA + 3 * PAGE - n;             /* the last that fits */
+    case 11: return HW_DATA + 6 * PAGE - n;
+    default: return (n & (n - 1)) == 0 && n ? inside & ~(uint64_t)(n - 1) : inside & ~63ull;
+    }
+}
+
+static uint64_t no_canonical(struct gen *g)
+{
+    return (rng_next(&g->r) & 0x0000ffffffffffff) | (uint64_t)(1 + rng_below(&g->r, 0x7ffe)) << 48;
+}
+
+static uint8_t *add_patch(struct gen *g, uint64_t at)
+{
+    if (g->npatches == HW_PATCHES_MAX)
+        return NULL;
+    unsigned k = g->npatches++;
+    g->c->patch[k].at = at;
+    for (unsigned n = 0; n < 64; n += 16)
+        rng_vector(&g->r, g->c->patch[k].bytes + n);
+    if (rng_chance(&g->r, 40))
+        bytes_put(g->c->patch[k].bytes, rng_edge(&g->r), 8);
+    return g->c->patch[k].bytes;
+}
+
+static uint64_t reg_get(const struct gen *g, int n)
+{
+    return n < 0 ? 0 : g->c->in.gpr[n];
+}
+
+static void put_disp(struct gen *g, uint64_t v, unsigned n)
+{
+    bytes_put(g->c->code + g->disp_at, v, n);
+    g->i.mem.disp = sign_extend(v, 8 * n);
+}
+
+/* Choose base, index and displacement such that the operand lies at linear address `at`.  false: these registers cannot. */
+static bool aim(struct gen *g, uint64_t at)
+{
+    struct hw_state *in = &g->c->in;
+    int base = g->i.mem.base, index = g->i.mem.index;
+    bool wide = g->disp_at && (g->i.mod == 2 || g->i.mod == 0);
+    uint64_t seg = g->i.mem.seg == SEG_FS ? in->fs : g->i.mem.seg == SEG_GS ? in->gs : 0;
+    uint64_t want = at - seg, high = g->i.asize == 4 ? rng_next(&g->r) << 32 : 0;
+    if (g->i.asize == 4)
+        want = (uint32_t)want;
+    if (g->i.mem.rip) {
+        put_disp(g, want - (g->c->pc + g->c->length), 4);
+        return seg == 0;
+    }
+    if (base < 0) {                                     /* displacement and perhaps index */
+        if (index >= 0)
+            in->gpr[index] = (rng_below(&g->r, 0x10000) - 0x8000ull) & ~high;
+        put_disp(g, want - (reg_get(g, index) << g->i.mem.scale), 4);
+        return (int64_t)(want - (reg_get(g, index) << g->i.mem.scale)) == g->i.mem.disp;
+    }
+    if (base == index) {
+        uint64_t factor = 1 + (1ull << g->i.mem.scale), rest = (want - (uint64_t)g->i.mem.disp) % factor;
+        if (rest && !wide)
+            return false;
+        if (wide && rest)
+            put_disp(g, (uint64_t)g->i.mem.disp + rest, 4);
+        in->gpr[base] = (want - (uint64_t)g->i.mem.disp) / factor;
+        return in->gpr[base] * factor + (uint64_t)g->i.mem.disp == want;
+    }
+    uint64_t left = want - (reg_get(g, index) << g->i.mem.scale) - (uint64_t)g->i.mem.disp;
+    in->gpr[base] = g->i.asize == 4 ? (uint32_t)left | high : left;
+    return true;
+}
+
+static unsigned memory_bytes(const struct x86_insn *i)
+{
+    unsigned n = 0;
+    for (unsigned k = 0; k < i->noperands; k++)
+        if (i->op[k].kind == OPERAND_MEM && i->op[k].bytes > n)
+            n = i->op[k].bytes;
+    return n ? n : i->row->lift == LIFT_x87 ? 108 : 8;
+}
+
+static int memory_operand(const struct x86_insn *i)
+{
+    for (unsigned k = 0; k < i->noperands; k++)
+        if (i->op[k].kind == OPERAND_MEM)
+            return (int)k;
+    return -1;
+}
+
+/* Registers that are read before the address is known: a bit offset moves the operand (vol. 2A, BT). */
+static uint64_t bit_offset_bytes(struct gen *g)
+{
+    if (g->i.row->lift != LIFT_bt || g->i.op[1].kind != OPERAND_GPR || g->i.op[0].kind != OPERAND_MEM)
+        return 0;
+    unsigned reg = g->i.op[1].reg, bits = 8u * g->i.osize;
+    if ((int)reg == g->i.mem.base || (int)reg == g->i.mem.index)
+        return 0;
+    int64_t offset = (int64_t)rng_below(&g->r, 40000) - 20000;
+    g->c->in.gpr[reg] = (uint64_t)offset;
+    if (bits < 64)
+        g->c->in.gpr[reg] = ((uint64_t)offset & mask_bits(bits)) | rng_next(&g->r) << bits;
+    return (uint64_t)(sign_extend((uint64_t)offset, bits) >> (bits == 16 ? 4 : bits == 32 ? 5 : 6)) * g->i.osize;
+}
+
+/* Images of x87 and SSE state hold pointers that the processor may leave out, and reserved bytes. */
+static void skip_undefined(struct gen *g, uint64_t at)
+{
+    struct hw_case *c = g->c;
+    unsigned from = 0, to = 0;
+    bool save = g->i.row->lift == LIFT_x87 && (g->i.op[0].bytes == 14 || g->i.op[0].bytes == 28 || g->i.op[0].bytes == 94 ||
+                                               g->i.op[0].bytes == 108);
+    if (save) {
+        bool small = g->i.osize == 2;
+        from = small ? 6 : 12, to = small ? 14 : 28;
+    }
+    if (g->i.row->lift == LIFT_fxsave)
+        from = 6, to = 24;
+    c->skip_at = at;
+    for (unsigned i = from; i < to; i++)
+        c->skip[i / 64] |= 1ull << (i % 64);
+    if (g->i.row->lift == LIFT_fxsave)                  /* MXCSR_MASK, reserved bytes */
+        for (unsigned i = 0; i < 512; i++)
+            if ((i >= 28 && i < 32) || i >= 416 || (i >= 32 && i < 160 && (i & 15) >= 10))
+                c->skip[i / 64] |= 1ull << (i % 64);
+}
+
+static bool place_memory(struct gen *g)
+{
+    int k = memory_operand(&g->i);
+    if (k < 0 || g->i.row->lift == LIFT_string || !g->i.has_modrm || g->i.mod == 3)
+        return true;
+    unsigned n = memory_bytes(&g->i);
+    bool free_base = g->i.mem.base >= 0 && g->i.asize == 8 && g->i.mem.base != g->i.mem.index && g->i.mem.seg != SEG_FS &&
+                     g->i.mem.seg != SEG_GS;
+    uint64_t at = free_base && rng_chance(&g->r, 2) ? no_canonical(g) : choose_address(g, n);
+    if (g->i.row->feature == FEAT_SHA)
+        at &= ~15ull;                                   /* Intel's raise #GP, AMD's do not */
+    uint64_t moved = bit_offset_bytes(g);
+    if (!aim(g, at - moved))
+        return false;
+    add_patch(g, at);
+    skip_undefined(g, at);
+    return true;
+}
+
+/* ---- what single lifters need -------------------------------------------------------------------------------------- */
+
+static uint64_t code_address(struct gen *g)
+{
+    uint64_t at, end = g->c->pc + g->c->length;
+    do
+        at = HW_CODE + rng_below(&g->r, HW_CODE_SIZE);
+    while (at >= g->c->pc && at < end);
+    return rng_chance(&g->r, 5) ? HW_CODE + HW_CODE_SIZE + rng_below(&g->r, 0x800) : at;
+}
+
+static void use_stack(struct gen *g)
+{
+    bool is_base = g->i.has_modrm && g->i.mod != 3 && (g->i.mem.base == X86_RSP || g->i.mem.index == X86_RSP);
+    if (is_base)
+        return;
+    uint64_t at = rng_chance(&g->r, 2) ? no_canonical(g) : choose_address(g, 8);
+    uint16_t lift = g->i.row->lift;
+    bool pops = lift == LIFT_pop || lift == LIFT_popf || lift == LIFT_ret || lift == LIFT_pop_seg;
+    g->c->in.gpr[lift == LIFT_leave ? X86_RBP : X86_RSP] = pops || lift == LIFT_leave ? at : at + g->i.osize;
+    if (lift == LIFT_enter)
+        g->c->in.gpr[X86_RBP] = choose_address(g, 8);
+    uint8_t *bytes = add_patch(g, at);
+    if (lift == LIFT_ret)
+        bytes_put(bytes, code_address(g), 8);
+    if (lift == LIFT_popf)
+        bytes[1] &= 0xfe, bytes[2] &= ~4;               /* TF, AC: single steps and alignment checks are not compared */
+}
+
+static void use_string(struct gen *g)
+{
+    struct hw_state *in = &g->c->in;
+    bool narrow = g->i.asize == 4;
+    unsigned n = memory_bytes(&g->i);
+    uint64_t high = narrow ? rng_next(&g->r) << 32 : 0;
+    uint64_t seg = g->i.mem.seg == SEG_FS ? in->fs : g->i.mem.seg == SEG_GS ? in->gs : 0;
+    uint64_t from = choose_address(g, n), to = rng_chance(&g->r, 20) ? from + rng_below(&g->r, 32) - 16 : choose_address(g, n);
+    in->gpr[X86_RSI] = ((from - seg) & (narrow ? 0xffffffff : ~0ull)) | high;
+    in->gpr[X86_RDI] = to | high;
+    bool io = g->i.opcode >= 0x6c && g->i.opcode <= 0x6f; /* rights to the port are looked at even for a count of zero by AMD's */
+    in->gpr[X86_RCX] = (rng_chance(&g->r, 5) ? rng_below(&g->r, 3000) : rng_below(&g->r, 20)) | high;
+    in->gpr[X86_RCX] += io;
+    g->c->undefined_fault = hw_flag_bits(63);           /* Intel's restore the flags when an iteration faults, AMD's do not */
+    add_patch(g, from & ~15ull);
+    uint8_t *second = add_patch(g, to & ~15ull);
+    if (rng_chance(&g->r, 70))                          /* so that repeated comparisons last */
+        memset(second, (int)in->gpr[X86_RAX], 64);
+    if (rng_chance(&g->r, 70))
+        memcpy(second, g->c->patch[g->npatches - 2].bytes, rng_below(&g->r, 64));
+}
+
+static void use_divide(struct gen *g)
+{
+    uint64_t *a = &g->c->in.gpr[X86_RAX], *d = &g->c->in.gpr[X86_RDX];
+    unsigned bits = 8u * g->i.osize;
+    bool is_signed = g->i.row->lift == LIFT_idiv;
+    if (rng_chance(&g->r, 30))
+        return;
+    if (bits == 8)
+        *a = is_signed ? (uint64_t)(int64_t)(int8_t)*a : (*a & 0xff);
+    else
+        *d = is_signed && (*a >> (bits - 1) & 1) ? ~0ull : rng_chance(&g->r, 20) ? rng_below(&g->r, 4) : 0;
+}
+
+/* The operand at rDI: a mask of zero may or may not fault. */
+static void use_masked(struct gen *g)
+{
+    struct hw_state *in = &g->c->in;
+    uint64_t seg = g->i.mem.seg == SEG_FS ? in->fs : g->i.mem.seg == SEG_GS ? in->gs : 0;
+    uint64_t high = g->i.asize == 4 ? rng_next(&g->r) << 32 : 0;
+    uint64_t at = HW_DATA + 0x1000 + rng_below(&g->r, 0x2000 - 16);
+    in->gpr[X86_RDI] = ((at - seg) & (high ? 0xffffffff : ~0ull)) | high;
+    add_patch(g, at);
+}
+
+/* An unmasked exception: Intel's leave the flags, AMD's do not (FCOMI and its like). */
+static void use_x87(struct gen *g)
+{
+    unsigned group = g->i.modrm >> 3 & 7, masks = g->c->in.fx[FX_FCW] & 0x3f;
+    bool fcomi = (g->i.opcode == 0xdb || g->i.opcode == 0xdf) && g->i.mod == 3 && (group == 5 || group == 6);
+    if (fcomi && masks != 0x3f)
+        g->c->undefined = hw_flag_bits(63);
+}
+
+/* Let the comparison succeed often: the accumulator is what memory or the register holds. */
+static void use_exchange(struct gen *g)
+{
+    uint64_t *gpr = g->c->in.gpr, value;
+    if (rng_chance(&g->r, 50))
+        return;
+    if (g->i.op[0].kind == OPERAND_GPR) {
+        gpr[X86_RAX] = g->i.op[0].high ? gpr[g->i.op[0].reg] >> 8 : gpr[g->i.op[0].reg];
+        return;
+    }
+    bool address = g->i.mem.base == X86_RAX || g->i.mem.index == X86_RAX || g->i.mem.base == X86_RDX || g->i.mem.index == X86_RDX;
+    if (address || !g->npatches)
+        return;
+    value = bytes_get(g->c->patch[0].bytes, 8);
+    if (g->i.row->lift == LIFT_cmpxchg8b) {
+        bool wide = g->i.osize == 8;
+        gpr[X86_RAX] = wide ? value : (uint32_t)value;
+        gpr[X86_RDX] = wide ? bytes_get(g->c->patch[0].bytes + 8, 8) : value >> 32;
+    } else {
+        gpr[X86_RAX] = value;
+    }
+}
+
+/* Jump targets: in the operand register, in memory, or relative. */
+static void use_target(struct gen *g)
+{
+    const struct x86_operand *o = &g->i.op[0];
+    struct hw_case *c = g->c;
+    if (o->kind == OPERAND_REL) {
+        unsigned n = o->bytes;
+        uint64_t end = c->pc + c->length, to = code_address(g);
+        if (n == 1) {
+            to = end + (uint64_t)(int64_t)(int8_t)rng_next(&g->r);
+            if (to >= c->pc && to < end)
+                to = end;
+        } else if (to >> 32) {
+            to = HW_CODE - 8;
+        }
+        bytes_put(c->code + c->length - n, to - end, n);
+    } else if (o->kind == OPERAND_GPR) {
+        c->in.gpr[o->reg] = code_address(g);
+    } else if (o->kind == OPERAND_MEM && g->npatches) {
+        bytes_put(c->patch[g->npatches - 1].bytes, code_address(g), 8);
+    }
+}
+
+static bool use_xlat(struct gen *g)
+{
+    struct hw_state *in = &g->c->in;
+    uint64_t at = choose_address(g, 1);
+    uint64_t seg = g->i.mem.seg == SEG_FS ? in->fs : g->i.mem.seg == SEG_GS ? in->gs : 0;
+    in->gpr[X86_RBX] = at - seg - (in->gpr[X86_RAX] & 0xff);
+    if (g->i.asize == 4)
+        in->gpr[X86_RBX] = (uint32_t)in->gpr[X86_RBX] | rng_next(&g->r) << 32;
+    add_patch(g, at);
+    return true;
+}
+
+static void use_moffs(struct gen *g)
+{
+    unsigned n = g->i.asize;
+    struct hw_state *in = &g->c->in;
+    uint64_t seg = g->i.mem.seg == SEG_FS ? in->fs : g->i.mem.seg == SEG_GS ? in->gs : 0;
+    uint64_t at = n == 8 && rng_chance(&g->r, 5) ? no_canonical(g) : choose_address(g, memory_bytes(&g->i));
+    bytes_put(g->c->code + g->c->length - n, at - seg, n);
+    add_patch(g, at);
+}
+
+static void use_mxcsr(struct gen *g)
+{
+    unsigned at = g->i.row->lift == LIFT_fxrstor ? 24 : 0;
+    uint8_t *bytes = g->c->patch[0].bytes;
+    if (g->npatches && rng_chance(&g->r, 90))
+        bytes_put(bytes + at, rng_next(&g->r) & 0xffff, 4);
+    else if (g->npatches)
+        bytes[at + 2] &= ~2;                            /* MISALIGNSSE is AMD's */
+    if (at) {
+        bytes_put(bytes, 0x37f | (rng_next(&g->r) & 0xf00), 2);
+        bytes_put(bytes + 2, rng_next(&g->r) & 0x7f7f & (rng_chance(&g->r, 50) ? 0x7f00 : 0xffff), 2);
+    }
+}
+
+static bool suit(struct gen *g)
+{
+    switch (g->i.row->lift) {
+    case LIFT_push:
+    case LIFT_pop:
+    case LIFT_pushf:
+    case LIFT_popf:
+    case LIFT_push_seg:
+    case LIFT_enter:
+    case LIFT_leave: use_stack(g); break;
+    case LIFT_ret: use_stack(g); break;
+    case LIFT_call: use_stack(g); break;
+    case LIFT_string: use_string(g); break;
+    case LIFT_div:
+    case LIFT_idiv: use_divide(g); break;
+    case LIFT_x87: use_x87(g); break;
+    case LIFT_mmx:
+        if (g->i.map == 1 && g->i.opcode == 0xf7)
+            use_masked(g);
+        break;
+    case LIFT_xlat: return use_xlat(g);
+    }
+    if (!place_memory(g))
+        return false;
+    switch (g->i.row->lift) {
+    case LIFT_call:
+    case LIFT_jmp:
+    case LIFT_jcc:
+    case LIFT_loop:
+    case LIFT_jcxz: use_target(g); break;
+    case LIFT_cmpxchg:
+    case LIFT_cmpxchg8b: use_exchange(g); break;
+    case LIFT_ldmxcsr:
+    case LIFT_fxrstor: use_mxcsr(g); break;
+    case LIFT_fsgsbase:
+        if (g->i.op[0].kind == OPERAND_GPR && rng_chance(&g->r, 80))
+            g->c->in.gpr[g->i.op[0].reg] &= 0x7fffffffffff;
+        break;
+    case LIFT_mov:
+        if (!g->i.has_modrm && memory_operand(&g->i) >= 0)
+            use_moffs(g);
+        break;
+    }
+    return true;
+}
+
+/* Forms that depend on who made the processor.  AMD truncates targets of near branches with 66, Intel does not; decode.c follows Intel. */
+bool hw_vendor_form(const struct x86_insn *i)
+{
+    uint16_t lift = i->row->lift;
+    bool near = lift == LIFT_call || lift == LIFT_jmp || lift == LIFT_jcc || lift == LIFT_ret || lift == LIFT_loop || lift == LIFT_jcxz;
+    if (lift == LIFT_int && i->opcode == 0xcc)
+        return i->length > 1;                           /* a trap: where it began is not told */
+    if (lift == LIFT_movsx && i->opcode == 0x63 && i->osize == 2)
+        return true;                                    /* how much of memory is read */
+    if (lift == LIFT_loop && (i->prefix & (PREFIX_REP | PREFIX_REPNE)))
+        return true;                                    /* AMD's turn the condition by it */
+    return (near && (i->prefix & PREFIX_66)) || (lift == LIFT_int && i->opcode == 0xcd && (i->imm == 0x80 || i->imm == 3 || i->imm == 4));
+}
+
+static bool ends_elsewhere(const struct x86_insn *i)
+{
+    switch (i->row->lift) {
+    case LIFT_call:
+    case LIFT_jmp:
+    case LIFT_jcc:
+    case LIFT_ret:
+    case LIFT_loop:
+    case LIFT_jcxz:
+    case LIFT_int:
+    case LIFT_ud: return true;
+    default: return (i->row->attr & ATTR_CPL0) != 0;
+    }
+}
+
+static void choose_pc(struct gen *g)
+{
+    struct hw_case *c = g->c;
+    unsigned n = c->length;
+    switch (rng_below(&g->r, 20)) {
+    case 0: c->pc = HW_CODE + 0x1000 - 1 - rng_below(&g->r, n); break; /* may cross a page */
+    case 1: c->pc = HW_CODE + 0x2000 - n; break;
+    case 2:
+        c->pc = HW_CODE + 0x2000 - n + rng_below(&g->r, n); /* its end may not be there */
+        c->length = (uint16_t)(HW_CODE + 0x2000 - c->pc);
+        break;
+    default: c->pc = HW_CODE + 0x200 + rng_below(&g->r, 0xc00); break;
+    }
+}
+
+bool hw_generate(struct hw_case *c, uint32_t row_index, uint64_t seed)
+{
+    const struct x86_row *row = &x86_rows[row_index];
+    struct gen g = {.r = {seed}, .c = c};
+    memset(c, 0, sizeof *c);
+    c->seed = seed;
+    c->row = row_index;
+    c->ninsns = 1;
+    bool found = false;
+    for (unsigned tries = 0; tries < 60 && !found; tries++) {
+        memset(c->code, 0, 32);
+        found = hw_encode(&g.r, row, false, c->code, &g.i, &g.disp_at) && !hw_vendor_form(&g.i);
+    }
+    if (!found)
+        return false;
+    c->length = g.i.length;
+    bool x87 = row->lift == LIFT_x87 || row->lift == LIFT_mmx || row->lift == LIFT_fxsave;
+    rng_state(&g.r, &c->in, x87 || rng_chance(&g.r, 3));
+    if (row->lift == LIFT_mmx && rng_chance(&g.r, 80)) {
+        bytes_put(c->in.fx + FX_FCW, 0x37f, 2);
+        bytes_put(c->in.fx + FX_FSW, 0, 2);
+    }
+    if (g.i.prefix & PREFIX_SEG) {                      /* so that every address can be reached */
+        c->in.fs = rng_chance(&g.r, 50) ? 0 : rng_below(&g.r, 0x8000000);
+        c->in.gs = rng_chance(&g.r, 50) ? 0 : rng_below(&g.r, 0x8000000);
+    }
+    choose_pc(&g);
+    c->undefined = hw_flag_bits(row->flags_undefined);
+    if (c->length == g.i.length && !suit(&g))
+        return false;
+    c->stub = !ends_elsewhere(&g.i) && c->length == g.i.length;
+    c->flush = rng_chance(&g.r, 10);
+    return true;
+}

@@ -1,0 +1,194 @@
+/* test/hw/sequence.c: runs of 5 to 30 insns: what one insn leaves (flags, parts of registers, memory) is what the next one finds.
+ *
+ * Memory operands are [r14 + disp32] and [r15 + disp32] inside the writable pages; no insn that writes r14 or r15 is taken, nor one that moves rSP.
+ * Conditional jumps go forward, to the beginning of a later insn.  An insn that reads a flag which may be undefined there is not taken.
+ */
+#include <string.h>
+
+#include "guest/x86/decode_table.h"
+#include "guest/x86/state.h"
+#include "ir/ir.h"
+#include "test/hw/hw.h"
+
+bool hw_row_in_sequence(const struct x86_row *row)
+{
+    switch (row->lift) {
+    case LIFT_alu:
+    case LIFT_test:
+    case LIFT_inc:
+    case LIFT_dec:
+    case LIFT_not:
+    case LIFT_neg:
+    case LIFT_shift:
+    case LIFT_shiftd:
+    case LIFT_mov:
+    case LIFT_movzx:
+    case LIFT_movsx:
+    case LIFT_lea:
+    case LIFT_xchg:
+    case LIFT_setcc:
+    case LIFT_cmov:
+    case LIFT_mul:
+    case LIFT_imul:
+    case LIFT_imul2:
+    case LIFT_bsf:
+    case LIFT_bsr:
+    case LIFT_tzcnt:
+    case LIFT_lzcnt:
+    case LIFT_popcnt:
+    case LIFT_bswap:
+    case LIFT_xadd:
+    case LIFT_cmpxchg:
+    case LIFT_cbw:
+    case LIFT_cwd:
+    case LIFT_lahf:
+    case LIFT_sahf:
+    case LIFT_flag:
+    case LIFT_jcc:
+    case LIFT_movbe:
+    case LIFT_crc32:
+    case LIFT_adx:
+    case LIFT_andn:
+    case LIFT_bextr:
+    case LIFT_bls:
+    case LIFT_bzhi:
+    case LIFT_mulx:
+    case LIFT_pdep:
+    case LIFT_pext:
+    case LIFT_rorx:
+    case LIFT_shiftx:
+    case LIFT_div:
+    case LIFT_idiv:
+    case LIFT_bt:
+    case LIFT_vec:
+    case LIFT_vec_store:
+    case LIFT_vec_from_gpr:
+    case LIFT_vec_to_gpr:
+    case LIFT_vec_flags:
+    case LIFT_vec_shift_imm: return true;
+    default: return false;
+    }
+}
+
+enum { INSNS_MAX = 30, LENGTH_MAX = 320 };
+
+struct sequence {
+    struct rng r;
+    struct hw_case *c;
+    unsigned n;
+    uint16_t start[INSNS_MAX + 1];
+    uint8_t jump_to[INSNS_MAX];                         /* insn number, 0: no jump */
+    unsigned undefined[INSNS_MAX + 6];                  /* IRF_ bits, carried to an insn by jumps */
+    unsigned now, ever;                                 /* IRF_ bits undefined here; anywhere */
+};
+
+static bool keeps_bases(const struct x86_insn *i)
+{
+    bool exchanges = i->row->lift == LIFT_xchg || i->row->lift == LIFT_xadd || i->row->lift == LIFT_mulx;
+    for (unsigned k = 0; k < i->noperands; k++) {
+        const struct x86_operand *o = &i->op[k];
+        if (o->kind == OPERAND_GPR && (k == 0 || exchanges) && (o->reg == 14 || o->reg == 15))
+            return false;
+        if (o->kind == OPERAND_MEM && i->mem.base != 14 && i->mem.base != 15 && i->row->lift != LIFT_lea)
+            return false;
+    }
+    return !(i->row->lift == LIFT_bt && i->op[0].kind == OPERAND_MEM && i->op[1].kind == OPERAND_GPR);
+}
+
+/* The displacement: aligned mostly, within the two writable pages from r14 = r15 = their middle. */
+static void place(struct sequence *s, const struct x86_insn *i, uint8_t *disp)
+{
+    unsigned bytes = 8;
+    for (unsigned k = 0; k < i->noperands; k++)
+        if (i->op[k].kind == OPERAND_MEM && i->op[k].bytes)
+            bytes = i->op[k].bytes;
+    int at = (int)rng_below(&s->r, 256) - 128;
+    if (rng_chance(&s->r, 85) || bytes == 16)
+        at &= ~((int)bytes - 1);
+    bytes_put(disp, (uint64_t)(int64_t)at, 4);
+}
+
+static bool take(struct sequence *s, const struct x86_row *row)
+{
+    struct x86_insn i;
+    unsigned disp_at;
+    uint8_t bytes[32] = {0};
+    if (!hw_encode(&s->r, row, true, bytes, &i, &disp_at) || !keeps_bases(&i) || hw_vendor_form(&i))
+        return false;
+    if (row->flags_read & s->now)
+        return false;
+    bool jump = row->lift == LIFT_jcc;
+    if (disp_at)
+        place(s, &i, bytes + disp_at);
+    bool memory = false;
+    for (unsigned k = 0; k < i.noperands; k++)
+        memory |= i.op[k].kind == OPERAND_MEM;
+    if (memory && !disp_at)
+        return false;                                   /* moffs */
+    memcpy(s->c->code + s->start[s->n], bytes, i.length);
+    s->start[s->n + 1] = (uint16_t)(s->start[s->n] + i.length);
+    s->jump_to[s->n] = 0;
+    if (jump) {
+        s->jump_to[s->n] = (uint8_t)(s->n + 1 + rng_below(&s->r, 5));
+        s->undefined[s->jump_to[s->n]] |= s->now;
+    }
+    bool may_write_none = row->lift == LIFT_shift || row->lift == LIFT_shiftd;
+    if (!may_write_none)
+        s->now &= ~row->flags_written;
+    s->now |= row->flags_undefined;
+    s->ever |= row->flags_undefined;
+    s->n++;
+    s->now |= s->undefined[s->n];
+    return true;
+}
+
+static void resolve_jumps(struct sequence *s)
+{
+    for (unsigned k = 0; k < s->n; k++) {
+        if (!s->jump_to[k])
+            continue;
+        unsigned to = s->jump_to[k] < s->n ? s->jump_to[k] : s->n;
+        unsigned end = s->start[k + 1];
+        bool near = s->c->code[s->start[k]] == 0x0f || s->c->code[s->start[k] + 1] == 0x0f || s->c->code[s->start[k] + 2] == 0x0f;
+        unsigned n = near && end - s->start[k] >= 6 ? 4 : 1;
+        bytes_put(s->c->code + end - n, s->start[to] - end, n);
+    }
+}
+
+void hw_sequence(struct hw_case *c, uint64_t seed, const uint32_t *rows, unsigned nrows)
+{
+    struct sequence s = {.r = {seed}, .c = c};
+    memset(c, 0, sizeof *c);
+    c->seed = seed;
+    c->row = HW_SEQUENCE;
+    rng_state(&s.r, &c->in, false);
+    unsigned want = 5 + rng_below(&s.r, INSNS_MAX - 5);
+    bool vectors = rng_chance(&s.r, 50);
+    for (unsigned tries = 0; s.n < want && tries < 2000 && s.start[s.n] < LENGTH_MAX; tries++) {
+        const struct x86_row *row = &x86_rows[rows[rng_below(&s.r, nrows)]];
+        bool vector = row->lift >= LIFT_vec && row->lift <= LIFT_vec_shift_imm;
+        if (vector && !vectors)
+            continue;
+        bool divides = row->lift == LIFT_div || row->lift == LIFT_idiv;
+        if (divides && rng_chance(&s.r, 80))
+            continue;
+        take(&s, row);
+    }
+    resolve_jumps(&s);
+    c->length = s.start[s.n];
+    c->ninsns = (uint16_t)s.n;
+    c->pc = HW_CODE + 0x100 + rng_below(&s.r, 0x1c00);
+    c->in.gpr[14] = HW_DATA + 0x2000 - (rng_chance(&s.r, 30) ? 0 : 0x800);
+    c->in.gpr[15] = HW_DATA + 0x2000 + (rng_chance(&s.r, 30) ? 0 : 0x400);
+    for (unsigned k = s.n; k < ARRAY_LEN(s.undefined); k++)
+        s.now |= s.undefined[k];
+    c->undefined = hw_flag_bits(s.now);
+    c->undefined_fault = hw_flag_bits(s.ever);
+    c->stub = true;
+    c->flush = rng_chance(&s.r, 10);
+    for (unsigned i = 0; i < 4; i++) {
+        c->patch[i].at = (i < 2 ? c->in.gpr[14] : c->in.gpr[15]) - 64 + 64 * (i & 1);
+        for (unsigned n = 0; n < 64; n += 16)
+            rng_vector(&s.r, c->patch[i].bytes + n);
+    }
+}
