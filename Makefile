@@ -114,3 +114,15 @@ help: ## print this
 .PHONY: all kernels run tests test check-san fuzz bless bars fmt deps install clean help
 .SECONDARY:
 -include $(LIB_OBJ:.o=.d) $(TOOL_OBJ:.o=.d) $(TEST_SRC:%.c=$(BUILD)/%.d)
+
+# The comparison with the processor is made of several files.
+HW_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(wildcard test/hw/*.c))
+$(BUILD)/test/hw/test_hw: $(HW_OBJ) $(filter-out $(BUILD)/tool/main.o,$(TOOL_OBJ)) $(BUILD)/librhea.a
+	$(SAY) link $@
+	$(Q)$(CC) $(ALL_CFLAGS) $^ -o $@ -lcmocka $(ALL_LIBS)
+
+hwtest: $(BUILD)/test/hw/test_hw ## N=1000000 random insns and N/4 sequences on this processor and in rhea, SEED=1; HW="--coverage" and so on
+	$(BUILD)/test/hw/test_hw --count $(or $(N),1000000) --sequences $$(($(or $(N),1000000) / 4)) --seed $(or $(SEED),1) $(HW)
+
+.PHONY: hwtest
+-include $(HW_OBJ:.o=.d)

@@ -27,20 +27,12 @@ struct place {                                          /* where one page's part
     struct x86_walk walk;
 };
 
-static unsigned walk_access(const struct x86 *x, unsigned desc)
-{
-    unsigned access = desc & MD_WRITE ? WALK_WRITE : WALK_READ;
-    if (desc & MD_SYSTEM)
-        return access | WALK_IMPLICIT;
-    return access | (x86_cpl(x) == 3 ? WALK_USER : 0);
-}
-
 /* Translate gva for the access; raises #PF. */
 static struct place find(struct vcpu *v, gva_t gva, unsigned desc)
 {
     struct x86 *x = &v->x86;
     struct place p = {.ram_page = UINT64_MAX};
-    if (!x86_walk(x, gva, walk_access(x, desc), &p.walk))
+    if (!x86_walk(x, gva, x86_walk_access(x, desc), &p.walk))
         x86_raise_pf(x, gva, p.walk.error);
     p.gpa = p.walk.gpa;
     p.host = bus_host(x->mem, p.gpa, 1, false);
@@ -54,6 +46,8 @@ static void raise_address(struct x86 *x, unsigned desc)
     x86_raise_error(x, (desc >> MD_TAG_SHIFT) == SEG_SS ? EX_SS : EX_GP, 0);
 }
 
+static enum tlb_kind kind_of(const struct x86 *x, unsigned desc);
+
 static void check_address(struct x86 *x, gva_t gva, unsigned desc)
 {
     unsigned size = desc & MD_SIZE;
@@ -61,20 +55,15 @@ static void check_address(struct x86 *x, gva_t gva, unsigned desc)
         x86_raise_error(x, EX_GP, 0);
     if (!x86_canonical(x, gva) || !x86_canonical(x, gva + size - 1))
         raise_address(x, desc);
+    bool ordinary = size == 2 || size == 4 || size == 8;
+    if (ordinary && (gva & (size - 1)) && kind_of(x, desc) == TLB_NONE)
+        x86_raise_error(x, EX_AC, 0);                   /* vol. 3, 6.15, interrupt 17 */
 }
 
 /* Which table the access belongs to. */
 static enum tlb_kind kind_of(const struct x86 *x, unsigned desc)
 {
-    bool smap = x->cr4 & CR4_SMAP;
-    enum tlb_kind sup;
-    if (desc & MD_SYSTEM)
-        sup = smap ? TLB_R_SUP : TLB_R_SUPAC;
-    else if (x86_cpl(x) == 3)
-        sup = TLB_R_USER;
-    else
-        sup = smap && !(x->flags & FL_AC) ? TLB_R_SUP : TLB_R_SUPAC;
-    return desc & MD_WRITE ? sup + (TLB_W_USER - TLB_R_USER) : sup;
+    return x86_table_kind(x, x86_walk_access(x, desc));
 }
 
 static uint64_t known(struct x86 *x, gva_t gva, unsigned desc)
@@ -151,7 +140,8 @@ static int64_t slow_read(struct cpu *c, gva_t gva, unsigned desc)
     if (n == 1 && p[0].host && may_fill(v, gva)) {
         uint64_t addend = (uint64_t)(uintptr_t)p[0].host - gva;
         enum tlb_kind kind = kind_of(x, desc);
-        tlb_fill(x->tlb, x->cur_slot, kind, gva, addend, p[0].walk.fill);
+        if (kind != TLB_NONE)
+            tlb_fill(x->tlb, x->cur_slot, kind, gva, addend, p[0].walk.fill);
         v->count[COUNT_SLOW_READ_FILL]++;
         log_fill(v, gva, &p[0], kind);
         return (int64_t)addend;
@@ -175,9 +165,9 @@ static int64_t fill_write(struct vcpu *v, gva_t gva, unsigned desc, const struct
 {
     struct x86 *x = &v->x86;
     uint64_t addend = (uint64_t)(uintptr_t)p->host - gva;
-    if (!p->walk.writable)
-        return (int64_t)addend;
     enum tlb_kind kind = kind_of(x, desc);
+    if (!p->walk.writable || kind == TLB_NONE)
+        return (int64_t)addend;
     __atomic_fetch_or(&v->exec->ram->flags[p->ram_page], RAM_WMAPPED, __ATOMIC_SEQ_CST);
     tlb_fill(x->tlb, x->cur_slot, kind, gva, addend, p->walk.fill);
     v->count[COUNT_SLOW_WRITE_FILL]++;

@@ -81,6 +81,7 @@ enum tlb_kind {
     TLB_R_USER, TLB_R_SUP, TLB_R_SUPAC,                 /* SUPAC: supervisor that may touch user pages (no SMAP, or EFLAGS.AC) */
     TLB_W_USER, TLB_W_SUP, TLB_W_SUPAC,
     TLB_X_USER, TLB_X_SUP,
+    TLB_NONE,                                           /* never filled: for when every access must be looked at */
     TLB_KINDS
 };
 enum { TLB_SLOTS_MAX = 8 };

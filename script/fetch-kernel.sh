@@ -2,6 +2,7 @@
 # Fetches a Debian kernel by apt and unpacks it, without installing it, into build/kernels/PACKAGE/.  Prints the path of its vmlinuz.
 #
 #     script/fetch-kernel.sh [PACKAGE[:ARCHITECTURE]]     linux-image-cloud-amd64 (default), linux-image-amd64, linux-image-686-pae:i386
+# Another package is unpacked in the same way (busybox-static:i386, for an initramfs under a 32-bit kernel); its directory is printed.
 #
 # Another architecture is fetched with an apt state of its own under build/kernels/apt, so that the machine's apt stays as it is.
 set -eu
@@ -15,6 +16,10 @@ mkdir -p "$dir"
 dir=$(cd "$dir" && pwd)
 if [ -e "$dir/vmlinuz" ]; then
     echo "$dir/vmlinuz"
+    exit 0
+fi
+if [ -d "$dir/root" ] && [ ! -e "$dir/root/boot" ]; then
+    echo "$dir/root"
     exit 0
 fi
 
@@ -48,6 +53,10 @@ echo "rhea: fetching $want into $dir" >&2
 download >&2 || { $update >&2 || true; download >&2; }
 mkdir -p "$dir/root"
 dpkg-deb -x "$dir"/*.deb "$dir/root"
-ln -sf "$(cd "$dir" && ls root/boot/vmlinuz-* | tail -n 1)" "$dir/vmlinuz"
 rm -f "$dir"/*.deb
+if [ ! -d "$dir/root/boot" ]; then
+    echo "$dir/root"
+    exit 0
+fi
+ln -sf "$(cd "$dir" && ls root/boot/vmlinuz-* | tail -n 1)" "$dir/vmlinuz"
 echo "$dir/vmlinuz"

@@ -141,7 +141,7 @@ struct x86 {
     } slot[8];
     unsigned cur_slot;
     uint64_t slot_clock;
-    uint8_t *table[8][8];                               /* what tlb_table answers for (slot, kind), once asked */
+    uint8_t *table[8][9];                               /* what tlb_table answers for (slot, kind), once asked */
     uint32_t generations;                               /* last slot generation given out */
     uint64_t cr4_allowed, efer_allowed;                 /* bits the CPU model has, set with the model; 0: all we know but LA57 */
     uint32_t cpuid_signature;                           /* CPUID.1:EAX, which reset leaves in EDX */

@@ -266,6 +266,8 @@ unsigned x86_table_kind(const struct x86 *x, unsigned access)
     bool user = access & WALK_USER;
     if (access & WALK_FETCH)
         return user ? TLB_X_USER : TLB_X_SUP;
+    if (user && x->cr0 & CR0_AM && x->flags & FL_AC)
+        return TLB_NONE;                                /* alignment is checked: slow path, see exec/slow.c */
     bool ac = !(x->cr4 & CR4_SMAP) || (!(access & WALK_IMPLICIT) && x->flags & FL_AC);
     if (access & WALK_WRITE)
         return user ? TLB_W_USER : ac ? TLB_W_SUPAC : TLB_W_SUP;

@@ -2,7 +2,7 @@
  *
  * A case runs as in exec/loop.c, but for links: find the block, enter it, go on until a fault is raised.  The fault is looked at, not delivered.
  *
- *     gpa 1000H  page tables   gpa 100000H  as HW_CODE   gpa 110000H  as HW_DATA   gpa 200000H  GDT (supervisor, at HW_CODE + 100000H)
+ *     gpa 1000H  page tables   gpa 100000H  as HW_CODE   gpa 110000H  as HW_DATA   gpa 200000H  GDT (supervisor, at SYSTEM)
  */
 #include <cpuid.h>
 #include <stdlib.h>
@@ -13,6 +13,7 @@
 
 enum { RAM_SIZE = 4 << 20, CODE_MEMORY = 16 << 20, GPA_CODE = 0x100000, GPA_DATA = 0x110000, GPA_GDT = 0x200000 };
 enum { STEPS_MAX = 4096 };
+#define SYSTEM 0xffff800000000000ull /* where the processor's own tables are */
 
 struct emulator {
     struct exec exec;
@@ -65,7 +66,10 @@ static void map_all(struct emulator *e)
     map_page(e, HW_DATA + 0x2000, GPA_DATA + 0x1000, W | U);
     map_page(e, HW_DATA + 0x4000, GPA_DATA + 0x2000, U);
     map_page(e, HW_DATA + 0x5000, GPA_DATA + 0x3000, W | U);
-    map_page(e, HW_CODE + 0x100000, GPA_GDT, W);
+    bytes_put(ram + PML4 + 8 * 256, 0x5000 | P | W, 8);
+    bytes_put(ram + 0x5000, 0x6000 | P | W, 8);
+    bytes_put(ram + 0x6000, 0x7000 | P | W, 8);
+    bytes_put(ram + 0x7000, GPA_GDT | P | W, 8);
 }
 
 /* The descriptors a Linux process sees (arch/x86 of Linux: GDT entries 4 to 6). */
@@ -75,11 +79,11 @@ static void make_segments(struct emulator *e)
     static const uint64_t gdt[16] = {[4] = 0x00cffb000000ffff, [5] = 0x00cff3000000ffff, [6] = 0x00affb000000ffff};
     memcpy(e->ram.host + GPA_GDT, gdt, sizeof gdt);
     bytes_put(e->ram.host + GPA_GDT + 0x800 + 0x66, 0x68, 2); /* TSS: no I/O permission bitmap */
-    x->gdtr.base = HW_CODE + 0x100000;
+    x->gdtr.base = SYSTEM;
     x->gdtr.limit = sizeof gdt - 1;
     x->idtr.limit = 0;
     x->ldtr = (struct x86_segment){.selector = 0, .attr = 2, .limit = 0};
-    x->tr = (struct x86_segment){.selector = 0x40, .attr = SEG_P | 11, .limit = 0x67, .base = HW_CODE + 0x100800};
+    x->tr = (struct x86_segment){.selector = 0x40, .attr = SEG_P | 11, .limit = 0x67, .base = SYSTEM + 0x800};
     for (unsigned i = 0; i < SEG_COUNT; i++)
         x->seg[i] = (struct x86_segment){.selector = 0, .attr = 0};
     x->seg[SEG_CS] = (struct x86_segment){.selector = 0x33, .attr = 0xa0fb, .limit = 0xffffffff};

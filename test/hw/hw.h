@@ -20,7 +20,7 @@
 #include "guest/x86/decode.h"
 
 enum {
-    HW_NATIVE = 0x0e000000,                             /* the native side's own page, absent in the guest */
+    HW_NATIVE = 0x0e5a7000,                             /* the native side's own page, absent in the guest */
     HW_CODE = 0x10000000, HW_CODE_SIZE = 0x2000,
     HW_DATA = 0x10010000, HW_DATA_PAGES = 7,
     HW_MEM_SIZE = 4 * 4096,                             /* the four mapped data pages, one after another */

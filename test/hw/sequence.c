@@ -1,6 +1,7 @@
 /* test/hw/sequence.c: runs of 5 to 30 insns: what one insn leaves (flags, parts of registers, memory) is what the next one finds.
  *
- * Memory operands are [r14 + disp32] and [r15 + disp32] inside the writable pages; no insn that writes r14 or r15 is taken, nor one that moves rSP.
+ * Memory operands are [r14 + disp32] and [r15 + disp32], near the writable pages; no insn that writes r14 or r15 is taken.  The stack pointer is as
+ * free as any other register: a push may end the case.
  * Conditional jumps go forward, to the beginning of a later insn.  An insn that reads a flag which may be undefined there is not taken.
  */
 #include <string.h>
@@ -60,6 +61,12 @@ bool hw_row_in_sequence(const struct x86_row *row)
     case LIFT_div:
     case LIFT_idiv:
     case LIFT_bt:
+    case LIFT_push:
+    case LIFT_pop:
+    case LIFT_pushf:
+    case LIFT_leave:
+    case LIFT_x87:
+    case LIFT_mmx:
     case LIFT_vec:
     case LIFT_vec_store:
     case LIFT_vec_from_gpr:
@@ -108,6 +115,16 @@ static void place(struct sequence *s, const struct x86_insn *i, uint8_t *disp)
     bytes_put(disp, (uint64_t)(int64_t)at, 4);
 }
 
+/* Images that hold what is not compared. */
+static bool reads_environment(const struct x86_insn *i)
+{
+    unsigned bytes = i->op[0].bytes;
+    bool large = bytes == 14 || bytes == 28 || bytes == 94 || bytes == 108;
+    unsigned group = i->modrm >> 3 & 7;
+    bool masked = i->row->lift == LIFT_mmx && i->map == 1 && i->opcode == 0xf7;
+    return masked || (i->row->lift == LIFT_x87 && (large || ((i->opcode == 0xdb || i->opcode == 0xdf) && i->mod == 3 && (group == 5 || group == 6))));
+}
+
 static bool take(struct sequence *s, const struct x86_row *row)
 {
     struct x86_insn i;
@@ -116,6 +133,8 @@ static bool take(struct sequence *s, const struct x86_row *row)
     if (!hw_encode(&s->r, row, true, bytes, &i, &disp_at) || !keeps_bases(&i) || hw_vendor_form(&i))
         return false;
     if (row->flags_read & s->now)
+        return false;
+    if ((row->lift == LIFT_pushf || reads_environment(&i)) && (s->now || row->lift != LIFT_pushf))
         return false;
     bool jump = row->lift == LIFT_jcc;
     if (disp_at)
@@ -155,13 +174,24 @@ static void resolve_jumps(struct sequence *s)
     }
 }
 
+/* Mostly inside the writable pages or where they meet; sometimes where accesses fault, so that what came before is seen. */
+static void place_bases(struct sequence *s)
+{
+    static const uint32_t at[] = {0x1800, 0x1800, 0x2400, 0x2000, 0x2000, 0x5800, 0x3000, 0x4800, 0x5000, 0x1000};
+    bool faults = rng_chance(&s->r, 30);
+    for (unsigned i = 14; i < 16; i++)
+        s->c->in.gpr[i] = HW_DATA + at[rng_below(&s->r, faults ? ARRAY_LEN(at) : 6)];
+    if (rng_chance(&s->r, 50))
+        s->c->in.gpr[4] = HW_DATA + 0x1c00 + 8 * rng_below(&s->r, 200);
+}
+
 void hw_sequence(struct hw_case *c, uint64_t seed, const uint32_t *rows, unsigned nrows)
 {
     struct sequence s = {.r = {seed}, .c = c};
     memset(c, 0, sizeof *c);
     c->seed = seed;
     c->row = HW_SEQUENCE;
-    rng_state(&s.r, &c->in, false);
+    rng_state(&s.r, &c->in, rng_chance(&s.r, 20));
     unsigned want = 5 + rng_below(&s.r, INSNS_MAX - 5);
     bool vectors = rng_chance(&s.r, 50);
     for (unsigned tries = 0; s.n < want && tries < 2000 && s.start[s.n] < LENGTH_MAX; tries++) {
@@ -170,7 +200,8 @@ void hw_sequence(struct hw_case *c, uint64_t seed, const uint32_t *rows, unsigne
         if (vector && !vectors)
             continue;
         bool divides = row->lift == LIFT_div || row->lift == LIFT_idiv;
-        if (divides && rng_chance(&s.r, 80))
+        bool rare = divides || row->lift == LIFT_x87 || row->lift == LIFT_mmx;
+        if (rare && rng_chance(&s.r, 80))
             continue;
         take(&s, row);
     }
@@ -178,8 +209,7 @@ void hw_sequence(struct hw_case *c, uint64_t seed, const uint32_t *rows, unsigne
     c->length = s.start[s.n];
     c->ninsns = (uint16_t)s.n;
     c->pc = HW_CODE + 0x100 + rng_below(&s.r, 0x1c00);
-    c->in.gpr[14] = HW_DATA + 0x2000 - (rng_chance(&s.r, 30) ? 0 : 0x800);
-    c->in.gpr[15] = HW_DATA + 0x2000 + (rng_chance(&s.r, 30) ? 0 : 0x400);
+    place_bases(&s);
     for (unsigned k = s.n; k < ARRAY_LEN(s.undefined); k++)
         s.now |= s.undefined[k];
     c->undefined = hw_flag_bits(s.now);
