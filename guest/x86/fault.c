@@ -254,6 +254,8 @@ bool x86_after_step(struct x86 *x)
         x->flags &= ~(uint32_t)FL_RF;
     if (x->step_shadow)
         x->shadow = false;
+    else if (x->shadow == 2) /* MOV SS, POP SS: no step trap, breakpoints wait for the next insn (vol. 3, 6.8.3) */
+        return false;
     uint64_t due = x->pending_db | (x->step_tf ? 1u << 14 : 0);
     if (!due)
         return false;

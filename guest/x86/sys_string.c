@@ -14,7 +14,7 @@
  *   - EFLAGS change only when the insn ends, or leaves for an interrupt between two iterations: a fault in CMPS or SCAS leaves the
  *     flags as they were before the insn.
  *   - INS checks that its destination can be written before it reads the port; a port read cannot be taken back.
- *   - Under MODE_STEP the trap comes after every iteration (vol. 3, 18.3.1.4).
+ *   - Under MODE_STEP the trap comes after every iteration (vol. 3, 18.3.1.4), that of a data breakpoint after the one that hit it.
  */
 #include "guest/x86/sys.h"
 
@@ -331,7 +331,7 @@ static void poll(const struct string *s)
     struct x86 *x = s->x;
     bool step = x->mode & MODE_STEP;
 
-    if (!step && !__atomic_load_n(&x->cpu.kick, __ATOMIC_RELAXED))
+    if (!step && !x->pending_db && !__atomic_load_n(&x->cpu.kick, __ATOMIC_RELAXED))
         return;
     if (compares(s))
         cpu_set_flags(&x->cpu, s->flags);
@@ -357,7 +357,7 @@ static void repeat(struct string *s)
         reg_put(s, X86_RCX, count);
         if (!count || (compares(s) && !(s->flags & FL_ZF) == (s->rep == 1)))
             break;
-        if (n > 1 || alone % POLL_ELEMENTS == 0 || (x->mode & MODE_STEP))
+        if (n > 1 || alone % POLL_ELEMENTS == 0 || x->mode & MODE_STEP || x->pending_db)
             poll(s);
     }
     if (compares(s))

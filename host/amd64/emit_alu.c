@@ -295,6 +295,23 @@ void emit_shift(struct emitter *e)
     f_defined(e);
 }
 
+/* The dividend's high half into rdx.  16 bits leave the rest of rdx alone, which may be a guest register that is about to get the remainder. */
+static void bring_high(struct emitter *e, enum ir_type t, ir_ref b)
+{
+    enum ir_type move = t == I16 ? I16 : I64;
+    if (ir_is_const(b) && t == I16) {                   /* mov dx, imm16 */
+        asm_byte(&e->a, 0x66);
+        asm_byte(&e->a, 0xba);
+        asm_imm(&e->a, ir_const_value(e->b, b), 2);
+    } else if (ir_is_const(b)) {
+        asm_mov_imm(&e->a, RDX, ir_const_value(e->b, b));
+    } else if (place_reg_of(e, b) != NOREG) {
+        asm_mov_rr(&e->a, move, RDX, place_reg_of(e, b));
+    } else {
+        asm_typed(&e->a, move, 0, 0x8b, RDX, place_rm(e, b));
+    }
+}
+
 /* MUL and DIV work on rax and rdx.  rdx is the pinned register of an IR register: keep it around the instruction unless it is a destination. */
 void emit_mul_div(struct emitter *e)
 {
@@ -327,14 +344,8 @@ void emit_mul_div(struct emitter *e)
         asm_mov_rr(&e->a, at < I32 ? I64 : at, RAX, place_reg_of(e, o->a));
     else
         asm_load(&e->a, at, RAX, place_rm(e, o->a));
-    if (divide && wide && !b_is_rdx) {
-        if (ir_is_const(o->b))
-            asm_mov_imm(&e->a, RDX, ir_const_value(e->b, o->b));
-        else if (place_reg_of(e, o->b) != NOREG)
-            asm_mov_rr(&e->a, I64, RDX, place_reg_of(e, o->b));
-        else
-            asm_load(&e->a, I64, RDX, place_rm(e, o->b));
-    }
+    if (divide && wide && !b_is_rdx)
+        bring_high(e, o->type, o->b);
     if (divide)
         fault_divide_here(e, keep_rdx);
     asm_typed(&e->a, o->type, 0, 0xf7, (int)n, m);

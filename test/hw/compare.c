@@ -9,7 +9,7 @@
 #include "test/hw/hw.h"
 #include "tool/disasm.h"
 
-enum { COMPARED = 0x244dd5 };            /* ID AC NT OF DF TF SF ZF AF PF CF */
+enum { COMPARED = 0x244dd5 }; /* ID AC NT OF DF TF SF ZF AF PF CF */
 
 static const char *const names[16] = {"rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
                                       "r8",  "r9",  "r10", "r11", "r12", "r13", "r14", "r15"};
@@ -99,11 +99,12 @@ static bool large_operand(const struct hw_case *c)
     return lift == LIFT_fxsave || lift == LIFT_fxrstor || lift == LIFT_x87;
 }
 
-bool hw_differ(FILE *out, const struct hw_case *c, const struct hw_result *n, const struct hw_result *r, uint32_t *undefined)
+bool hw_differ(FILE *out, const struct hw_case *c, const struct hw_result *n, const struct hw_result *r,
+               uint32_t *undefined)
 {
     struct diff d = {.out = out};
     differ(&d, "vector", n->vector, r->vector);
-    uint32_t told = n->cr2 >= 0x7ffffffff000 ? ~1u : ~0u;           /* Linux tells P for all beyond the last user page */
+    uint32_t told = n->cr2 >= 0x7ffffffff000 ? ~1u : ~0u; /* Linux tells P for all beyond the last user page */
     differ(&d, "error", n->error & told, r->error & told);
     uint64_t order = large_operand(c) ? ~0xfffull : ~0ull; /* which byte of it is touched first is not told */
     differ(&d, "cr2", n->cr2 & order, r->cr2 & order);
@@ -149,7 +150,8 @@ static void try_bytes(struct native *n, struct emulator *e, struct hw_case *c, v
 /* Replace single insns of a sequence by NOPs. */
 static void shrink_code(struct native *n, struct emulator *e, struct hw_case *c)
 {
-    static const uint8_t nops[16] = {0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90};
+    static const uint8_t nops[16] = {0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90,
+                                     0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90};
     struct x86_insn i;
     for (unsigned at = 0; at < c->length; at += i.length) {
         if (x86_decode(X86_64, c->code + at, 15, &i) != X86_OK)
@@ -164,7 +166,7 @@ void hw_shrink(struct native *n, struct emulator *e, struct hw_case *c)
     bytes_put(simple.fx + FX_FCW, 0x37f, 2);
     bytes_put(simple.fx + FX_MXCSR, 0x1f80, 4);
     uint8_t zero[64] = {0};
-    c->flush = true;                                    /* no state from the case before */
+    c->flush = true; /* no state from the case before */
     if (!fails(n, e, c))
         return;
     if (c->row == HW_SEQUENCE)
@@ -191,11 +193,13 @@ static void print_state(FILE *out, const struct hw_case *c)
         if (s->gpr[i])
             fprintf(out, " %s %" PRIx64, names[i], s->gpr[i]);
     fprintf(out, " fcw %04" PRIx64 " fsw %04" PRIx64 " ftw %02x mxcsr %04" PRIx64 " fs %" PRIx64 " gs %" PRIx64 "\n",
-            bytes_get(s->fx + FX_FCW, 2), bytes_get(s->fx + FX_FSW, 2), s->fx[FX_FTW], bytes_get(s->fx + FX_MXCSR, 4), s->fs, s->gs);
+            bytes_get(s->fx + FX_FCW, 2), bytes_get(s->fx + FX_FSW, 2), s->fx[FX_FTW], bytes_get(s->fx + FX_MXCSR, 4),
+            s->fs, s->gs);
     for (unsigned i = 0; i < 24; i++) {
         const uint8_t *v = s->fx + FX_ST + 16 * i;
         if (bytes_get(v, 8) || bytes_get(v + 8, 8))
-            fprintf(out, "      %s%u %016" PRIx64 " %016" PRIx64 "\n", i < 8 ? "st" : "xmm", i < 8 ? i : i - 8, bytes_get(v + 8, 8), bytes_get(v, 8));
+            fprintf(out, "      %s%u %016" PRIx64 " %016" PRIx64 "\n", i < 8 ? "st" : "xmm", i < 8 ? i : i - 8,
+                    bytes_get(v + 8, 8), bytes_get(v, 8));
     }
     for (unsigned i = 0; i < HW_PATCHES_MAX && c->patch[i].at; i++) {
         fprintf(out, "      [%08" PRIx64 "] =", c->patch[i].at);
@@ -212,7 +216,8 @@ void hw_print(FILE *out, struct native *n, struct emulator *e, const struct hw_c
     if (c->row == HW_SEQUENCE)
         fprintf(out, "DIFFERS: sequence, --sequence --case 0x%" PRIx64 "\n", c->seed);
     else
-        fprintf(out, "DIFFERS: %s (row %u), --index %u --case 0x%" PRIx64 "\n", x86_rows[c->row].name, c->row, c->row, c->seed);
+        fprintf(out, "DIFFERS: %s (row %u), --index %u --case 0x%" PRIx64 "\n", x86_rows[c->row].name, c->row, c->row,
+                c->seed);
     for (unsigned at = 0; at < c->length;)
         at += disasm_one(out, c->code + at, c->length - at, c->pc + at, 64);
     native_cases(n)[0] = *c;

@@ -33,7 +33,8 @@ static void take_host_features(struct emulator *e)
     static const struct {
         uint32_t leaf, subleaf;
         uint8_t reg, bit;
-    } where[] = {{0, 0, 0, 0},
+    } where[] = {
+        {0, 0, 0, 0},
 #define X86_FEATURE(NAME, text, leaf, subleaf, reg, bit) {leaf, subleaf, reg, bit},
 #include "guest/x86/features.def"
     };
@@ -108,7 +109,8 @@ bool emulator_init(struct emulator **out, struct status *st)
     memset(e, 0, sizeof *e);
     *out = e;
     const struct exec_config config = {.code_size = CODE_MEMORY};
-    if (!ram_init(&e->ram, RAM_SIZE, RAM_SIZE, st) || !bus_init(&e->mem, 52, &e->log, st) || !bus_init(&e->io, 16, &e->log, st))
+    if (!ram_init(&e->ram, RAM_SIZE, RAM_SIZE, st) || !bus_init(&e->mem, 52, &e->log, st) ||
+        !bus_init(&e->io, 16, &e->log, st))
         return false;
     if (!ram_map(&e->ram, e->mem))
         return status_set(st, "RAM does not fit the bus");
@@ -225,7 +227,8 @@ static void save_fault(const struct x86 *x, struct hw_result *r)
     r->error = f->has_error ? f->error : 0;
     r->cr2 = f->vector == EX_PF ? x->cr2 : 0;
     enum { NO_GATE_3 = 3 * 8 + 2 };
-    if (f->vector == EX_GP && r->error == NO_GATE_3) {  /* INT3: the IDT is empty, Linux's has no other gate for ring 3 (vol. 3, 6.12.1.2) */
+    if (f->vector == EX_GP &&
+        r->error == NO_GATE_3) { /* INT3: the IDT is empty, Linux's has no other gate for ring 3 (vol. 3, 6.12.1.2) */
         r->vector = EX_BP;
         r->error = 0;
     }

@@ -71,9 +71,9 @@ struct encoder {
     struct rng *r;
     const struct x86_row *row;
     uint8_t *p;
-    uint8_t prefix;                                     /* PFX_ bit chosen */
+    uint8_t prefix; /* PFX_ bit chosen */
     uint8_t rex, mod;
-    bool plain;                                         /* for sequences: no needless prefixes, memory by base and disp32 only */
+    bool plain; /* for sequences: no needless prefixes, memory by base and disp32 only */
 };
 
 static void choose_prefix(struct encoder *e)
@@ -148,8 +148,9 @@ static uint8_t *put_modrm(struct encoder *e)
 {
     const struct x86_row *row = e->row;
     unsigned mod = e->mod;
-    unsigned reg = row->ext >= 0 ? (unsigned)row->ext : rng_below(e->r, 8), rm = row->rm >= 0 ? (unsigned)row->rm : rng_below(e->r, 8);
-    if (e->plain && mod != 3) {                         /* [r14 + disp32] or [r15 + disp32] */
+    unsigned reg = row->ext >= 0 ? (unsigned)row->ext : rng_below(e->r, 8),
+             rm = row->rm >= 0 ? (unsigned)row->rm : rng_below(e->r, 8);
+    if (e->plain && mod != 3) { /* [r14 + disp32] or [r15 + disp32] */
         rm = 6 + rng_below(e->r, 2);
     }
     *e->p++ = (uint8_t)(mod << 6 | reg << 3 | rm);
@@ -169,7 +170,8 @@ static uint8_t *put_modrm(struct encoder *e)
     return n ? disp : NULL;
 }
 
-bool hw_encode(struct rng *r, const struct x86_row *row, bool plain, uint8_t bytes[32], struct x86_insn *insn, unsigned *disp_at)
+bool hw_encode(struct rng *r, const struct x86_row *row, bool plain, uint8_t bytes[32], struct x86_insn *insn,
+               unsigned *disp_at)
 {
     struct encoder e = {.r = r, .row = row, .p = bytes, .plain = plain};
     if (row->space == X86_EVEX)
@@ -179,7 +181,7 @@ bool hw_encode(struct rng *r, const struct x86_row *row, bool plain, uint8_t byt
     e.mod = row->mod == 1 ? 3 : row->mod == 2 ? rng_below(r, 3) : rng_chance(r, 40) ? 3 : rng_below(r, 3);
     if (plain && e.mod != 3 && row->modrm) {
         e.mod = 2;
-        e.rex |= 1;                                     /* memory operands are based on r14 and r15 */
+        e.rex |= 1; /* memory operands are based on r14 and r15 */
     }
     if (row->space == X86_VEX)
         put_vex(&e);
@@ -209,7 +211,7 @@ struct gen {
     struct hw_case *c;
     struct x86_insn i;
     unsigned disp_at, npatches;
-    bool stack_based;                                   /* rSP was chosen for its own sake */
+    bool stack_based; /* rSP was chosen for its own sake */
 };
 
 /* Where an access of n bytes goes. */
@@ -224,13 +226,13 @@ static uint64_t choose_address(struct gen *g, unsigned n)
     case 1:
     case 2: return inside;
     case 3:
-    case 4: return HW_DATA + 2 * PAGE - near;           /* crosses a page */
-    case 5: return HW_DATA + 3 * PAGE - near;           /* the second page is not there */
-    case 6: return HW_DATA + PAGE - near;               /* the first is not */
+    case 4: return HW_DATA + 2 * PAGE - near;                             /* crosses a page */
+    case 5: return HW_DATA + 3 * PAGE - near;                             /* the second page is not there */
+    case 6: return HW_DATA + PAGE - near;                                 /* the first is not */
     case 7: return HW_DATA + 4 * PAGE + 64 + (rng_below(r, 3000) & ~63u); /* read-only */
-    case 8: return HW_DATA + 5 * PAGE - near;           /* from read-only to writable */
+    case 8: return HW_DATA + 5 * PAGE - near;                             /* from read-only to writable */
     case 9: return HW_DATA + 3 * PAGE + rng_below(r, PAGE - 512);
-    case 10: return HW_DATA + 3 * PAGE - n;             /* the last that fits */
+    case 10: return HW_DATA + 3 * PAGE - n; /* the last that fits */
     case 11: return HW_DATA + 6 * PAGE - n;
     default: return (n & (n - 1)) == 0 && n ? inside & ~(uint64_t)(n - 1) : inside & ~63ull;
     }
@@ -279,7 +281,7 @@ static bool aim(struct gen *g, uint64_t at)
         put_disp(g, want - (g->c->pc + g->c->length), 4);
         return seg == 0;
     }
-    if (base < 0) {                                     /* displacement and perhaps index */
+    if (base < 0) { /* displacement and perhaps index */
         if (index >= 0)
             in->gpr[index] = (rng_below(&g->r, 0x10000) - 0x8000ull) & ~high;
         put_disp(g, want - (reg_get(g, index) << g->i.mem.scale), 4);
@@ -336,8 +338,8 @@ static void skip_undefined(struct gen *g, uint64_t at)
 {
     struct hw_case *c = g->c;
     unsigned from = 0, to = 0;
-    bool save = g->i.row->lift == LIFT_x87 && (g->i.op[0].bytes == 14 || g->i.op[0].bytes == 28 || g->i.op[0].bytes == 94 ||
-                                               g->i.op[0].bytes == 108);
+    bool save = g->i.row->lift == LIFT_x87 &&
+                (g->i.op[0].bytes == 14 || g->i.op[0].bytes == 28 || g->i.op[0].bytes == 94 || g->i.op[0].bytes == 108);
     if (save) {
         bool small = g->i.osize == 2;
         from = small ? 6 : 12, to = small ? 14 : 28;
@@ -347,7 +349,7 @@ static void skip_undefined(struct gen *g, uint64_t at)
     c->skip_at = at;
     for (unsigned i = from; i < to; i++)
         c->skip[i / 64] |= 1ull << (i % 64);
-    if (g->i.row->lift == LIFT_fxsave)                  /* MXCSR_MASK, reserved bytes */
+    if (g->i.row->lift == LIFT_fxsave) /* MXCSR_MASK, reserved bytes */
         for (unsigned i = 0; i < 512; i++)
             if ((i >= 28 && i < 32) || i >= 416 || (i >= 32 && i < 160 && (i & 15) >= 10))
                 c->skip[i / 64] |= 1ull << (i % 64);
@@ -359,11 +361,11 @@ static bool place_memory(struct gen *g)
     if (k < 0 || g->i.row->lift == LIFT_string || !g->i.has_modrm || g->i.mod == 3)
         return true;
     unsigned n = memory_bytes(&g->i);
-    bool free_base = g->i.mem.base >= 0 && g->i.asize == 8 && g->i.mem.base != g->i.mem.index && g->i.mem.seg != SEG_FS &&
-                     g->i.mem.seg != SEG_GS;
+    bool free_base = g->i.mem.base >= 0 && g->i.asize == 8 && g->i.mem.base != g->i.mem.index &&
+                     g->i.mem.seg != SEG_FS && g->i.mem.seg != SEG_GS;
     uint64_t at = free_base && rng_chance(&g->r, 2) ? no_canonical(g) : choose_address(g, n);
     if (g->i.row->feature == FEAT_SHA)
-        at &= ~15ull;                                   /* Intel's raise #GP, AMD's do not */
+        at &= ~15ull; /* Intel's raise #GP, AMD's do not */
     uint64_t moved = bit_offset_bytes(g);
     if (!aim(g, at - moved))
         return false;
@@ -398,7 +400,7 @@ static void use_stack(struct gen *g)
     if (lift == LIFT_ret)
         bytes_put(bytes, code_address(g), 8);
     if (lift == LIFT_popf)
-        bytes[1] &= 0xfe, bytes[2] &= ~4;               /* TF, AC: single steps and alignment checks are not compared */
+        bytes[1] &= 0xfe, bytes[2] &= ~4; /* TF, AC: single steps and alignment checks are not compared */
 }
 
 static void use_string(struct gen *g)
@@ -408,16 +410,18 @@ static void use_string(struct gen *g)
     unsigned n = memory_bytes(&g->i);
     uint64_t high = narrow ? rng_next(&g->r) << 32 : 0;
     uint64_t seg = g->i.mem.seg == SEG_FS ? in->fs : g->i.mem.seg == SEG_GS ? in->gs : 0;
-    uint64_t from = choose_address(g, n), to = rng_chance(&g->r, 20) ? from + rng_below(&g->r, 32) - 16 : choose_address(g, n);
+    uint64_t from = choose_address(g, n),
+             to = rng_chance(&g->r, 20) ? from + rng_below(&g->r, 32) - 16 : choose_address(g, n);
     in->gpr[X86_RSI] = ((from - seg) & (narrow ? 0xffffffff : ~0ull)) | high;
     in->gpr[X86_RDI] = to | high;
-    bool io = g->i.opcode >= 0x6c && g->i.opcode <= 0x6f; /* rights to the port are looked at even for a count of zero by AMD's */
+    bool io = g->i.opcode >= 0x6c &&
+              g->i.opcode <= 0x6f; /* rights to the port are looked at even for a count of zero by AMD's */
     in->gpr[X86_RCX] = (rng_chance(&g->r, 5) ? rng_below(&g->r, 3000) : rng_below(&g->r, 20)) | high;
     in->gpr[X86_RCX] += io;
-    g->c->undefined_fault = hw_flag_bits(63);           /* Intel's restore the flags when an iteration faults, AMD's do not */
+    g->c->undefined_fault = hw_flag_bits(63); /* Intel's restore the flags when an iteration faults, AMD's do not */
     add_patch(g, from & ~15ull);
     uint8_t *second = add_patch(g, to & ~15ull);
-    if (rng_chance(&g->r, 70))                          /* so that repeated comparisons last */
+    if (rng_chance(&g->r, 70)) /* so that repeated comparisons last */
         memset(second, (int)in->gpr[X86_RAX], 64);
     if (rng_chance(&g->r, 70))
         memcpy(second, g->c->patch[g->npatches - 2].bytes, rng_below(&g->r, 64));
@@ -466,7 +470,8 @@ static void use_exchange(struct gen *g)
         gpr[X86_RAX] = g->i.op[0].high ? gpr[g->i.op[0].reg] >> 8 : gpr[g->i.op[0].reg];
         return;
     }
-    bool address = g->i.mem.base == X86_RAX || g->i.mem.index == X86_RAX || g->i.mem.base == X86_RDX || g->i.mem.index == X86_RDX;
+    bool address =
+        g->i.mem.base == X86_RAX || g->i.mem.index == X86_RAX || g->i.mem.base == X86_RDX || g->i.mem.index == X86_RDX;
     if (address || !g->npatches)
         return;
     value = bytes_get(g->c->patch[0].bytes, 8);
@@ -531,7 +536,7 @@ static void use_mxcsr(struct gen *g)
     if (g->npatches && rng_chance(&g->r, 90))
         bytes_put(bytes + at, rng_next(&g->r) & 0xffff, 4);
     else if (g->npatches)
-        bytes[at + 2] &= ~2;                            /* MISALIGNSSE is AMD's */
+        bytes[at + 2] &= ~2; /* MISALIGNSSE is AMD's */
     if (at) {
         bytes_put(bytes, 0x37f | (rng_next(&g->r) & 0xf00), 2);
         bytes_put(bytes + 2, rng_next(&g->r) & 0x7f7f & (rng_chance(&g->r, 50) ? 0x7f00 : 0xffff), 2);
@@ -588,14 +593,16 @@ static bool suit(struct gen *g)
 bool hw_vendor_form(const struct x86_insn *i)
 {
     uint16_t lift = i->row->lift;
-    bool near = lift == LIFT_call || lift == LIFT_jmp || lift == LIFT_jcc || lift == LIFT_ret || lift == LIFT_loop || lift == LIFT_jcxz;
+    bool near = lift == LIFT_call || lift == LIFT_jmp || lift == LIFT_jcc || lift == LIFT_ret || lift == LIFT_loop ||
+                lift == LIFT_jcxz;
     if (lift == LIFT_int && i->opcode == 0xcc)
-        return i->length > 1;                           /* a trap: where it began is not told */
+        return i->length > 1; /* a trap: where it began is not told */
     if (lift == LIFT_movsx && i->opcode == 0x63 && i->osize == 2)
-        return true;                                    /* how much of memory is read */
+        return true; /* how much of memory is read */
     if (lift == LIFT_loop && (i->prefix & (PREFIX_REP | PREFIX_REPNE)))
-        return true;                                    /* AMD's turn the condition by it */
-    return (near && (i->prefix & PREFIX_66)) || (lift == LIFT_int && i->opcode == 0xcd && (i->imm == 0x80 || i->imm == 3 || i->imm == 4));
+        return true; /* AMD's turn the condition by it */
+    return (near && (i->prefix & PREFIX_66)) ||
+           (lift == LIFT_int && i->opcode == 0xcd && (i->imm == 0x80 || i->imm == 3 || i->imm == 4));
 }
 
 static bool ends_elsewhere(const struct x86_insn *i)
@@ -650,7 +657,7 @@ bool hw_generate(struct hw_case *c, uint32_t row_index, uint64_t seed)
         bytes_put(c->in.fx + FX_FCW, 0x37f, 2);
         bytes_put(c->in.fx + FX_FSW, 0, 2);
     }
-    if (g.i.prefix & PREFIX_SEG) {                      /* so that every address can be reached */
+    if (g.i.prefix & PREFIX_SEG) { /* so that every address can be reached */
         c->in.fs = rng_chance(&g.r, 50) ? 0 : rng_below(&g.r, 0x8000000);
         c->in.gs = rng_chance(&g.r, 50) ? 0 : rng_below(&g.r, 0x8000000);
     }

@@ -20,11 +20,15 @@
 #include "guest/x86/decode.h"
 
 enum {
-    HW_NATIVE = 0x0e5a7000,                             /* the native side's own page, absent in the guest */
-    HW_CODE = 0x10000000, HW_CODE_SIZE = 0x2000,
-    HW_DATA = 0x10010000, HW_DATA_PAGES = 7,
-    HW_MEM_SIZE = 4 * 4096,                             /* the four mapped data pages, one after another */
-    HW_BYTES_MAX = 480, HW_CHANGES_MAX = 160, HW_PATCHES_MAX = 6,
+    HW_NATIVE = 0x0e5a7000, /* the native side's own page, absent in the guest */
+    HW_CODE = 0x10000000,
+    HW_CODE_SIZE = 0x2000,
+    HW_DATA = 0x10010000,
+    HW_DATA_PAGES = 7,
+    HW_MEM_SIZE = 4 * 4096, /* the four mapped data pages, one after another */
+    HW_BYTES_MAX = 480,
+    HW_CHANGES_MAX = 160,
+    HW_PATCHES_MAX = 6,
 };
 
 /* Offset in the HW_MEM_SIZE bytes of memory at address a, or -1 where nothing is mapped. */
@@ -37,39 +41,39 @@ static inline int hw_mem_offset(uint64_t a)
 
 struct hw_state {
     uint64_t gpr[16], flags, fs, gs;
-    uint8_t fx[512] __attribute__((aligned(64)));       /* FXSAVE64 layout: x87, MXCSR, XMM */
+    uint8_t fx[512] __attribute__((aligned(64))); /* FXSAVE64 layout: x87, MXCSR, XMM */
 };
 enum { FX_FCW = 0, FX_FSW = 2, FX_FTW = 4, FX_MXCSR = 24, FX_ST = 32, FX_XMM = 160 };
 
 struct hw_case {
-    uint64_t seed;                                      /* what it was made from, with row */
-    uint32_t row;                                       /* HW_SEQUENCE: a sequence */
-    uint16_t length;                                    /* bytes of code */
+    uint64_t seed;   /* what it was made from, with row */
+    uint32_t row;    /* HW_SEQUENCE: a sequence */
+    uint16_t length; /* bytes of code */
     uint16_t ninsns;
-    bool stub;                                          /* native: leave by a jump at the end, not by INT3 (faster) */
-    bool flush;                                         /* emulated: empty the translation tables first */
-    uint32_t undefined, undefined_fault;                /* arithmetic flags that may differ at the end; after a fault before it */
+    bool stub;                           /* native: leave by a jump at the end, not by INT3 (faster) */
+    bool flush;                          /* emulated: empty the translation tables first */
+    uint32_t undefined, undefined_fault; /* arithmetic flags that may differ at the end; after a fault before it */
     uint64_t pc;
-    uint64_t skip_at;                                   /* memory that holds undefined bytes: from skip_at, a bit a byte */
+    uint64_t skip_at; /* memory that holds undefined bytes: from skip_at, a bit a byte */
     uint64_t skip[8];
     uint8_t code[HW_BYTES_MAX];
     struct {
         uint64_t at;
         uint8_t bytes[64];
-    } patch[HW_PATCHES_MAX];                            /* memory before; at = 0: none */
+    } patch[HW_PATCHES_MAX]; /* memory before; at = 0: none */
     struct hw_state in;
 };
 enum { HW_SEQUENCE = 0xffffffffu };
 
 struct hw_result {
     struct hw_state out;
-    uint64_t pc, cr2;                                   /* of the exception; cr2 for #PF only, else 0 */
+    uint64_t pc, cr2; /* of the exception; cr2 for #PF only, else 0 */
     uint32_t error;
-    uint8_t vector;                                     /* HW_DIED and so on: not an exception */
-    bool unlifted;                                      /* emulated: an insn had no lifter */
+    uint8_t vector; /* HW_DIED and so on: not an exception */
+    bool unlifted;  /* emulated: an insn had no lifter */
     uint16_t nchanges;
     struct {
-        uint16_t word;                                  /* 8-byte word of memory that is not as in the template */
+        uint16_t word; /* 8-byte word of memory that is not as in the template */
         uint64_t value;
     } change[HW_CHANGES_MAX];
 };
@@ -96,8 +100,8 @@ static inline bool rng_chance(struct rng *r, unsigned percent)
 {
     return rng_below(r, 100) < percent;
 }
-uint64_t rng_edge(struct rng *r);                       /* integers near what breaks */
-void rng_vector(struct rng *r, uint8_t to[16]);         /* lanes of integers or floats, special values preferred */
+uint64_t rng_edge(struct rng *r);               /* integers near what breaks */
+void rng_vector(struct rng *r, uint8_t to[16]); /* lanes of integers or floats, special values preferred */
 void rng_state(struct rng *r, struct hw_state *s, bool x87);
 
 /* ---- generate.c, sequence.c ---- */
@@ -106,10 +110,11 @@ void rng_state(struct rng *r, struct hw_state *s, bool x87);
 const char *hw_row_excluded(const struct x86_row *row, const uint32_t *features);
 /* false: no such case could be made (row and seed do not fit together). */
 bool hw_generate(struct hw_case *c, uint32_t row, uint64_t seed);
-bool hw_vendor_form(const struct x86_insn *i);          /* what it does depends on who made the processor */
+bool hw_vendor_form(const struct x86_insn *i); /* what it does depends on who made the processor */
 /* The bytes of one form of a row, and its decoding; addresses are not chosen yet. disp_at: where its displacement lies. */
-bool hw_encode(struct rng *r, const struct x86_row *row, bool plain, uint8_t bytes[32], struct x86_insn *insn, unsigned *disp_at);
-uint32_t hw_flag_bits(unsigned irf);                    /* IRF_ bits as they lie in RFLAGS */
+bool hw_encode(struct rng *r, const struct x86_row *row, bool plain, uint8_t bytes[32], struct x86_insn *insn,
+               unsigned *disp_at);
+uint32_t hw_flag_bits(unsigned irf); /* IRF_ bits as they lie in RFLAGS */
 void hw_sequence(struct hw_case *c, uint64_t seed, const uint32_t *rows, unsigned nrows);
 /* Rows that may stand in a sequence. */
 bool hw_row_in_sequence(const struct x86_row *row);
@@ -119,7 +124,7 @@ bool hw_row_in_sequence(const struct x86_row *row);
 struct native;
 bool native_init(struct native **n, unsigned batch, struct status *st);
 void native_fini(struct native *n);
-struct hw_case *native_cases(struct native *n);         /* room for `batch` cases, shared with the child */
+struct hw_case *native_cases(struct native *n); /* room for `batch` cases, shared with the child */
 const struct hw_result *native_results(struct native *n);
 void native_start(struct native *n, unsigned from, unsigned to);
 void native_wait(struct native *n);
@@ -135,7 +140,8 @@ void emulator_run(struct emulator *e, const struct hw_case *c, bool interp, stru
 /* ---- compare.c ---- */
 
 /* Print (if out) what differs; false: nothing does. *undefined gets flags that are undefined and differ. */
-bool hw_differ(FILE *out, const struct hw_case *c, const struct hw_result *native, const struct hw_result *rhea, uint32_t *undefined);
+bool hw_differ(FILE *out, const struct hw_case *c, const struct hw_result *native, const struct hw_result *rhea,
+               uint32_t *undefined);
 /* Simplify a failing case, in place (uses slot 0 of the native side). */
 void hw_shrink(struct native *n, struct emulator *e, struct hw_case *c);
 void hw_print(FILE *out, struct native *n, struct emulator *e, const struct hw_case *c);

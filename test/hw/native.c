@@ -19,10 +19,10 @@
 
 #include "test/hw/hw.h"
 
-struct page {                                           /* at HW_NATIVE, in the child */
+struct page { /* at HW_NATIVE, in the child */
     struct hw_state in, out;
     uint64_t target, exit, resume, host_rsp, host_fs, host_gs;
-    uint64_t flags[4];                                  /* a small stack for POPF and PUSHF */
+    uint64_t flags[4]; /* a small stack for POPF and PUSHF */
     uint32_t mxcsr;
     uint32_t vector, error;
     uint64_t pc, cr2;
@@ -30,7 +30,7 @@ struct page {                                           /* at HW_NATIVE, in the 
 static struct page *const page = (struct page *)HW_NATIVE;
 
 struct shared {
-    unsigned now;                                       /* the case that runs */
+    unsigned now; /* the case that runs */
 };
 struct native {
     unsigned batch;
@@ -44,17 +44,15 @@ struct native {
 
 /* ---- in the child ----------------------------------------------------------------------------------------------- */
 
-struct room {                                           /* the child's view of a case's memory */
-    uint8_t *mem, *code;                                /* second views, always writable */
+struct room {            /* the child's view of a case's memory */
+    uint8_t *mem, *code; /* second views, always writable */
     uint8_t template[HW_MEM_SIZE];
-    unsigned dirty_at, dirty_n;                         /* code bytes that are not INT3 */
+    unsigned dirty_at, dirty_n; /* code bytes that are not INT3 */
 };
 
-#define AT(member) "i"(HW_NATIVE + offsetof(struct page, member))
-#define GPR_LOAD(n, reg)                                                                                               \
-    "mov %c[in]+8*" #n ", %%" #reg "\n\t"
-#define GPR_SAVE(n, reg)                                                                                               \
-    "mov %%" #reg ", %c[out]+8*" #n "\n\t"
+#define AT(member)       "i"(HW_NATIVE + offsetof(struct page, member))
+#define GPR_LOAD(n, reg) "mov %c[in]+8*" #n ", %%" #reg "\n\t"
+#define GPR_SAVE(n, reg) "mov %%" #reg ", %c[out]+8*" #n "\n\t"
 
 /* Load page->in, run at page->target, come back with page->out: through `exit` (registers saved here) or `resume` (saved by the handler). */
 static __attribute__((noinline)) void enter(void)
@@ -70,37 +68,40 @@ static __attribute__((noinline)) void enter(void)
         "mov %c[in_fs], %%rax; wrfsbase %%rax\n\t"
         "mov %c[in_gs], %%rax; wrgsbase %%rax\n\t"
         "fxrstor64 %c[in_fx]\n\t"
-        "mov $%c[flags], %%esp; popfq\n\t"
-        GPR_LOAD(0, rax) GPR_LOAD(1, rcx) GPR_LOAD(2, rdx) GPR_LOAD(3, rbx) GPR_LOAD(5, rbp) GPR_LOAD(6, rsi) GPR_LOAD(7, rdi)
-        GPR_LOAD(8, r8) GPR_LOAD(9, r9) GPR_LOAD(10, r10) GPR_LOAD(11, r11) GPR_LOAD(12, r12) GPR_LOAD(13, r13)
-        GPR_LOAD(14, r14) GPR_LOAD(15, r15) GPR_LOAD(4, rsp)
-        "jmp *%c[target]\n\t"
-        "1:\n\t"
-        GPR_SAVE(0, rax) GPR_SAVE(1, rcx) GPR_SAVE(2, rdx) GPR_SAVE(3, rbx) GPR_SAVE(4, rsp) GPR_SAVE(5, rbp) GPR_SAVE(6, rsi)
-        GPR_SAVE(7, rdi) GPR_SAVE(8, r8) GPR_SAVE(9, r9) GPR_SAVE(10, r10) GPR_SAVE(11, r11) GPR_SAVE(12, r12)
-        GPR_SAVE(13, r13) GPR_SAVE(14, r14) GPR_SAVE(15, r15)
-        "mov $%c[flags]+16, %%esp; pushfq\n\t"
-        "fxsave64 %c[out_fx]\n\t"
-        "rdfsbase %%rax; mov %%rax, %c[out_fs]\n\t"
-        "rdgsbase %%rax; mov %%rax, %c[out_gs]\n\t"
-        "2:\n\t"
-        "mov %c[host_rsp], %%rsp\n\t"
-        "pushq $0x202; popfq\n\t"
-        "fninit; ldmxcsr %c[mxcsr]\n\t"
-        "mov %c[host_fs], %%rax; wrfsbase %%rax\n\t"
-        "mov %c[host_gs], %%rax; wrgsbase %%rax\n\t"
-        "pop %%r15; pop %%r14; pop %%r13; pop %%r12; pop %%rbx; pop %%rbp\n\t"
-        "add $128, %%rsp\n\t"
+        "mov $%c[flags], %%esp; popfq\n\t" GPR_LOAD(0, rax) GPR_LOAD(1, rcx) GPR_LOAD(2, rdx) GPR_LOAD(3, rbx) GPR_LOAD(
+            5, rbp) GPR_LOAD(6, rsi) GPR_LOAD(7, rdi) GPR_LOAD(8, r8) GPR_LOAD(9, r9) GPR_LOAD(10, r10)
+            GPR_LOAD(11, r11) GPR_LOAD(12, r12) GPR_LOAD(13, r13) GPR_LOAD(14, r14) GPR_LOAD(15, r15) GPR_LOAD(
+                4, rsp) "jmp *%c[target]\n\t"
+                        "1:\n\t" GPR_SAVE(0, rax) GPR_SAVE(1, rcx) GPR_SAVE(2, rdx) GPR_SAVE(3, rbx) GPR_SAVE(4, rsp)
+                            GPR_SAVE(5, rbp) GPR_SAVE(6, rsi) GPR_SAVE(7, rdi) GPR_SAVE(8, r8)
+                                GPR_SAVE(9, r9) GPR_SAVE(10, r10) GPR_SAVE(11, r11) GPR_SAVE(12, r12) GPR_SAVE(13, r13)
+                                    GPR_SAVE(14, r14) GPR_SAVE(
+                                        15, r15) "mov $%c[flags]+16, %%esp; pushfq\n\t"
+                                                 "fxsave64 %c[out_fx]\n\t"
+                                                 "rdfsbase %%rax; mov %%rax, %c[out_fs]\n\t"
+                                                 "rdgsbase %%rax; mov %%rax, %c[out_gs]\n\t"
+                                                 "2:\n\t"
+                                                 "mov %c[host_rsp], %%rsp\n\t"
+                                                 "pushq $0x202; popfq\n\t"
+                                                 "fninit; ldmxcsr %c[mxcsr]\n\t"
+                                                 "mov %c[host_fs], %%rax; wrfsbase %%rax\n\t"
+                                                 "mov %c[host_gs], %%rax; wrgsbase %%rax\n\t"
+                                                 "pop %%r15; pop %%r14; pop %%r13; pop %%r12; pop %%rbx; pop %%rbp\n\t"
+                                                 "add $128, %%rsp\n\t"
         :
-        : [in] AT(in.gpr), [out] AT(out.gpr), [in_fx] AT(in.fx), [out_fx] AT(out.fx), [in_fs] AT(in.fs), [in_gs] AT(in.gs),
-          [out_fs] AT(out.fs), [out_gs] AT(out.gs), [flags] AT(flags), [target] AT(target), [exit] AT(exit), [resume] AT(resume),
-          [host_rsp] AT(host_rsp), [host_fs] AT(host_fs), [host_gs] AT(host_gs), [mxcsr] AT(mxcsr)
+        : [in] AT(in.gpr), [out] AT(out.gpr), [in_fx] AT(in.fx), [out_fx] AT(out.fx), [in_fs] AT(in.fs),
+          [in_gs] AT(in.gs), [out_fs] AT(out.fs), [out_gs] AT(out.gs), [flags] AT(flags), [target] AT(target),
+          [exit] AT(exit), [resume] AT(resume), [host_rsp] AT(host_rsp), [host_fs] AT(host_fs), [host_gs] AT(host_gs),
+          [mxcsr] AT(mxcsr)
         : "rax", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", "memory", "cc");
 }
 
 static void on_signal(int sig, siginfo_t *info, void *context)
 {
-    __asm__ volatile("rdfsbase %%rax; mov %%rax, %c0; mov %c1, %%rax; wrfsbase %%rax" : : AT(out.fs), AT(host_fs) : "rax", "memory");
+    __asm__ volatile("rdfsbase %%rax; mov %%rax, %c0; mov %c1, %%rax; wrfsbase %%rax"
+                     :
+                     : AT(out.fs), AT(host_fs)
+                     : "rax", "memory");
     __asm__ volatile("rdgsbase %%rax; mov %%rax, %c0" : : AT(out.gs) : "rax", "memory");
     static const uint8_t order[16] = {REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP, REG_RSI, REG_RDI,
                                       REG_R8,  REG_R9,  REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15};
@@ -116,7 +117,7 @@ static void on_signal(int sig, siginfo_t *info, void *context)
     page->error = (uint32_t)g[REG_ERR];
     page->cr2 = (uint64_t)g[REG_CR2];
     page->pc = (uint64_t)g[REG_RIP] - (page->vector == 3);
-    __asm__ volatile("jmp *%c0" : : AT(resume));        /* the frame on the signal stack is given up */
+    __asm__ volatile("jmp *%c0" : : AT(resume)); /* the frame on the signal stack is given up */
 }
 
 static void take_signals(void)

@@ -5,7 +5,7 @@
 
 uint64_t rng_next(struct rng *r)
 {
-    uint64_t z = (r->s += 0x9e3779b97f4a7c15ull);       /* splitmix64 */
+    uint64_t z = (r->s += 0x9e3779b97f4a7c15ull); /* splitmix64 */
     z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
     z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
     return z ^ (z >> 31);
@@ -14,10 +14,47 @@ uint64_t rng_next(struct rng *r)
 uint64_t rng_edge(struct rng *r)
 {
     static const uint64_t edges[] = {
-        0, 1, 2, 3, 7, 8, 0x0f, 0x10, 0x1f, 0x20, 0x3f, 0x40, 0x7e, 0x7f, 0x80, 0x81, 0xfe, 0xff, 0x100, 0x7fff, 0x8000, 0xffff, 0x10000,
-        0x7fffffff, 0x80000000, 0x80000001, 0xfffffffe, 0xffffffff, 0x100000000, 0x7fffffffffffffff, 0x8000000000000000,
-        0x8000000000000001, 0xfffffffffffffffe, 0xffffffffffffffff, 0xffffffff80000000, 0xffffffff7fffffff, 0xffffffffffffff80,
-        0xffffffffffff8000, 0x5555555555555555, 0xaaaaaaaaaaaaaaaa, 0x0123456789abcdef,
+        0,
+        1,
+        2,
+        3,
+        7,
+        8,
+        0x0f,
+        0x10,
+        0x1f,
+        0x20,
+        0x3f,
+        0x40,
+        0x7e,
+        0x7f,
+        0x80,
+        0x81,
+        0xfe,
+        0xff,
+        0x100,
+        0x7fff,
+        0x8000,
+        0xffff,
+        0x10000,
+        0x7fffffff,
+        0x80000000,
+        0x80000001,
+        0xfffffffe,
+        0xffffffff,
+        0x100000000,
+        0x7fffffffffffffff,
+        0x8000000000000000,
+        0x8000000000000001,
+        0xfffffffffffffffe,
+        0xffffffffffffffff,
+        0xffffffff80000000,
+        0xffffffff7fffffff,
+        0xffffffffffffff80,
+        0xffffffffffff8000,
+        0x5555555555555555,
+        0xaaaaaaaaaaaaaaaa,
+        0x0123456789abcdef,
     };
     switch (rng_below(r, 8)) {
     case 0:
@@ -34,9 +71,10 @@ uint64_t rng_edge(struct rng *r)
 static uint32_t edge_float(struct rng *r)
 {
     static const uint32_t edges[] = {
-        0, 0x80000000, 0x3f800000, 0xbf800000, 0x7f800000, 0xff800000, 0x7fc00000, 0xffc00000, 0x7f800001, 0xffa12345, 0x7fc12345,
-        1, 0x80000001, 0x007fffff, 0x00800000, 0x7f7fffff, 0xff7fffff, 0x4effffff, 0x4f000000, 0xcf000000, 0x4f800000, 0x5f000000,
-        0x3f000000, 0x3fc00000, 0x40200000, 0x33800000, 0x4b000001, 0x00000fff, 0x3effffff,
+        0,          0x80000000, 0x3f800000, 0xbf800000, 0x7f800000, 0xff800000, 0x7fc00000, 0xffc00000,
+        0x7f800001, 0xffa12345, 0x7fc12345, 1,          0x80000001, 0x007fffff, 0x00800000, 0x7f7fffff,
+        0xff7fffff, 0x4effffff, 0x4f000000, 0xcf000000, 0x4f800000, 0x5f000000, 0x3f000000, 0x3fc00000,
+        0x40200000, 0x33800000, 0x4b000001, 0x00000fff, 0x3effffff,
     };
     uint32_t v = (uint32_t)rng_next(r);
     switch (rng_below(r, 4)) {
@@ -50,11 +88,36 @@ static uint32_t edge_float(struct rng *r)
 static uint64_t edge_double(struct rng *r)
 {
     static const uint64_t edges[] = {
-        0, 0x8000000000000000, 0x3ff0000000000000, 0xbff0000000000000, 0x7ff0000000000000, 0xfff0000000000000, 0x7ff8000000000000,
-        0xfff8000000000000, 0x7ff0000000000001, 0xfff4567812345678, 0x7ff8123400000001, 1, 0x8000000000000001, 0x000fffffffffffff,
-        0x0010000000000000, 0x7fefffffffffffff, 0xffefffffffffffff, 0x41dfffffffc00000, 0x41e0000000000000, 0xc1e0000000000000,
-        0xc1e0000000200000, 0x43e0000000000000, 0xc3e0000000000000, 0x43f0000000000000, 0x3fe0000000000000, 0x3ff8000000000000,
-        0x47efffffffffffff, 0x36a0000000000000, 0x380fffffffffffff, 0x4340000000000001,
+        0,
+        0x8000000000000000,
+        0x3ff0000000000000,
+        0xbff0000000000000,
+        0x7ff0000000000000,
+        0xfff0000000000000,
+        0x7ff8000000000000,
+        0xfff8000000000000,
+        0x7ff0000000000001,
+        0xfff4567812345678,
+        0x7ff8123400000001,
+        1,
+        0x8000000000000001,
+        0x000fffffffffffff,
+        0x0010000000000000,
+        0x7fefffffffffffff,
+        0xffefffffffffffff,
+        0x41dfffffffc00000,
+        0x41e0000000000000,
+        0xc1e0000000000000,
+        0xc1e0000000200000,
+        0x43e0000000000000,
+        0xc3e0000000000000,
+        0x43f0000000000000,
+        0x3fe0000000000000,
+        0x3ff8000000000000,
+        0x47efffffffffffff,
+        0x36a0000000000000,
+        0x380fffffffffffff,
+        0x4340000000000001,
     };
     uint64_t v = rng_next(r);
     switch (rng_below(r, 4)) {
@@ -81,10 +144,22 @@ void rng_vector(struct rng *r, uint8_t to[16])
 /* 80 bits: values of every class, the ones the 8087 knew and its successors reject among them (SDM vol. 1, 8.2.2). */
 static void edge_extended(struct rng *r, uint8_t to[16])
 {
-    static const uint16_t exponents[] = {0, 0, 1, 0x3fff, 0x3ffe, 0x4000, 0x7fff, 0x7fff, 0x7ffe, 0x403e, 0x403f, 0x401e, 0x400e, 0x3fbf, 0x3c01, 0x43fe, 0x3f81, 0x407e};
-    static const uint64_t fractions[] = {0, 1, 0x8000000000000000, 0xc000000000000000, 0xffffffffffffffff, 0x8000000000000001,
-                                         0xa000000000000000, 0x4000000000000000, 0x7fffffffffffffff, 0xfffffffffffff800, 0xffffff8000000000, 0xc90fdaa22168c235};
-    unsigned exponent = rng_chance(r, 60) ? exponents[rng_below(r, ARRAY_LEN(exponents))] : 0x3fff - 70 + rng_below(r, 140);
+    static const uint16_t exponents[] = {0,      0,      1,      0x3fff, 0x3ffe, 0x4000, 0x7fff, 0x7fff, 0x7ffe,
+                                         0x403e, 0x403f, 0x401e, 0x400e, 0x3fbf, 0x3c01, 0x43fe, 0x3f81, 0x407e};
+    static const uint64_t fractions[] = {0,
+                                         1,
+                                         0x8000000000000000,
+                                         0xc000000000000000,
+                                         0xffffffffffffffff,
+                                         0x8000000000000001,
+                                         0xa000000000000000,
+                                         0x4000000000000000,
+                                         0x7fffffffffffffff,
+                                         0xfffffffffffff800,
+                                         0xffffff8000000000,
+                                         0xc90fdaa22168c235};
+    unsigned exponent =
+        rng_chance(r, 60) ? exponents[rng_below(r, ARRAY_LEN(exponents))] : 0x3fff - 70 + rng_below(r, 140);
     uint64_t fraction = rng_chance(r, 60) ? fractions[rng_below(r, ARRAY_LEN(fractions))] : rng_next(r);
     if (exponent && rng_chance(r, 80))
         fraction |= 1ull << 63;
@@ -97,11 +172,12 @@ static void random_x87(struct rng *r, uint8_t *fx)
 {
     static const uint8_t precision[4] = {3, 3, 2, 0};
     unsigned masks = rng_chance(r, 80) ? 0x3f : rng_below(r, 64);
-    unsigned control = 0x40 | masks | (unsigned)precision[rng_below(r, 4)] << 8 | rng_below(r, 4) << 10 | (rng_chance(r, 10) ? 0x1000 : 0);
+    unsigned control = 0x40 | masks | (unsigned)precision[rng_below(r, 4)] << 8 | rng_below(r, 4) << 10 |
+                       (rng_chance(r, 10) ? 0x1000 : 0);
     unsigned status = rng_chance(r, 50) ? 0 : (unsigned)rng_next(r) & 0x477f;
     status |= rng_chance(r, 50) ? 0 : rng_below(r, 8) << 11;
     if (status & ~control & 0x3f)
-        status |= 0x8080;                               /* ES and B */
+        status |= 0x8080; /* ES and B */
     bytes_put(fx + FX_FCW, control, 2);
     bytes_put(fx + FX_FSW, status, 2);
     fx[FX_FTW] = rng_chance(r, 70) ? 0xff : (uint8_t)rng_next(r);
@@ -123,7 +199,8 @@ void rng_state(struct rng *r, struct hw_state *s, bool x87)
     for (unsigned i = 0; i < 16; i++)
         rng_vector(r, s->fx + FX_XMM + 16 * i);
     unsigned masks = rng_chance(r, 85) ? 0x1f80 : (unsigned)rng_next(r) & 0x1f80;
-    unsigned mxcsr = masks | (rng_chance(r, 50) ? rng_below(r, 4) << 13 : 0) | (rng_chance(r, 15) ? 0x8000 : 0) | (rng_chance(r, 15) ? 0x40 : 0);
+    unsigned mxcsr = masks | (rng_chance(r, 50) ? rng_below(r, 4) << 13 : 0) | (rng_chance(r, 15) ? 0x8000 : 0) |
+                     (rng_chance(r, 15) ? 0x40 : 0);
     mxcsr |= rng_chance(r, 50) ? 0 : rng_below(r, 64);
     bytes_put(s->fx + FX_MXCSR, mxcsr, 4);
 }

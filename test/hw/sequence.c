@@ -84,9 +84,9 @@ struct sequence {
     struct hw_case *c;
     unsigned n;
     uint16_t start[INSNS_MAX + 1];
-    uint8_t jump_to[INSNS_MAX];                         /* insn number, 0: no jump */
-    unsigned undefined[INSNS_MAX + 6];                  /* IRF_ bits, carried to an insn by jumps */
-    unsigned now, ever;                                 /* IRF_ bits undefined here; anywhere */
+    uint8_t jump_to[INSNS_MAX];        /* insn number, 0: no jump */
+    unsigned undefined[INSNS_MAX + 6]; /* IRF_ bits, carried to an insn by jumps */
+    unsigned now, ever;                /* IRF_ bits undefined here; anywhere */
 };
 
 static bool keeps_bases(const struct x86_insn *i)
@@ -122,7 +122,9 @@ static bool reads_environment(const struct x86_insn *i)
     bool large = bytes == 14 || bytes == 28 || bytes == 94 || bytes == 108;
     unsigned group = i->modrm >> 3 & 7;
     bool masked = i->row->lift == LIFT_mmx && i->map == 1 && i->opcode == 0xf7;
-    return masked || (i->row->lift == LIFT_x87 && (large || ((i->opcode == 0xdb || i->opcode == 0xdf) && i->mod == 3 && (group == 5 || group == 6))));
+    return masked ||
+           (i->row->lift == LIFT_x87 &&
+            (large || ((i->opcode == 0xdb || i->opcode == 0xdf) && i->mod == 3 && (group == 5 || group == 6))));
 }
 
 static bool take(struct sequence *s, const struct x86_row *row)
@@ -143,7 +145,7 @@ static bool take(struct sequence *s, const struct x86_row *row)
     for (unsigned k = 0; k < i.noperands; k++)
         memory |= i.op[k].kind == OPERAND_MEM;
     if (memory && !disp_at)
-        return false;                                   /* moffs */
+        return false; /* moffs */
     memcpy(s->c->code + s->start[s->n], bytes, i.length);
     s->start[s->n + 1] = (uint16_t)(s->start[s->n] + i.length);
     s->jump_to[s->n] = 0;
@@ -168,7 +170,8 @@ static void resolve_jumps(struct sequence *s)
             continue;
         unsigned to = s->jump_to[k] < s->n ? s->jump_to[k] : s->n;
         unsigned end = s->start[k + 1];
-        bool near = s->c->code[s->start[k]] == 0x0f || s->c->code[s->start[k] + 1] == 0x0f || s->c->code[s->start[k] + 2] == 0x0f;
+        bool near = s->c->code[s->start[k]] == 0x0f || s->c->code[s->start[k] + 1] == 0x0f ||
+                    s->c->code[s->start[k] + 2] == 0x0f;
         unsigned n = near && end - s->start[k] >= 6 ? 4 : 1;
         bytes_put(s->c->code + end - n, s->start[to] - end, n);
     }

@@ -37,7 +37,7 @@ struct rig {
     struct native *native;
     struct emulator *emulator;
     const struct options *o;
-    struct row_count *rows;                             /* one more: sequences */
+    struct row_count *rows; /* one more: sequences */
     uint32_t *chosen, *in_sequence;
     unsigned nchosen, nin_sequence, printed;
     uint64_t next, differ, cases, insns;
@@ -79,7 +79,7 @@ static unsigned make_half(struct rig *g, unsigned at, uint64_t last, bool sequen
     return n;
 }
 
-struct failure {                                        /* as first seen */
+struct failure { /* as first seen */
     struct hw_case c;
     struct hw_result native, rhea;
 };
@@ -138,7 +138,7 @@ static void run_cases(struct rig *g, uint64_t count, bool sequence)
     native_start(g->native, 0, n);
     while (n) {
         native_wait(g->native);
-        for (unsigned i = 0; i < nfailed; i++) {        /* the native side is idle, its slot 0 may be in use */
+        for (unsigned i = 0; i < nfailed; i++) { /* the native side is idle, its slot 0 may be in use */
             struct hw_case kept = native_cases(g->native)[0];
             struct hw_result kept_result = native_results(g->native)[0];
             report(g, &failed[i]);
@@ -172,7 +172,8 @@ static void choose_rows(struct rig *g)
             continue;
         if (hw_row_in_sequence(row))
             g->in_sequence[g->nin_sequence++] = i;
-        bool wanted = (!g->o->row || strcasecmp(g->o->row, row->name) == 0) && (g->o->index < 0 || g->o->index == (long)i);
+        bool wanted =
+            (!g->o->row || strcasecmp(g->o->row, row->name) == 0) && (g->o->index < 0 || g->o->index == (long)i);
         if (wanted)
             g->chosen[g->nchosen++] = i;
     }
@@ -186,9 +187,9 @@ static void print_reasons(struct rig *g)
     for (uint32_t i = 0; i < x86_row_count; i++) {
         const char *why = hw_row_excluded(&x86_rows[i], features);
         bool new = why != NULL;
-        for (unsigned k = 0; new && k < nseen; k++)
+        for (unsigned k = 0; new &&k < nseen; k++)
             new = strcmp(seen[k], why) != 0;
-        if (new && nseen < ARRAY_LEN(seen))
+        if (new &&nseen < ARRAY_LEN(seen))
             seen[nseen++] = why;
     }
     for (unsigned k = 0; k < nseen; k++) {
@@ -212,8 +213,9 @@ static void print_row(struct rig *g, uint32_t i)
     if (why)
         printf("  not compared: %s\n", why);
     else
-        printf("  run %" PRIu64 ", with faults %" PRIu64 ", no such case %" PRIu64 ", no lifter %" PRIu64 ", undefined flags differ %" PRIu64
-               ", DIFFER %" PRIu64 "\n", n->run, n->faults, n->refused, n->unlifted, n->undefined, n->differ);
+        printf("  run %" PRIu64 ", with faults %" PRIu64 ", no such case %" PRIu64 ", no lifter %" PRIu64
+               ", undefined flags differ %" PRIu64 ", DIFFER %" PRIu64 "\n",
+               n->run, n->faults, n->refused, n->unlifted, n->undefined, n->differ);
 }
 
 static void print_summary(struct rig *g)
@@ -236,10 +238,12 @@ static void print_summary(struct rig *g)
             if (hw_row_excluded(&x86_rows[i], emulator_features(g->emulator)))
                 print_row(g, i);
     print_reasons(g);
-    printf("%6u rows compared, the least often %" PRIu64 " times; %u never, %u with cases that have no lifter; %u with undefined flags that differ\n",
+    printf("%6u rows compared, the least often %" PRIu64
+           " times; %u never, %u with cases that have no lifter; %u with undefined flags that differ\n",
            compared, compared ? least : 0, never, unlifted, undefined);
-    printf("%" PRIu64 " cases, %" PRIu64 " insns, seed 0x%" PRIx64 ": %" PRIu64 " differ, in %u rows and %" PRIu64 " sequences\n", g->cases,
-           g->insns, g->o->seed, g->differ, differing, g->rows[x86_row_count].differ);
+    printf("%" PRIu64 " cases, %" PRIu64 " insns, seed 0x%" PRIx64 ": %" PRIu64 " differ, in %u rows and %" PRIu64
+           " sequences\n",
+           g->cases, g->insns, g->o->seed, g->differ, differing, g->rows[x86_row_count].differ);
 }
 
 /* ---- whole runs ------------------------------------------------------------------------------------------------------------ */
@@ -285,9 +289,17 @@ static uint64_t run_all(const struct options *o, uint64_t *cases)
 
 static bool parse(int argc, char **argv, struct options *o)
 {
-    static const struct option options[] = {
-        {"seed", 1, NULL, 's'}, {"count", 1, NULL, 'c'}, {"sequences", 1, NULL, 'q'}, {"row", 1, NULL, 'r'}, {"index", 1, NULL, 'i'},
-        {"case", 1, NULL, 'o'}, {"failures", 1, NULL, 'f'}, {"coverage", 0, NULL, 'v'}, {"no-shrink", 0, NULL, 'n'}, {"sequence", 0, NULL, 'S'}, {0}};
+    static const struct option options[] = {{"seed", 1, NULL, 's'},
+                                            {"count", 1, NULL, 'c'},
+                                            {"sequences", 1, NULL, 'q'},
+                                            {"row", 1, NULL, 'r'},
+                                            {"index", 1, NULL, 'i'},
+                                            {"case", 1, NULL, 'o'},
+                                            {"failures", 1, NULL, 'f'},
+                                            {"coverage", 0, NULL, 'v'},
+                                            {"no-shrink", 0, NULL, 'n'},
+                                            {"sequence", 0, NULL, 'S'},
+                                            {0}};
     int c;
     while ((c = getopt_long(argc, argv, "", options, NULL)) >= 0) {
         uint64_t v = optarg ? strtoull(optarg, NULL, 0) : 0;
