@@ -59,7 +59,7 @@ struct host_calls {
 /* Offsets (from the thunk area's first byte) of code shared by all blocks. */
 struct host_thunks {
     uint8_t *rx;
-    uint32_t enter, leave, mem_read, mem_write, mem_commit, call, divide_error, fp_error, exit_link, exit_lookup, exit_kick, exit_kick_off,
+    uint32_t enter, leave, mem_read, mem_write, near_read, near_write, mem_commit, call, divide_error, fp_error, exit_link, exit_lookup, exit_kick, exit_kick_off,
         exit_lookup_off, guard;
     size_t size;
 };

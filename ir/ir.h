@@ -82,6 +82,7 @@ static inline bool ir_is_const(ir_ref r)
 enum {
     IR_LOCK = 1,                                        /* atomic with respect to all vCPUs */
     IR_POLL = 2,                                        /* GOTO: look at cpu.kick first (set on every backward jump) */
+    IR_NEAR = 4,                                        /* memory: probably on the page of the last access so marked (the stack): a hint */
 };
 
 enum { IR_LABEL_MAX = 256 };                            /* labels in a block */

@@ -182,6 +182,8 @@ static bool parse_attribute(struct parser *p, struct ir_op *o, const char *word,
         return parse_flags(p, word + 1, &o->livef);
     if (strcmp(word, "lock") == 0)
         return o->flags |= IR_LOCK, true;
+    if (strcmp(word, "near") == 0)
+        return o->flags |= IR_NEAR, true;
     if (strcmp(word, "poll") == 0)
         return o->flags |= IR_POLL, true;
     if (strncmp(word, "tag=", 4) == 0) {

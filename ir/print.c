@@ -172,6 +172,8 @@ void ir_print(FILE *out, const struct ir_block *b, const char *(*helper_name)(un
         print_flags(out, " ?", o->livef);
         if (o->flags & IR_LOCK)
             fputs(" lock", out);
+        if (o->flags & IR_NEAR)
+            fputs(" near", out);
         if (o->flags & IR_POLL)
             fputs(" poll", out);
         if (o->tag)

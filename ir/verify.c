@@ -177,8 +177,9 @@ static bool check_flags(struct verifier *v)
     unsigned lockable = o->op == IR_RMW || o->op == IR_XADD || o->op == IR_XCHG || o->op == IR_CMPXCHG;
     if (o->setf & ~ir_writes_f(o))
         return bad(v, "setf has flags that the op does not write");
-    if (o->flags & ~(unsigned)((lockable ? IR_LOCK : 0) | (o->op == IR_GOTO ? IR_POLL : 0)))
-        return bad(v, "lock or poll on an op that knows it not");
+    unsigned near = ir_effects(o) & (IRE_READS | IRE_WRITES) ? IR_NEAR : 0;
+    if (o->flags & ~((lockable ? IR_LOCK : 0u) | (o->op == IR_GOTO ? IR_POLL : 0u) | near))
+        return bad(v, "lock, near or poll on an op that knows it not");
     return true;
 }
 

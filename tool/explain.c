@@ -231,7 +231,9 @@ static const char *thunk_name(const struct host_thunks *t, uint64_t at)
     /* The memory thunks have an entry for each register that may hold the address. */
     if (at > t->mem_read && at < t->mem_write)
         return "slow read";
-    return at > t->mem_write && at < t->mem_commit ? "slow write" : NULL;
+    if (at > t->mem_write && at < t->near_read)
+        return "slow write";
+    return at >= t->near_read && at < t->mem_commit ? "another page" : NULL;
 }
 
 static void print_host(const struct host_thunks *t, const uint8_t *code, size_t n)

@@ -514,7 +514,8 @@ void x86_reset(struct x86 *x, bool init_only)
     memset(x->pdpte, 0, sizeof(x->pdpte));
     if (!init_only)
         reset_units(x);
-    x->delivering = x->shadow = x->nmi_blocked = x->triple = x->step_tf = x->step_rf = false;
+    x->delivering = x->nmi_blocked = x->triple = x->step_tf = x->step_rf = false;
+    x->shadow = 0;
     x->nmi_pending = x->step_shadow = false;
     x->pending_db = x->watch_pc = 0;
     x->cpu.pending = x->cpu.one_insn = 0;

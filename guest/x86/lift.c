@@ -135,13 +135,29 @@ static void lift_bad(struct x86_lift *l, enum x86_status s)
     ops_raise(l, s == X86_LONG ? EX_GP : EX_UD);
 }
 
+/* Accesses by way of rSP stay on one page for long.  (rBP is as often any pointer as it is a frame's.) */
+static void mark_stack(struct x86_lift *l, const struct x86_insn *i, unsigned from)
+{
+    for (unsigned n = 0; n < i->noperands; n++)
+        if (i->op[n].kind == OPERAND_MEM && i->mem.base != X86_RSP)
+            return;
+    for (; from < l->b->nops; from++) {
+        struct ir_op *o = &l->b->op[from];
+        if (o->tag == SEG_SS && (ir_effects(o) & (IRE_READS | IRE_WRITES)))
+            o->flags |= IR_NEAR;
+    }
+}
+
 static void lift_one(struct x86_lift *l, enum x86_status s, const struct x86_insn *i)
 {
+    unsigned from = l->b->nops;
     l->shadowed = l->last;
     if (s == X86_OK)
         lift_insn(l, i);
     else
         lift_bad(l, s);
+    if (s == X86_OK)
+        mark_stack(l, i, from);
     if (l->shadowed && !l->ended)
         ops_goto(l, 0, l->next, true);
 }

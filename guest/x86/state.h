@@ -121,7 +121,7 @@ struct x86 {
     struct x86_fault fault;                             /* of a LEAVE_FAULT */
     bool delivering;                                    /* an exception is being delivered (double fault rules) */
     uint8_t delivering_vector;
-    bool shadow;                                        /* interrupts are held off for one insn (STI, MOV SS) */
+    uint8_t shadow;                                     /* 1: interrupts are held off for one insn (STI); 2: debug traps too (MOV SS) */
     bool nmi_blocked, nmi_pending;
     bool triple;                                        /* triple fault: shut down until reset */
     uint64_t pending_db;                                /* DR6 bits of debug traps to raise after the current insn */

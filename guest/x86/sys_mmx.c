@@ -169,7 +169,7 @@ static bool with_general(struct x86 *x, const struct x87_insn *i)
  * anything is computed come first, and alone (SDM vol. 1, 11.5.2 and 11.5.3). */
 static void mixed(struct x86 *x, const struct x87_insn *i, void *buf)
 {
-    enum { BEFORE = 7 };                                /* invalid, denormal, divide by zero */
+    enum { BEFORE = 7 }; /* invalid, denormal, divide by zero */
     uint8_t before[sizeof x->fx];
     uint32_t flags, mxcsr = x->cpu.mxcsr;
 
@@ -183,7 +183,7 @@ static void mixed(struct x86 *x, const struct x87_insn *i, void *buf)
             flags &= BEFORE;
         memcpy(x->fx, before, sizeof before);
         if (!is_plain_sse(i))
-            mmx_value(x, 0);                            /* the transition to MMX has been made */
+            mmx_value(x, 0); /* the transition to MMX has been made */
         x->cpu.mxcsr = mxcsr | flags;
         x86_raise(x, x->cr4 & CR4_OSXMMEXCPT ? EX_XM : EX_UD);
     }

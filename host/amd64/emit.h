@@ -23,8 +23,11 @@
 enum { NPINNED = 12, NSCRATCH = 2, NSLOTS = 60 };
 
 /* The stack frame of generated code, from rsp: copies of what every memory access needs (shorter to encode than fields of struct cpu), F, and spill
- * slots.  Thunks carry F to and from cpu.cc and take the tables anew after each helper. */
-enum { FRAME_MASK = 0, FRAME_TAB_R = 8, FRAME_TAB_W = 16, FRAME_CC = 24, FRAME_SLOTS = 32, FRAME = FRAME_SLOTS + NSLOTS * 8 };
+ * slots.  Thunks carry F to and from cpu.cc and take the tables anew after each helper.
+ * NEAR_PAGE and NEAR_ADDEND are the remembered page of IR_NEAR accesses, always one with an entry in the W table; forgotten whenever
+ * generated code is entered and after each helper, so nothing that drops entries while C runs has to know of it. */
+enum { FRAME_MASK = 0, FRAME_TAB_R = 8, FRAME_TAB_W = 16, FRAME_CC = 24, FRAME_NEAR_PAGE = 32, FRAME_NEAR_ADDEND = 40,
+       FRAME_SLOTS = 48, FRAME = FRAME_SLOTS + NSLOTS * 8 };
 
 /* mem_read and mem_write thunks: one entry, THUNK_STRIDE bytes apart, for each register that may hold the address, and one for "in cpu.scratch[1] already". */
 enum { THUNK_ADDRESS_KEPT = 16, THUNK_STRIDE = 16 };
@@ -45,6 +48,7 @@ struct cold {                                           /* the slow path of one 
     uint32_t desc;
     int32_t insn_off;
     int8_t addr;                                        /* register that holds the guest address */
+    bool near;                                          /* through the remembered page */
     bool merged;                                        /* address also in cpu.scratch[1]; addr is spoilt by the access */
 };
 

@@ -23,6 +23,10 @@
  * is told by cpu.pending: the thunk returns 5 bytes further on, to a copy of the access, after which the commit thunk does what the store
  * really does (a device, two pages, a page with code) and keeps the host's flags.
  *
+ * Near accesses (IR_NEAR) have a shorter path: one range check against the remembered page, which also sees to page crossing:
+ *         mov  rax, ga;  sub rax, [rsp + near_page];  cmp rax, 4096 - size;  ja miss;  mov rax, [rsp + near_addend]
+ * Their thunks look into the W table and remember the page found there, before they resort to the slow path.
+ *
  * An access may be "merged": the host address is put together in one register first, to free rax (CMPXCHG, or operations that need F loaded).
  * The guest address is then kept in cpu.scratch[1] beforehand.
  */
@@ -51,6 +55,17 @@ struct cold *mem_begin(struct emitter *e, ir_ref a, unsigned desc, bool merge, i
     int ga = place_src_kept(e, a, I64);
     struct cold *c = &e->cold[e->ncold++];
     *c = (struct cold){.desc = desc | (unsigned)e->op->tag << MD_TAG_SHIFT, .insn_off = e->insn_off, .addr = (int8_t)ga, .merged = merge};
+    if (e->op->flags & IR_NEAR && !merge && !(desc & (MD_ALIGN | MD_LOCK | MD_PROBE))) {
+        c->near = true;
+        asm_mov_rr(&e->a, I64, RAX, ga);
+        asm_alu(&e->a, I64, 5, RAX, rm_mem(RSP, FRAME_NEAR_PAGE));
+        asm_alu_imm(&e->a, I64, 7, rm_reg(RAX), 0x1000 - (int)size);
+        c->miss = asm_jcc(&e->a, CC_A);
+        asm_load(&e->a, I64, RAX, rm_mem(RSP, FRAME_NEAR_ADDEND));
+        c->access = asm_at(&e->a);
+        *addr = ga;
+        return c;
+    }
     struct rm table = rm_mem(RSP, desc & MD_WRITE ? FRAME_TAB_W : FRAME_TAB_R);
     if (merge)
         asm_store(&e->a, I64, rm_gs(offsetof(struct cpu, scratch[1])), ga);
@@ -102,7 +117,8 @@ static void cold_one(struct emitter *e, struct cold *c)
     asm_patch(a, c->miss, start);
     e->out->fault[c->fault].cold = start;
     unsigned variant = c->merged ? THUNK_ADDRESS_KEPT : (unsigned)c->addr;
-    asm_call_abs(a, e->t->rx + (write ? e->t->mem_write : e->t->mem_read) + variant * THUNK_STRIDE);
+    uint32_t thunk = c->near ? (write ? e->t->near_write : e->t->near_read) : write ? e->t->mem_write : e->t->mem_read;
+    asm_call_abs(a, e->t->rx + thunk + variant * THUNK_STRIDE);
     asm_imm(a, c->desc, 4);
     asm_imm(a, c->insn_off, 4);
     if (c->merged)

@@ -1,46 +1,77 @@
 /* host/amd64/native.c: run one guest instruction natively on a saved state, for the reference interpreter and for x87.
  *
- * The instruction is put into a small piece of executable memory, one a thread, between code that loads the state and code that stores it.
+ * The instruction is put into executable memory between code that loads the state and code that stores it.  x87 and MMX instructions come again and
+ * again, and writing code costs far more than running it, so their pieces are kept: one a thread and slot, found by the bytes.
  */
 #include <string.h>
 #include <sys/mman.h>
 
 #include "host/amd64/emit.h"
 
-struct native {                                         /* a thread's executable page, made at first use */
-    uint8_t *code;
+enum { SLOT_BYTES = 64, SLOTS = 1024, KEY_BYTES = 15, SCRATCH = SLOT_BYTES * SLOTS };
+
+struct native {                                         /* a thread's executable memory, made at first use */
+    uint8_t *code;                                      /* SLOTS kept pieces, then a page for pieces that are not kept */
+    struct {
+        uint8_t len, bytes[KEY_BYTES];
+    } key[SLOTS];
 };
 static __thread struct native native;
 
+static void native_init(void)
+{
+    if (native.code)
+        return;
+    native.code = mmap(NULL, SCRATCH + 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    rh_assert(native.code != MAP_FAILED, "the host gives executable memory");
+}
+
 static struct asmbuf native_begin(void)
 {
-    if (!native.code) {
-        native.code = mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-        rh_assert(native.code != MAP_FAILED, "the host gives a page of executable memory");
-    }
-    return (struct asmbuf){.start = native.code, .p = native.code, .end = native.code + 4096};
+    native_init();
+    uint8_t *at = native.code + SCRATCH;
+    return (struct asmbuf){.start = at, .p = at, .end = at + 4096};
 }
 
 /* fn(rdi: state, rsi: memory operand), after: ret */
 static void native_call(struct asmbuf *a, void *state, void *mem)
 {
     asm_byte(a, 0xc3);
-    void (*fn)(void *, void *) = (void *)native.code;
+    void (*fn)(void *, void *) = (void *)a->start;
     fn(state, mem);
 }
 
-void host_native_run(void *fx, const uint8_t *code, unsigned len, void *mem)
+static void *native_piece(const uint8_t *code, unsigned len)
 {
-    uint8_t own[512] __attribute__((aligned(64)));
-    struct asmbuf b = native_begin(), *a = &b;
+    uint32_t h = 0x811c9dc5u;
+    for (unsigned i = 0; i < len; i++)
+        h = (h ^ code[i]) * 0x01000193u;
+    unsigned n = (h ^ h >> 15) % SLOTS;
+    uint8_t *at = native.code + n * SLOT_BYTES;
+    if (native.key[n].len == len && !memcmp(native.key[n].bytes, code, len))
+        return at;
+    struct asmbuf b = {.start = at, .p = at, .end = at + SLOT_BYTES}, *a = &b;
+    native.key[n].len = (uint8_t)len;
+    memcpy(native.key[n].bytes, code, len);
     asm_insn(a, 0, 1, 0xae, ASM_W, 1, rm_mem(RDI, 0));  /* fxrstor64 [rdi] */
     asm_mov_rr(a, I64, RAX, RSI);
     memcpy(a->p, code, len);
     a->p += len;
     asm_insn(a, 0, 1, 0xae, ASM_W, 0, rm_mem(RDI, 0));  /* fxsave64 [rdi] */
-    __asm__ volatile("fxsave64 %0" : "=m"(own));
-    native_call(a, fx, mem);
-    __asm__ volatile("fxrstor64 %0" : : "m"(own));
+    asm_byte(a, 0xdb);                                  /* fninit: C expects an empty stack and the default control word */
+    asm_byte(a, 0xe3);
+    asm_byte(a, 0xc3);
+    return at;
+}
+
+void host_native_run(void *fx, const uint8_t *code, unsigned len, void *mem)
+{
+    rh_assert(len <= KEY_BYTES, "an x87 piece of %u bytes", len);
+    native_init();
+    void (*fn)(void *, void *) = native_piece(code, len);
+    uint32_t mxcsr = __builtin_ia32_stmxcsr();          /* the image's is not the guest's: keep ours */
+    memcpy((uint8_t *)fx + 24, &mxcsr, sizeof mxcsr);
+    fn(fx, mem);
 }
 
 void host_vec_exec(struct cpu *c, const struct ir_op *o, void *mem)

@@ -32,8 +32,16 @@ static void save_guest(struct asmbuf *a, int depth)
     mxcsr(a, 2, FIELD(host_mxcsr));
 }
 
-static void load_guest(struct asmbuf *a, int depth)
+enum { NEAR_KEEP, NEAR_FORGET };
+
+static void load_guest(struct asmbuf *a, int depth, int near)
 {
+    if (near == NEAR_FORGET) {                          /* a page that no canonical address lies on */
+        asm_mov_imm(a, RCX, INT64_MIN);
+        asm_store(a, I64, rm_mem(RSP, depth + FRAME_NEAR_PAGE), RCX);
+        asm_insn(a, 0, 0, 0xc7, ASM_W, 0, rm_mem(RSP, depth + FRAME_NEAR_ADDEND));
+        asm_imm(a, 0, 4);
+    }
     const struct {
         size_t from;
         int to;
@@ -110,20 +118,37 @@ static void emit_leave(struct asmbuf *a, struct host_thunks *t)
     asm_byte(a, 0xc3);
 }
 
-/* See emit_mem.c for the protocol.  On the stack: the address of desc and insn_off, which is moved on behind them. */
-static void emit_memory_thunk(struct asmbuf *a, uint32_t *at, const void *fn, bool write)
+/* An entry for each register that may hold the address; they meet at the code that follows. */
+static uint32_t emit_entries(struct asmbuf *a)
 {
-    uint32_t to_common[THUNK_ADDRESS_KEPT], slow[3];
-    struct rm desc = FIELD(scratch[0]), addend = FIELD(scratch[2]), rcx = FIELD(scratch[5]);
-    *at = asm_at(a);
+    uint32_t at = asm_at(a), to_common[THUNK_ADDRESS_KEPT];
     for (unsigned reg = 0; reg < THUNK_ADDRESS_KEPT; reg++) {
         asm_store(a, I64, FIELD(scratch[1]), (int)reg);
         to_common[reg] = asm_jmp(a);
-        while (asm_at(a) < *at + (reg + 1) * THUNK_STRIDE)
+        while (asm_at(a) < at + (reg + 1) * THUNK_STRIDE)
             asm_byte(a, 0x90);
     }
     for (unsigned reg = 0; reg < THUNK_ADDRESS_KEPT; reg++)
         asm_patch(a, to_common[reg], asm_at(a));
+    return at;
+}
+
+/* eax = (address & 0xfff) + size of the access whose desc is in ecx: above 0x1000 it crosses a page. */
+static void emit_end_on_page(struct asmbuf *a)
+{
+    asm_alu_imm(a, I32, 4, rm_reg(RCX), MD_SIZE);
+    asm_load(a, I32, RAX, FIELD(scratch[1]));
+    asm_alu_imm(a, I32, 4, rm_reg(RAX), 0xfff);
+    asm_alu(a, I32, 0, RAX, rm_reg(RCX));
+    asm_alu_imm(a, I32, 7, rm_reg(RAX), 0x1000);
+}
+
+/* See emit_mem.c for the protocol.  On the stack: the address of desc and insn_off, which is moved on behind them. */
+static void emit_memory_thunk(struct asmbuf *a, uint32_t *at, const void *fn, bool write)
+{
+    uint32_t slow[3];
+    struct rm desc = FIELD(scratch[0]), addend = FIELD(scratch[2]), rcx = FIELD(scratch[5]);
+    *at = emit_entries(a);
     asm_store(a, I64, addend, RAX);
     asm_store(a, I64, rcx, RCX);
     asm_load(a, I64, RAX, rm_mem(RSP, 0));
@@ -136,11 +161,7 @@ static void emit_memory_thunk(struct asmbuf *a, uint32_t *at, const void *fn, bo
     slow[0] = asm_jcc(a, CC_E);
     asm_test_imm(a, I32, rm_reg(RCX), MD_ALIGN | MD_LOCK);
     slow[1] = asm_jcc(a, CC_NE);
-    asm_alu_imm(a, I32, 4, rm_reg(RCX), MD_SIZE);
-    asm_load(a, I32, RAX, FIELD(scratch[1]));
-    asm_alu_imm(a, I32, 4, rm_reg(RAX), 0xfff);
-    asm_alu(a, I32, 0, RAX, rm_reg(RCX));
-    asm_alu_imm(a, I32, 7, rm_reg(RAX), 0x1000);
+    emit_end_on_page(a);
     slow[2] = asm_jcc(a, CC_A);
     asm_load(a, I64, RAX, addend);                      /* just misaligned */
     asm_load(a, I64, RCX, rcx);
@@ -153,7 +174,7 @@ static void emit_memory_thunk(struct asmbuf *a, uint32_t *at, const void *fn, bo
     asm_load(a, I64, RSI, FIELD(scratch[1]));
     asm_load(a, I32, RDX, desc);
     call_c(a, fn);
-    load_guest(a, 16);
+    load_guest(a, 16, NEAR_KEEP);
     stack(a, 8);
     if (write) {
         asm_alu_imm(a, I8, 7, FIELD(pending), 0);
@@ -164,6 +185,43 @@ static void emit_memory_thunk(struct asmbuf *a, uint32_t *at, const void *fn, bo
     asm_byte(a, 0xc3);
 }
 
+/* A near access off the remembered page: remember its page if the W table has it, else do as mem_read or mem_write (`slow`: their common
+ * part).  rax = 0: the host faulted at the access, go there at once. */
+static void emit_near_thunk(struct asmbuf *a, uint32_t *at, uint32_t slow)
+{
+    uint32_t give_up[3];
+    struct rm address = FIELD(scratch[1]), addend = FIELD(scratch[2]), rcx = FIELD(scratch[5]);
+    *at = emit_entries(a);
+    asm_store(a, I64, rcx, RCX);
+    asm_typed(a, I64, 0, 0x85, RAX, rm_reg(RAX));
+    give_up[0] = asm_jcc(a, CC_E);
+    asm_load(a, I64, RAX, address);
+    asm_shift_imm(a, I64, 5, rm_reg(RAX), 9);
+    asm_alu(a, I64, 4, RAX, FIELD(page_mask));
+    asm_alu(a, I64, 0, RAX, FIELD(tab_w));
+    asm_load(a, I64, RAX, rm_mem(RAX, 0));
+    asm_typed(a, I64, 0, 0x85, RAX, rm_reg(RAX));
+    give_up[1] = asm_jcc(a, CC_E);
+    asm_store(a, I64, addend, RAX);
+    asm_load(a, I64, RAX, rm_mem(RSP, 0));
+    asm_load(a, I32, RCX, rm_mem(RAX, 0));
+    emit_end_on_page(a);
+    give_up[2] = asm_jcc(a, CC_A);
+    asm_load(a, I64, RCX, address);
+    asm_alu_imm(a, I64, 4, rm_reg(RCX), -4096);
+    asm_store(a, I64, rm_mem(RSP, 8 + FRAME_NEAR_PAGE), RCX);
+    asm_load(a, I64, RAX, addend);
+    asm_store(a, I64, rm_mem(RSP, 8 + FRAME_NEAR_ADDEND), RAX);
+    asm_alu_imm(a, I64, 0, rm_mem(RSP, 0), 8);
+    asm_load(a, I64, RCX, rcx);
+    asm_byte(a, 0xc3);
+    for (unsigned i = 0; i < ARRAY_LEN(give_up); i++)
+        asm_patch(a, give_up[i], asm_at(a));
+    asm_load(a, I64, RCX, rcx);
+    asm_mov_imm(a, RAX, 0);
+    asm_patch(a, asm_jmp(a), slow);
+}
+
 static void emit_commit(struct asmbuf *a, const void *fn)
 {
     asm_byte(a, 0x9c);                                  /* pushfq: F may be in the host's flags; rax may hold a result */
@@ -171,7 +229,7 @@ static void emit_commit(struct asmbuf *a, const void *fn)
     stack(a, -8);
     save_guest(a, 32);
     call_c(a, fn);
-    load_guest(a, 32);
+    load_guest(a, 32, NEAR_KEEP);
     stack(a, 8);
     asm_byte(a, 0x58);
     asm_byte(a, 0x9d);
@@ -188,7 +246,7 @@ static void emit_helper_call(struct asmbuf *a)
     asm_load(a, I64, RCX, FIELD(scratch[2]));
     asm_load(a, I64, R8, FIELD(helper));
     asm_insn(a, 0, 0, 0xff, 0, 2, rm_index(R8, RAX, 3, 0)); /* call [r8 + rax*8] */
-    load_guest(a, 16);
+    load_guest(a, 16, NEAR_FORGET);
     stack(a, 8);
     asm_byte(a, 0xc3);
 }
@@ -214,12 +272,14 @@ bool host_thunks_emit(struct host_thunks *t, struct host_span *s, const struct h
     asm_store(a, I64, FIELD(host_rsp), RSP);
     mxcsr(a, 3, FIELD(host_mxcsr));
     asm_mov_rr(a, I64, RAX, RSI);
-    load_guest(a, 0);
+    load_guest(a, 0, NEAR_FORGET);
     asm_byte(a, 0xff);                                  /* jmp rax */
     asm_byte(a, 0xe0);
     emit_leave(a, t);
     emit_memory_thunk(a, &t->mem_read, (const void *)calls->mem_read, false);
     emit_memory_thunk(a, &t->mem_write, (const void *)calls->mem_write, true);
+    emit_near_thunk(a, &t->near_read, t->mem_read + THUNK_ADDRESS_KEPT * THUNK_STRIDE);
+    emit_near_thunk(a, &t->near_write, t->mem_write + THUNK_ADDRESS_KEPT * THUNK_STRIDE);
     t->mem_commit = asm_at(a);
     emit_commit(a, (const void *)calls->mem_commit);
     t->call = asm_at(a);

@@ -109,8 +109,9 @@ bool hw_differ(FILE *out, const struct hw_case *c, const struct hw_result *n, co
     uint64_t order = large_operand(c) ? ~0xfffull : ~0ull; /* which byte of it is touched first is not told */
     differ(&d, "cr2", n->cr2 & order, r->cr2 & order);
     differ(&d, "rip", n->pc, r->pc);
-    for (unsigned i = 0; i < 16; i++)
-        differ(&d, names[i], n->out.gpr[i], r->out.gpr[i]);
+    uint64_t width = c->bits == 64 ? ~0ull : 0xffffffff;
+    for (unsigned i = 0; i < (c->bits == 64 ? 16 : 8); i++)
+        differ(&d, names[i], n->out.gpr[i] & width, r->out.gpr[i] & width);
     bool finished = c->row == HW_SEQUENCE ? n->pc == c->pc + c->length : n->pc != c->pc;
     uint32_t loose = finished ? c->undefined : c->undefined_fault;
     *undefined = (uint32_t)(n->out.flags ^ r->out.flags) & loose;
@@ -154,7 +155,7 @@ static void shrink_code(struct native *n, struct emulator *e, struct hw_case *c)
                                      0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90};
     struct x86_insn i;
     for (unsigned at = 0; at < c->length; at += i.length) {
-        if (x86_decode(X86_64, c->code + at, 15, &i) != X86_OK)
+        if (x86_decode(c->bits == 64 ? X86_64 : X86_32, c->code + at, 15, &i) != X86_OK)
             return;
         try_bytes(n, e, c, c->code + at, nops, i.length);
     }
@@ -214,12 +215,12 @@ void hw_print(FILE *out, struct native *n, struct emulator *e, const struct hw_c
     struct hw_result r;
     uint32_t undefined;
     if (c->row == HW_SEQUENCE)
-        fprintf(out, "DIFFERS: sequence, --sequence --case 0x%" PRIx64 "\n", c->seed);
+        fprintf(out, "DIFFERS: sequence, --bits %u --sequence --case 0x%" PRIx64 "\n", c->bits, c->seed);
     else
-        fprintf(out, "DIFFERS: %s (row %u), --index %u --case 0x%" PRIx64 "\n", x86_rows[c->row].name, c->row, c->row,
+        fprintf(out, "DIFFERS: %s (row %u), --bits %u --index %u --case 0x%" PRIx64 "\n", x86_rows[c->row].name, c->row, c->bits, c->row,
                 c->seed);
     for (unsigned at = 0; at < c->length;)
-        at += disasm_one(out, c->code + at, c->length - at, c->pc + at, 64);
+        at += disasm_one(out, c->code + at, c->length - at, c->pc + at, c->bits);
     native_cases(n)[0] = *c;
     native_start(n, 0, 1);
     native_wait(n);

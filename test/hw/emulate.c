@@ -87,8 +87,8 @@ static void make_segments(struct emulator *e)
     x->tr = (struct x86_segment){.selector = 0x40, .attr = SEG_P | 11, .limit = 0x67, .base = SYSTEM + 0x800};
     for (unsigned i = 0; i < SEG_COUNT; i++)
         x->seg[i] = (struct x86_segment){.selector = 0, .attr = 0};
-    x->seg[SEG_CS] = (struct x86_segment){.selector = 0x33, .attr = 0xa0fb, .limit = 0xffffffff};
-    x->seg[SEG_SS] = (struct x86_segment){.selector = 0x2b, .attr = 0xc0f3, .limit = 0xffffffff};
+    x->seg[SEG_DS] = x->seg[SEG_ES] = x->seg[SEG_SS] =
+        (struct x86_segment){.selector = 0x2b, .attr = 0xc0f3, .limit = 0xffffffff};
 }
 
 static void make_processor(struct emulator *e)
@@ -175,6 +175,8 @@ static void load_state(struct x86 *x, const struct hw_case *c)
     x->cpu.mxcsr = (uint32_t)bytes_get(c->in.fx + FX_MXCSR, 4);
     x->seg[SEG_FS].base = c->in.fs;
     x->seg[SEG_GS].base = c->in.gs;
+    x->seg[SEG_CS] = (struct x86_segment){
+        .selector = c->bits == 64 ? 0x33 : 0x23, .attr = c->bits == 64 ? 0xa0fb : 0xc0fb, .limit = 0xffffffff};
     x->cpu.pc = c->pc;
     x->cpu.one_insn = 0;
     x->cpu.kick = 0;

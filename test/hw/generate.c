@@ -45,6 +45,7 @@ static const char *excluded_by_lifter(const struct x86_row *row)
     case LIFT_str:
     case LIFT_smsw: return "the host's kernel emulates it (UMIP)";
     case LIFT_ud: return row->opcode != 0x0b ? "processors differ in whether it has a ModRM byte" : NULL;
+    case LIFT_into: return "a trap: where it began is not told";
     case LIFT_int: return row->opcode == 0xf1 ? "hypervisors tell it in their own way" : NULL;
     case LIFT_monitor:
     case LIFT_mwait: return "the host's kernel may switch it off";
@@ -54,10 +55,10 @@ static const char *excluded_by_lifter(const struct x86_row *row)
     }
 }
 
-const char *hw_row_excluded(const struct x86_row *row, const uint32_t *features)
+const char *hw_row_excluded(const struct x86_row *row, const uint32_t *features, unsigned bits)
 {
-    if (row->attr & ATTR_NO64)
-        return "not in 64-bit mode";
+    if (row->attr & (bits == 64 ? ATTR_NO64 : ATTR_ONLY64))
+        return "not in this mode";
     if (row->feature && !(features[row->feature / 32] >> (row->feature % 32) & 1))
         return "this processor lacks it";
     if (row->lift == LIFT_mov_seg && x86_operand_forms[row->operand[0]].method == METHOD_S)
@@ -73,6 +74,8 @@ struct encoder {
     uint8_t *p;
     uint8_t prefix; /* PFX_ bit chosen */
     uint8_t rex, mod;
+    uint8_t bits;
+    bool other_address;                                 /* 67 */
     bool plain; /* for sequences: no needless prefixes, memory by base and disp32 only */
 };
 
@@ -87,6 +90,8 @@ static void choose_prefix(struct encoder *e)
 
 static void choose_rex(struct encoder *e)
 {
+    if (e->bits == 32)
+        return;
     e->rex = rng_chance(e->r, 50) ? (uint8_t)rng_below(e->r, 8) : 0;
     bool w = e->row->w == W_1 || e->row->w == W_G1 || ((e->row->w == W__) && rng_chance(e->r, 35));
     e->rex |= w ? 8 : 0;
@@ -97,7 +102,8 @@ static void put_legacy_prefixes(struct encoder *e)
     static const uint8_t segments[] = {0x64, 0x65, 0x2e, 0x3e, 0x26, 0x36};
     if (!e->plain && rng_chance(e->r, 6))
         *e->p++ = segments[rng_below(e->r, sizeof segments)];
-    if (!e->plain && rng_chance(e->r, 5))
+    e->other_address = !e->plain && rng_chance(e->r, 5);
+    if (e->other_address)
         *e->p++ = 0x67;
 }
 
@@ -111,7 +117,7 @@ static void put_legacy(struct encoder *e)
         *e->p++ = 0x66;
     if (e->prefix == PFX_F2 || e->prefix == PFX_F3)
         *e->p++ = e->prefix == PFX_F3 ? 0xf3 : 0xf2;
-    if (e->rex || rng_chance(e->r, 15))
+    if (e->rex || (e->bits == 64 && rng_chance(e->r, 15)))
         *e->p++ = 0x40 | e->rex;
     if (e->row->map)
         *e->p++ = 0x0f;
@@ -123,7 +129,7 @@ static void put_vex(struct encoder *e)
 {
     unsigned pp = e->prefix == PFX_66 ? 1 : e->prefix == PFX_F3 ? 2 : e->prefix == PFX_F2 ? 3 : 0;
     unsigned l = e->row->l == 3 || e->row->l == 7 ? rng_below(e->r, 2) : e->row->l >> 1 & 1;
-    unsigned vvvv = e->row->vvvv ? rng_below(e->r, 16) : 0;
+    unsigned vvvv = e->row->vvvv ? rng_below(e->r, e->bits == 64 ? 16 : 8) : 0;
     unsigned last = (~vvvv & 15) << 3 | l << 2 | pp;
     put_legacy_prefixes(e);
     if (e->row->map == 1 && !(e->rex & 11) && rng_chance(e->r, 50)) {
@@ -157,23 +163,26 @@ static uint8_t *put_modrm(struct encoder *e)
     if (mod == 3 || row->attr & ATTR_MODREG)
         return NULL;
     unsigned base = rm;
-    if (rm == 4) {
+    bool narrow = e->bits == 32 && e->other_address;    /* 16-bit addresses: no SIB, displacements of 2 bytes */
+    if (narrow)
+        base = rm == 6 ? 5 : 0;
+    else if (rm == 4) {
         uint8_t sib = (uint8_t)rng_next(e->r);
         *e->p++ = sib;
         base = sib & 7;
     }
     uint8_t *disp = e->p;
     bool wide = mod == 2 || (mod == 0 && base == 5);
-    unsigned n = mod == 1 ? 1 : wide ? 4 : 0;
+    unsigned n = mod == 1 ? 1 : wide ? narrow ? 2 : 4 : 0;
     bytes_put(e->p, rng_chance(e->r, 50) ? rng_edge(e->r) : rng_below(e->r, 256), 8);
     e->p += n;
     return n ? disp : NULL;
 }
 
-bool hw_encode(struct rng *r, const struct x86_row *row, bool plain, uint8_t bytes[32], struct x86_insn *insn,
-               unsigned *disp_at)
+bool hw_encode(struct rng *r, const struct x86_row *row, unsigned bits, bool plain, uint8_t bytes[32],
+               struct x86_insn *insn, unsigned *disp_at)
 {
-    struct encoder e = {.r = r, .row = row, .p = bytes, .plain = plain};
+    struct encoder e = {.r = r, .row = row, .p = bytes, .plain = plain, .bits = (uint8_t)bits};
     if (row->space == X86_EVEX)
         return false;
     choose_prefix(&e);
@@ -181,7 +190,7 @@ bool hw_encode(struct rng *r, const struct x86_row *row, bool plain, uint8_t byt
     e.mod = row->mod == 1 ? 3 : row->mod == 2 ? rng_below(r, 3) : rng_chance(r, 40) ? 3 : rng_below(r, 3);
     if (plain && e.mod != 3 && row->modrm) {
         e.mod = 2;
-        e.rex |= 1; /* memory operands are based on r14 and r15 */
+        e.rex |= bits == 64; /* memory operands are based on r14 and r15 */
     }
     if (row->space == X86_VEX)
         put_vex(&e);
@@ -192,7 +201,7 @@ bool hw_encode(struct rng *r, const struct x86_row *row, bool plain, uint8_t byt
     bytes_put(e.p, rng_edge(r), 8);
     bytes_put(e.p + 8, rng_edge(r), 8);
     *disp_at = disp ? (unsigned)(disp - bytes) : 0;
-    return x86_decode(X86_64, bytes, 15, insn) == X86_OK && insn->row == row;
+    return x86_decode(bits == 64 ? X86_64 : X86_32, bytes, 15, insn) == X86_OK && insn->row == row;
 }
 
 uint32_t hw_flag_bits(unsigned irf)
@@ -240,6 +249,8 @@ static uint64_t choose_address(struct gen *g, unsigned n)
 
 static uint64_t no_canonical(struct gen *g)
 {
+    if (g->c->bits == 32)
+        return HW_DATA + 0x3000 + rng_below(&g->r, 0x1000);
     return (rng_next(&g->r) & 0x0000ffffffffffff) | (uint64_t)(1 + rng_below(&g->r, 0x7ffe)) << 48;
 }
 
@@ -277,6 +288,8 @@ static bool aim(struct gen *g, uint64_t at)
     uint64_t want = at - seg, high = g->i.asize == 4 ? rng_next(&g->r) << 32 : 0;
     if (g->i.asize == 4)
         want = (uint32_t)want;
+    if (g->i.asize == 2)
+        return true;                                    /* the first 64 KB are not mapped */
     if (g->i.mem.rip) {
         put_disp(g, want - (g->c->pc + g->c->length), 4);
         return seg == 0;
@@ -364,6 +377,8 @@ static bool place_memory(struct gen *g)
     bool free_base = g->i.mem.base >= 0 && g->i.asize == 8 && g->i.mem.base != g->i.mem.index &&
                      g->i.mem.seg != SEG_FS && g->i.mem.seg != SEG_GS;
     uint64_t at = free_base && rng_chance(&g->r, 2) ? no_canonical(g) : choose_address(g, n);
+    if (g->i.row->lift == LIFT_arpl)
+        at = HW_DATA + 0x1000 + rng_below(&g->r, 0x2000 - 2); /* whether it writes what it leaves alone is not told */
     if (g->i.row->feature == FEAT_SHA)
         at &= ~15ull; /* Intel's raise #GP, AMD's do not */
     uint64_t moved = bit_offset_bytes(g);
@@ -397,6 +412,10 @@ static void use_stack(struct gen *g)
     if (lift == LIFT_enter)
         g->c->in.gpr[X86_RBP] = choose_address(g, 8);
     uint8_t *bytes = add_patch(g, at);
+    if (lift == LIFT_push_seg && g->i.osize == 4) {     /* AMD's write 32 bits, Intel's 16 */
+        g->c->skip_at = at;
+        g->c->skip[0] = 0xc;
+    }
     if (lift == LIFT_ret)
         bytes_put(bytes, code_address(g), 8);
     if (lift == LIFT_popf)
@@ -590,13 +609,20 @@ static bool suit(struct gen *g)
 }
 
 /* Forms that depend on who made the processor.  AMD truncates targets of near branches with 66, Intel does not; decode.c follows Intel. */
-bool hw_vendor_form(const struct x86_insn *i)
+bool hw_vendor_form(const struct x86_insn *i, unsigned bits)
 {
     uint16_t lift = i->row->lift;
     bool near = lift == LIFT_call || lift == LIFT_jmp || lift == LIFT_jcc || lift == LIFT_ret || lift == LIFT_loop ||
                 lift == LIFT_jcxz;
     if (lift == LIFT_int && i->opcode == 0xcc)
         return i->length > 1; /* a trap: where it began is not told */
+    bool low = i->asize == 2;                           /* 16-bit addresses: where they lead is not chosen */
+    if (low && (i->row->feature == FEAT_SHA || lift == LIFT_arpl || (lift == LIFT_mmx && i->opcode == 0xf7)))
+        return true;
+    if (lift == LIFT_x87 && (i->prefix & PREFIX_SEG) && i->asize == bits / 8 && bits == 32 && i->mod != 3)
+        return true;                                    /* #MF goes before a null segment's #GP: not done yet */
+    if (lift == LIFT_sysret && bits == 32)
+        return true;                                    /* #UD or #GP */
     if (lift == LIFT_movsx && i->opcode == 0x63 && i->osize == 2)
         return true; /* how much of memory is read */
     if (lift == LIFT_loop && (i->prefix & (PREFIX_REP | PREFIX_REPNE)))
@@ -635,7 +661,13 @@ static void choose_pc(struct gen *g)
     }
 }
 
-bool hw_generate(struct hw_case *c, uint32_t row_index, uint64_t seed)
+void hw_narrow(struct hw_state *s)
+{
+    for (unsigned i = 0; i < 16; i++)
+        s->gpr[i] = i < 8 ? (uint32_t)s->gpr[i] : 0;
+}
+
+bool hw_generate(struct hw_case *c, uint32_t row_index, unsigned bits, uint64_t seed)
 {
     const struct x86_row *row = &x86_rows[row_index];
     struct gen g = {.r = {seed}, .c = c};
@@ -643,10 +675,11 @@ bool hw_generate(struct hw_case *c, uint32_t row_index, uint64_t seed)
     c->seed = seed;
     c->row = row_index;
     c->ninsns = 1;
+    c->bits = (uint8_t)bits;
     bool found = false;
     for (unsigned tries = 0; tries < 60 && !found; tries++) {
         memset(c->code, 0, 32);
-        found = hw_encode(&g.r, row, false, c->code, &g.i, &g.disp_at) && !hw_vendor_form(&g.i);
+        found = hw_encode(&g.r, row, bits, false, c->code, &g.i, &g.disp_at) && !hw_vendor_form(&g.i, bits);
     }
     if (!found)
         return false;
@@ -657,6 +690,8 @@ bool hw_generate(struct hw_case *c, uint32_t row_index, uint64_t seed)
         bytes_put(c->in.fx + FX_FCW, 0x37f, 2);
         bytes_put(c->in.fx + FX_FSW, 0, 2);
     }
+    if (bits == 32)
+        hw_narrow(&c->in);
     if (g.i.prefix & PREFIX_SEG) { /* so that every address can be reached */
         c->in.fs = rng_chance(&g.r, 50) ? 0 : rng_below(&g.r, 0x8000000);
         c->in.gs = rng_chance(&g.r, 50) ? 0 : rng_below(&g.r, 0x8000000);
@@ -665,6 +700,8 @@ bool hw_generate(struct hw_case *c, uint32_t row_index, uint64_t seed)
     c->undefined = hw_flag_bits(row->flags_undefined);
     if (c->length == g.i.length && !suit(&g))
         return false;
+    if (bits == 32)
+        hw_narrow(&c->in);
     c->stub = !ends_elsewhere(&g.i) && c->length == g.i.length;
     c->flush = rng_chance(&g.r, 10);
     return true;

@@ -26,8 +26,15 @@ struct page { /* at HW_NATIVE, in the child */
     uint32_t mxcsr;
     uint32_t vector, error;
     uint64_t pc, cr2;
+    struct {
+        uint32_t offset;
+        uint16_t selector;
+    } far;                                              /* entry in compatibility mode */
 };
 static struct page *const page = (struct page *)HW_NATIVE;
+enum { STUBS = HW_NATIVE + 0x4000, STUB_BACK = STUBS + 64 }; /* into compatibility mode, and back from it */
+
+enum { USER32_CS = 0x23, USER_DS = 0x2b, USER_CS = 0x33 }; /* Linux's selectors */
 
 struct shared {
     unsigned now; /* the case that runs */
@@ -159,13 +166,32 @@ static void make_room(struct room *r)
     page->mxcsr = 0x1f80;
 }
 
+/* At STUBS a far jump through page->far, at STUB_BACK a jump through page->exit; both by 32-bit absolute addresses. */
+static void make_stubs(void)
+{
+    static const uint8_t there[3] = {0xff, 0x2c, 0x25}, back[3] = {0xff, 0x24, 0x25};
+    uint8_t *p = mmap((void *)STUBS, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+    rh_assert(p == (uint8_t *)STUBS, "address 0x%x is free", STUBS);
+    memcpy(p, there, 3);
+    bytes_put(p + 3, HW_NATIVE + offsetof(struct page, far), 4);
+    memcpy(p + 64, back, 3);
+    bytes_put(p + 67, HW_NATIVE + offsetof(struct page, exit), 4);
+    mprotect(p, 4096, PROT_READ | PROT_EXEC);
+    __asm__ volatile("mov %0, %%ds; mov %0, %%es" : : "r"(USER_DS)); /* compatibility mode uses them */
+}
+
 static void put_code(struct room *r, const struct hw_case *c)
 {
     static const uint8_t jump[6] = {0xff, 0x25, 0, 0, 0, 0};
     unsigned at = (unsigned)(c->pc - HW_CODE), n = c->length;
     memset(r->code + r->dirty_at, 0xcc, r->dirty_n);
     memcpy(r->code + at, c->code, n);
-    if (c->stub && at + n + 14 <= HW_CODE_SIZE) {
+    if (c->stub && c->bits == 32 && at + n + 7 <= HW_CODE_SIZE) {
+        r->code[at + n] = 0xea;                         /* a far jump */
+        bytes_put(r->code + at + n + 1, STUB_BACK, 4);
+        bytes_put(r->code + at + n + 5, USER_CS, 2);
+        n += 7;
+    } else if (c->stub && c->bits == 64 && at + n + 14 <= HW_CODE_SIZE) {
         memcpy(r->code + at + n, jump, 6);
         memcpy(r->code + at + n + 6, &page->exit, 8);
         n += 14;
@@ -179,7 +205,9 @@ static void run_one(struct room *room, const struct hw_case *c, struct hw_result
     put_code(room, c);
     hw_patch(c, room->mem);
     page->in = c->in;
-    page->target = c->pc;
+    page->target = c->bits == 64 ? c->pc : STUBS;
+    page->far.offset = (uint32_t)c->pc;
+    page->far.selector = USER32_CS;
     page->flags[0] = c->in.flags | 2;
     page->vector = 0xffff;
     enter();
@@ -205,9 +233,10 @@ static _Noreturn void child(struct native *n)
     unsigned range[2];
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     make_room(room);
+    make_stubs();
     take_signals();
     page->in.flags = 2;
-    struct hw_case nothing = {.pc = HW_CODE + HW_CODE_SIZE}; /* learn page->exit: a case that faults at once */
+    struct hw_case nothing = {.bits = 64, .pc = HW_CODE + HW_CODE_SIZE}; /* learn page->exit: a case that faults at once */
     nothing.in.fx[FX_FCW] = 0x7f, nothing.in.fx[FX_FCW + 1] = 3;
     struct hw_result ignored;
     run_one(room, &nothing, &ignored);

@@ -1,6 +1,6 @@
 /* test/hw/sequence.c: runs of 5 to 30 insns: what one insn leaves (flags, parts of registers, memory) is what the next one finds.
  *
- * Memory operands are [r14 + disp32] and [r15 + disp32], near the writable pages; no insn that writes r14 or r15 is taken.  The stack pointer is as
+ * Memory operands are [r14 + disp32] and [r15 + disp32], near the writable pages; no insn that writes r14 or r15 (esi, edi) is taken.  The stack pointer is as
  * free as any other register: a push may end the case.
  * Conditional jumps go forward, to the beginning of a later insn.  An insn that reads a flag which may be undefined there is not taken.
  */
@@ -83,20 +83,21 @@ struct sequence {
     struct rng r;
     struct hw_case *c;
     unsigned n;
+    int base;                                           /* registers base and base + 1 lead to memory */
     uint16_t start[INSNS_MAX + 1];
     uint8_t jump_to[INSNS_MAX];        /* insn number, 0: no jump */
     unsigned undefined[INSNS_MAX + 6]; /* IRF_ bits, carried to an insn by jumps */
     unsigned now, ever;                /* IRF_ bits undefined here; anywhere */
 };
 
-static bool keeps_bases(const struct x86_insn *i)
+static bool keeps_bases(const struct sequence *s, const struct x86_insn *i)
 {
     bool exchanges = i->row->lift == LIFT_xchg || i->row->lift == LIFT_xadd || i->row->lift == LIFT_mulx;
     for (unsigned k = 0; k < i->noperands; k++) {
         const struct x86_operand *o = &i->op[k];
-        if (o->kind == OPERAND_GPR && (k == 0 || exchanges) && (o->reg == 14 || o->reg == 15))
+        if (o->kind == OPERAND_GPR && (k == 0 || exchanges) && (o->reg == s->base || o->reg == s->base + 1))
             return false;
-        if (o->kind == OPERAND_MEM && i->mem.base != 14 && i->mem.base != 15 && i->row->lift != LIFT_lea)
+        if (o->kind == OPERAND_MEM && i->mem.base != s->base && i->mem.base != s->base + 1 && i->row->lift != LIFT_lea)
             return false;
     }
     return !(i->row->lift == LIFT_bt && i->op[0].kind == OPERAND_MEM && i->op[1].kind == OPERAND_GPR);
@@ -132,7 +133,7 @@ static bool take(struct sequence *s, const struct x86_row *row)
     struct x86_insn i;
     unsigned disp_at;
     uint8_t bytes[32] = {0};
-    if (!hw_encode(&s->r, row, true, bytes, &i, &disp_at) || !keeps_bases(&i) || hw_vendor_form(&i))
+    if (!hw_encode(&s->r, row, s->c->bits, true, bytes, &i, &disp_at) || !keeps_bases(s, &i) || hw_vendor_form(&i, s->c->bits))
         return false;
     if (row->flags_read & s->now)
         return false;
@@ -182,18 +183,20 @@ static void place_bases(struct sequence *s)
 {
     static const uint32_t at[] = {0x1800, 0x1800, 0x2400, 0x2000, 0x2000, 0x5800, 0x3000, 0x4800, 0x5000, 0x1000};
     bool faults = rng_chance(&s->r, 30);
-    for (unsigned i = 14; i < 16; i++)
-        s->c->in.gpr[i] = HW_DATA + at[rng_below(&s->r, faults ? ARRAY_LEN(at) : 6)];
+    for (unsigned i = 0; i < 2; i++)
+        s->c->in.gpr[s->base + (int)i] = HW_DATA + at[rng_below(&s->r, faults ? ARRAY_LEN(at) : 6)];
     if (rng_chance(&s->r, 50))
         s->c->in.gpr[4] = HW_DATA + 0x1c00 + 8 * rng_below(&s->r, 200);
 }
 
-void hw_sequence(struct hw_case *c, uint64_t seed, const uint32_t *rows, unsigned nrows)
+void hw_sequence(struct hw_case *c, unsigned bits, uint64_t seed, const uint32_t *rows, unsigned nrows)
 {
     struct sequence s = {.r = {seed}, .c = c};
     memset(c, 0, sizeof *c);
     c->seed = seed;
     c->row = HW_SEQUENCE;
+    c->bits = (uint8_t)bits;
+    s.base = bits == 64 ? 14 : 6;
     rng_state(&s.r, &c->in, rng_chance(&s.r, 20));
     unsigned want = 5 + rng_below(&s.r, INSNS_MAX - 5);
     bool vectors = rng_chance(&s.r, 50);
@@ -212,6 +215,8 @@ void hw_sequence(struct hw_case *c, uint64_t seed, const uint32_t *rows, unsigne
     c->length = s.start[s.n];
     c->ninsns = (uint16_t)s.n;
     c->pc = HW_CODE + 0x100 + rng_below(&s.r, 0x1c00);
+    if (bits == 32)
+        hw_narrow(&c->in);
     place_bases(&s);
     for (unsigned k = s.n; k < ARRAY_LEN(s.undefined); k++)
         s.now |= s.undefined[k];
@@ -220,7 +225,7 @@ void hw_sequence(struct hw_case *c, uint64_t seed, const uint32_t *rows, unsigne
     c->stub = true;
     c->flush = rng_chance(&s.r, 10);
     for (unsigned i = 0; i < 4; i++) {
-        c->patch[i].at = (i < 2 ? c->in.gpr[14] : c->in.gpr[15]) - 64 + 64 * (i & 1);
+        c->patch[i].at = c->in.gpr[s.base + (i >= 2)] - 64 + 64 * (i & 1);
         for (unsigned n = 0; n < 64; n += 16)
             rng_vector(&s.r, c->patch[i].bytes + n);
     }

@@ -3,6 +3,7 @@
  *     test_hw --count N         cases of single insns, all rows in turn       --sequences N   cases of sequences
  *     test_hw --row NAME        only rows of that mnemonic                    --index N       only that row
  *     test_hw --case SEED       one case again (with --index or --sequence), simplified and printed
+ *     test_hw --bits 32         compatibility mode
  *     test_hw --seed SEED       another set                                   --coverage      a line for every row
  *     test_hw --failures N      how many differences to print (one a row)     --no-shrink
  *
@@ -25,7 +26,7 @@ struct options {
     uint64_t seed, count, sequences, one;
     const char *row;
     long index;
-    unsigned failures;
+    unsigned failures, bits;
     bool has_one, coverage, no_shrink, sequence;
 };
 
@@ -66,12 +67,12 @@ static unsigned make_half(struct rig *g, unsigned at, uint64_t last, bool sequen
         uint64_t k = g->next++, seed = case_seed(g, k, sequence);
         struct hw_case *c = &cases[at + n];
         if (sequence) {
-            hw_sequence(c, seed, g->in_sequence, g->nin_sequence);
+            hw_sequence(c, g->o->bits, seed, g->in_sequence, g->nin_sequence);
             n++;
             continue;
         }
         uint32_t row = g->chosen[k % g->nchosen];
-        if (hw_generate(c, row, seed))
+        if (hw_generate(c, row, g->o->bits, seed))
             n++;
         else
             g->rows[row].refused++;
@@ -168,7 +169,7 @@ static void choose_rows(struct rig *g)
     g->in_sequence = calloc(x86_row_count, sizeof *g->in_sequence);
     for (uint32_t i = 0; i < x86_row_count; i++) {
         const struct x86_row *row = &x86_rows[i];
-        if (hw_row_excluded(row, features))
+        if (hw_row_excluded(row, features, g->o->bits))
             continue;
         if (hw_row_in_sequence(row))
             g->in_sequence[g->nin_sequence++] = i;
@@ -185,7 +186,7 @@ static void print_reasons(struct rig *g)
     const char *seen[32];
     unsigned nseen = 0;
     for (uint32_t i = 0; i < x86_row_count; i++) {
-        const char *why = hw_row_excluded(&x86_rows[i], features);
+        const char *why = hw_row_excluded(&x86_rows[i], features, g->o->bits);
         bool new = why != NULL;
         for (unsigned k = 0; new &&k < nseen; k++)
             new = strcmp(seen[k], why) != 0;
@@ -195,7 +196,7 @@ static void print_reasons(struct rig *g)
     for (unsigned k = 0; k < nseen; k++) {
         unsigned n = 0;
         for (uint32_t i = 0; i < x86_row_count; i++) {
-            const char *why = hw_row_excluded(&x86_rows[i], features);
+            const char *why = hw_row_excluded(&x86_rows[i], features, g->o->bits);
             n += why && strcmp(why, seen[k]) == 0;
         }
         printf("%6u rows not compared: %s\n", n, seen[k]);
@@ -206,7 +207,7 @@ static void print_row(struct rig *g, uint32_t i)
 {
     const struct row_count *n = &g->rows[i];
     const struct x86_row *row = &x86_rows[i];
-    const char *why = hw_row_excluded(row, emulator_features(g->emulator));
+    const char *why = hw_row_excluded(row, emulator_features(g->emulator), g->o->bits);
     printf("%5u %-10s %u %02x", i, row->name, row->map, row->opcode);
     if (row->ext >= 0)
         printf(" /%d", row->ext);
@@ -235,7 +236,7 @@ static void print_summary(struct rig *g)
     }
     if (g->o->coverage)
         for (uint32_t i = 0; i < x86_row_count; i++)
-            if (hw_row_excluded(&x86_rows[i], emulator_features(g->emulator)))
+            if (hw_row_excluded(&x86_rows[i], emulator_features(g->emulator), g->o->bits))
                 print_row(g, i);
     print_reasons(g);
     printf("%6u rows compared, the least often %" PRIu64
@@ -252,8 +253,8 @@ static void one_case(struct rig *g)
 {
     struct hw_case c;
     if (g->o->sequence)
-        hw_sequence(&c, g->o->one, g->in_sequence, g->nin_sequence);
-    else if (g->o->index < 0 || !hw_generate(&c, (uint32_t)g->o->index, g->o->one)) {
+        hw_sequence(&c, g->o->bits, g->o->one, g->in_sequence, g->nin_sequence);
+    else if (g->o->index < 0 || !hw_generate(&c, (uint32_t)g->o->index, g->o->bits, g->o->one)) {
         printf("no such case: give --index and --case as they were printed\n");
         return;
     }
@@ -297,7 +298,8 @@ static bool parse(int argc, char **argv, struct options *o)
                                             {"case", 1, NULL, 'o'},
                                             {"failures", 1, NULL, 'f'},
                                             {"coverage", 0, NULL, 'v'},
-                                            {"no-shrink", 0, NULL, 'n'},
+                                            {"bits", 1, NULL, 'b'},
+        {"no-shrink", 0, NULL, 'n'},
                                             {"sequence", 0, NULL, 'S'},
                                             {0}};
     int c;
@@ -311,6 +313,7 @@ static bool parse(int argc, char **argv, struct options *o)
         case 'i': o->index = (long)v; break;
         case 'o': o->one = v, o->has_one = true; break;
         case 'f': o->failures = (unsigned)v; break;
+        case 'b': o->bits = v == 32 ? 32 : 64; break;
         case 'v': o->coverage = true; break;
         case 'n': o->no_shrink = true; break;
         case 'S': o->sequence = true; break;
@@ -328,9 +331,9 @@ static bool can_run(void)
     return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & bit_FSGSBASE);
 }
 
-static void run_bounded(uint64_t count, uint64_t sequences)
+static void run_bounded(unsigned bits, uint64_t count, uint64_t sequences)
 {
-    const struct options o = {.seed = 1, .count = count, .sequences = sequences, .index = -1, .failures = 10};
+    const struct options o = {.seed = 1, .count = count, .sequences = sequences, .index = -1, .failures = 10, .bits = bits};
     uint64_t cases;
     if (!can_run()) {
         printf("skipped: this processor has no RDFSBASE\n");
@@ -343,24 +346,38 @@ static void run_bounded(uint64_t count, uint64_t sequences)
 static void single_insns_agree(void **state)
 {
     (void)state;
-    run_bounded(150000, 0);
+    run_bounded(64, 250000, 0);
 }
 
 static void sequences_agree(void **state)
 {
     (void)state;
-    run_bounded(0, 15000);
+    run_bounded(64, 0, 40000);
+}
+
+static void single_insns_agree_in_32_bits(void **state)
+{
+    (void)state;
+    run_bounded(32, 150000, 0);
+}
+
+static void sequences_agree_in_32_bits(void **state)
+{
+    (void)state;
+    run_bounded(32, 0, 20000);
 }
 
 int main(int argc, char **argv)
 {
-    struct options o = {.seed = 1, .index = -1, .failures = 20};
+    struct options o = {.seed = 1, .index = -1, .failures = 20, .bits = 64};
     uint64_t cases;
     if (argc > 1) {
         if (!parse(argc, argv, &o))
             return 2;
         return run_all(&o, &cases) != 0;
     }
-    const struct CMUnitTest tests[] = {cmocka_unit_test(single_insns_agree), cmocka_unit_test(sequences_agree)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(single_insns_agree), cmocka_unit_test(sequences_agree),
+                                       cmocka_unit_test(single_insns_agree_in_32_bits),
+                                       cmocka_unit_test(sequences_agree_in_32_bits)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -137,6 +137,7 @@ static inline void memory(struct maker *m)
     o = ir_append(m->b, op, pick(m, 4));
     const char *s = ir_shapes[op].operands;
     o->a = t;
+    o->flags = pick(m, 3) ? 0 : IR_NEAR;
     o->imm = op == IR_PROBE ? 8 : 0;
     if (op == IR_RMW)
         o->sub = subs[pick(m, ARRAY_LEN(subs))];
