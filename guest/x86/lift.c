@@ -158,8 +158,21 @@ static void lift_one(struct x86_lift *l, enum x86_status s, const struct x86_ins
         lift_bad(l, s);
     if (s == X86_OK)
         mark_stack(l, i, from);
-    if (l->shadowed && !l->ended)
+    if (l->shadowed && !l->ended) {
+        l->last = 0;
         ops_goto(l, 0, l->next, true);
+    }
+}
+
+/* The block ends before the insn at l->next.  If that is the one in the shadow of STI or MOV SS, the loop must know. */
+static void end_block(struct x86_lift *l)
+{
+    if (l->last) {
+        struct ir_op *o = ir_append(l->b, IR_STF, I8);
+        o->a = ops_const(l, l->last);
+        o->imm = offsetof(struct x86, shadow);
+    }
+    ops_goto(l, 0, l->next, l->last != 0);
 }
 
 enum x86_lift_result x86_lift_block(struct ir_block *b, uint32_t mode, const uint32_t *features, int64_t off,
@@ -178,7 +191,8 @@ enum x86_lift_result x86_lift_block(struct ir_block *b, uint32_t mode, const uin
         if (s == X86_MORE && first)
             return X86_LIFT_FETCH;
         if (s == X86_MORE) {
-            ops_goto(&l, 0, l.off, false);
+            l.next = l.off;
+            end_block(&l);
             break;
         }
         begin_insn(&l, s == X86_LONG ? INSN_MAX : i.length);
@@ -190,7 +204,7 @@ enum x86_lift_result x86_lift_block(struct ir_block *b, uint32_t mode, const uin
         r.pos += (unsigned)(l.next - l.off);
         l.off = l.next;
         if (!l.ended && (one_insn || b->ninsns >= max_insns || r.pos >= src->nbytes))
-            ops_goto(&l, 0, l.next, false);
+            end_block(&l);
         if (b->full)
             return X86_LIFT_FULL;
     }

@@ -346,10 +346,10 @@ static void end_if_mode_changed(struct x86_lift *l)
 /* In 64-bit mode no segment register but CS changes the mode. */
 static void after_load_seg(struct x86_lift *l, unsigned seg, bool shadow)
 {
-    if (shadow && seg == SEG_SS && !l->one_insn) {
-        if (!mode64(l))
+    if (shadow && seg == SEG_SS) {
+        if (!mode64(l) && !l->one_insn)
             end_if_mode_changed(l);
-        l->last = true;
+        l->last = 2;
     } else if (!mode64(l))
         ops_goto_next(l);
 }

@@ -75,7 +75,7 @@ void lift_sti(struct x86_lift *l, const struct x86_insn *i)
 {
     (void)i;
     call(l, HELPER_STI, 0);
-    l->last = true;
+    l->last = 1;
 }
 
 void lift_in(struct x86_lift *l, const struct x86_insn *i)

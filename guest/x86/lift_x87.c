@@ -30,6 +30,19 @@ static void call_x87(struct x86_lift *l, const struct x86_insn *i, ir_ref addr)
              ops_const(l, (int64_t)i->mem.seg << 24));
 }
 
+/* Where the segment can fault: #NM and a pending #MF go before it (SDM vol. 3, 6.9).  family: of help_sse_check. */
+static void check_first(struct x86_lift *l, const struct x86_insn *i, unsigned family, bool waits, bool write)
+{
+    enum { FAMILY_FWAIT = 4 };
+    bool fs_gs = i->mem.seg == SEG_FS || i->mem.seg == SEG_GS;
+
+    if (mode64(l) || (mode_flat(l) && !fs_gs && !(write && i->mem.seg == SEG_CS)))
+        return;
+    ops_call_const(l, HELPER_SSE_CHECK, family, 0, 0);
+    if (waits)
+        ops_call_const(l, HELPER_SSE_CHECK, FAMILY_FWAIT, 0, 0);
+}
+
 /* D8..DF, and FWAIT 9B. */
 void lift_x87(struct x86_lift *l, const struct x86_insn *i)
 {
@@ -38,7 +51,9 @@ void lift_x87(struct x86_lift *l, const struct x86_insn *i)
         return;
     }
     int n = x87_bytes(i);
-    bool mem = i->modrm < 0xc0;
+    bool mem = i->modrm < 0xc0, control = (i->opcode == 0xd9 || i->opcode == 0xdd) && (i->modrm >> 3 & 7) >= 6;
+    if (mem)
+        check_first(l, i, 1, !control, n < 0);
     call_x87(l, i, mem ? ops_linear(l, i, (unsigned)(n < 0 ? -n : n), n < 0) : IR_NONE);
 }
 
@@ -52,8 +67,10 @@ void lift_mmx(struct x86_lift *l, const struct x86_insn *i)
     ir_ref addr = IR_NONE;
 
     for (unsigned n = 0; n < i->noperands; n++)
-        if (i->op[n].kind == OPERAND_MEM)
+        if (i->op[n].kind == OPERAND_MEM) {
+            check_first(l, i, 2, true, mmx_writes_memory(i) || i->opcode == 0xf7);
             addr = ops_linear(l, i, i->op[n].bytes, mmx_writes_memory(i) || i->opcode == 0xf7);
+        }
     call_x87(l, i, addr);
 }
 

@@ -69,9 +69,9 @@ void host_native_run(void *fx, const uint8_t *code, unsigned len, void *mem)
     rh_assert(len <= KEY_BYTES, "an x87 piece of %u bytes", len);
     native_init();
     void (*fn)(void *, void *) = native_piece(code, len);
-    uint32_t mxcsr = __builtin_ia32_stmxcsr();          /* the image's is not the guest's: keep ours */
-    memcpy((uint8_t *)fx + 24, &mxcsr, sizeof mxcsr);
+    uint32_t own = __builtin_ia32_stmxcsr();            /* conversions between MMX and XMM run under the image's */
     fn(fx, mem);
+    __builtin_ia32_ldmxcsr(own);
 }
 
 void host_vec_exec(struct cpu *c, const struct ir_op *o, void *mem)

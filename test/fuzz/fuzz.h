@@ -13,6 +13,7 @@
 #ifndef RHEA_TEST_FUZZ_H
 #define RHEA_TEST_FUZZ_H
 
+#include "guest/x86/decode.h"
 #include "guest/x86/state.h"
 
 enum fuzz_mode { FUZZ_ANY, FUZZ_64, FUZZ_32, FUZZ_16, FUZZ_REAL };

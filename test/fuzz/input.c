@@ -6,7 +6,6 @@
  */
 #include <string.h>
 
-#include "guest/x86/decode.h"
 #include "test/fuzz/fuzz.h"
 
 enum { P = 1, W = 2, U = 4, PS = 0x80, G = 0x100 };

@@ -99,10 +99,20 @@ static bool large_operand(const struct hw_case *c)
     return lift == LIFT_fxsave || lift == LIFT_fxrstor || lift == LIFT_x87;
 }
 
+/* An access across 4 GB in a segment whose limit is 4 GB may or may not raise #GP or #SS (SDM vol. 3, 5.3). */
+static bool wraps(const struct hw_result *n, const struct hw_result *r)
+{
+    bool limit = n->vector == 12 || n->vector == 13;
+    return limit && r->vector == 14 && (uint32_t)(r->cr2 + 512) < 1024;
+}
+
 bool hw_differ(FILE *out, const struct hw_case *c, const struct hw_result *n, const struct hw_result *r,
                uint32_t *undefined)
 {
     struct diff d = {.out = out};
+    *undefined = 0;
+    if (c->bits == 32 && wraps(n, r))
+        return false;
     differ(&d, "vector", n->vector, r->vector);
     uint32_t told = n->cr2 >= 0x7ffffffff000 ? ~1u : ~0u; /* Linux tells P for all beyond the last user page */
     differ(&d, "error", n->error & told, r->error & told);

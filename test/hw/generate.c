@@ -406,6 +406,8 @@ static void use_stack(struct gen *g)
     if (is_base)
         return;
     uint64_t at = rng_chance(&g->r, 2) ? no_canonical(g) : choose_address(g, 8);
+    if (g->i.row->lift == LIFT_push_seg)
+        at &= ~7ull;                                    /* fewer bytes may be written than reserved */
     uint16_t lift = g->i.row->lift;
     bool pops = lift == LIFT_pop || lift == LIFT_popf || lift == LIFT_ret || lift == LIFT_pop_seg;
     g->c->in.gpr[lift == LIFT_leave ? X86_RBP : X86_RSP] = pops || lift == LIFT_leave ? at : at + g->i.osize;
@@ -619,8 +621,8 @@ bool hw_vendor_form(const struct x86_insn *i, unsigned bits)
     bool low = i->asize == 2;                           /* 16-bit addresses: where they lead is not chosen */
     if (low && (i->row->feature == FEAT_SHA || lift == LIFT_arpl || (lift == LIFT_mmx && i->opcode == 0xf7)))
         return true;
-    if (lift == LIFT_x87 && (i->prefix & PREFIX_SEG) && i->asize == bits / 8 && bits == 32 && i->mod != 3)
-        return true;                                    /* #MF goes before a null segment's #GP: not done yet */
+    if ((lift == LIFT_arpl || lift == LIFT_mmx) && bits == 32 && i->mem.seg == SEG_CS)
+        return true;                                    /* likewise, and a mask of zero */
     if (lift == LIFT_sysret && bits == 32)
         return true;                                    /* #UD or #GP */
     if (lift == LIFT_movsx && i->opcode == 0x63 && i->osize == 2)

@@ -59,6 +59,11 @@ extern uint64_t idt[256][2];
 extern uint8_t tss64[104 + 8192 + 1];
 #else
 extern uint64_t idt[256];
+extern struct tss32 { /* vol. 3, figure 7-2 */
+    uint32_t link, esp0, ss0, esp1, ss1, esp2, ss2, cr3, eip, eflags, eax, ecx, edx, ebx, esp, ebp, esi, edi, es, cs, ss, ds, fs, gs, ldt;
+    uint16_t trap, map;
+    uint8_t bitmap[8193];
+} tss32;
 #endif
 extern uint8_t user_stack[], user_stack_top[], kernel_stack_top[], catch_stack_top[];
 extern char stub_table[];
