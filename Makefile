@@ -82,12 +82,22 @@ NO_STACK_ZONES = $(if $(findstring clang,$(shell $(CC) --version)),-mllvm -asan-
 $(BUILD)/exec/%.o $(BUILD)/guest/%.o $(BUILD)/host/%.o: ZONES = $(if $(SANITIZE),$(NO_STACK_ZONES))
 
 check-san: ## build with address and undefined sanitizers, run the unit tests, short runs and a boot
-	+$(MAKE) BUILD=$(BUILD)/san OPT=-O1 SANITIZE="-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer" tests kernels
-	@BUILD=$(BUILD)/san UBSAN_OPTIONS=print_stacktrace=1 ASAN_OPTIONS=$(SAN_OPTIONS) script/run-tests.sh $(or $(ONLY),test_ tool/ system/)
-SAN_OPTIONS := allow_user_segv_handler=1:handle_segv=0:handle_sigbus=0:handle_sigfpe=0:use_sigaltstack=0:detect_stack_use_after_return=0
+	+$(SAN_MAKE) tests kernels
+	@BUILD=$(BUILD)/san $(SAN_ENV) script/run-tests.sh $(or $(ONLY),test_ tool/ system/)
+SAN_ENV := UBSAN_OPTIONS=print_stacktrace=1 ASAN_OPTIONS=allow_user_segv_handler=1:handle_segv=0:handle_sigbus=0:handle_sigfpe=0:use_sigaltstack=0:detect_stack_use_after_return=0
+SAN_MAKE = $(MAKE) BUILD=$(BUILD)/san OPT=-O1 SANITIZE="-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer"
 
-fuzz: all $(BUILD)/test/guest/fuzz ## random instruction bytes, FUZZ_SECONDS=60
-	$(BUILD)/test/guest/fuzz $(or $(FUZZ_SECONDS),60)
+FUZZ_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(wildcard test/fuzz/*.c))
+$(BUILD)/test/fuzz/test_fuzz: $(FUZZ_OBJ) $(filter-out $(BUILD)/tool/main.o,$(TOOL_OBJ)) $(BUILD)/librhea.a
+	$(SAY) link $@
+	$(Q)$(CC) $(ALL_CFLAGS) -rdynamic $^ -o $@ -lcmocka $(ALL_LIBS)
+
+# A third each: guests, guests and then parsers under the sanitizers.
+fuzz: $(BUILD)/test/fuzz/test_fuzz ## random guests, kernels, command lines: SECONDS=60 FUZZ="--mode 64 --ring 3"; failing inputs go to build/
+	+$(SAN_MAKE) $(BUILD)/san/test/fuzz/test_fuzz
+	@third=$$(($(or $(SECONDS),60) / 3)); ok=0; \
+	$(BUILD)/test/fuzz/test_fuzz --folder $(BUILD) --seconds $$third $(FUZZ) || ok=1; \
+	for kind in "" --parsers; do $(SAN_ENV) $(BUILD)/san/test/fuzz/test_fuzz --folder $(BUILD) --seconds $$third $$kind $(FUZZ) || ok=1; done; exit $$ok
 
 bless: $(BUILD)/rhea ## write test/tool/golden anew from what rhea explain says now; read the diff
 	BUILD=$(BUILD) test/tool/golden.sh bless
@@ -121,8 +131,9 @@ $(BUILD)/test/hw/test_hw: $(HW_OBJ) $(filter-out $(BUILD)/tool/main.o,$(TOOL_OBJ
 	$(SAY) link $@
 	$(Q)$(CC) $(ALL_CFLAGS) $^ -o $@ -lcmocka $(ALL_LIBS)
 
-hwtest: $(BUILD)/test/hw/test_hw ## N=1000000 random insns and N/4 sequences on this processor and in rhea, SEED=1; HW="--coverage" and so on
-	$(BUILD)/test/hw/test_hw --count $(or $(N),1000000) --sequences $$(($(or $(N),1000000) / 4)) --seed $(or $(SEED),1) $(HW)
+hwtest: $(BUILD)/test/hw/test_hw ## random insns on this processor and in rhea, 64 and 32 bits: N=1000000 SEED=1 HW="--coverage"
+	@for bits in 64 32; do $(BUILD)/test/hw/test_hw --bits $$bits --count $(or $(N),1000000) \
+	    --sequences $$(($(or $(N),1000000) / 4)) --seed $(or $(SEED),1) $(HW) || exit 1; done
 
 .PHONY: hwtest
--include $(HW_OBJ:.o=.d)
+-include $(HW_OBJ:.o=.d) $(FUZZ_OBJ:.o=.d)

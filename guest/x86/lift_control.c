@@ -50,10 +50,7 @@ void ops_goto_ip(struct x86_lift *l, ir_ref ip)
 
 static ir_ref linear_pc(struct x86_lift *l, int64_t target)
 {
-    ir_ref t = ops_temp(l);
-    struct ir_op *o = ir_append(l->b, IR_PC, I64);
-    o->d = t;
-    o->imm = target;
+    ir_ref t = ops_pc(l, IR_NONE, target);
     return mode64(l) ? t : ops_zero_extend(l, 4, t);
 }
 
@@ -93,9 +90,14 @@ static void jump_relative(struct x86_lift *l, const struct x86_insn *i, unsigned
 {
     int64_t target = l->next + i->imm;
     bool near_by = i->imm > -FAR_ENOUGH_TO_WRAP && i->imm < FAR_ENOUGH_TO_WRAP;
+    bool reaches = target == (int32_t)target;           /* a GOTO's offset is from the page's begin */
 
-    if (mode64(l) || ((l->mode & MODE_FLAT) && i->osize == 4 && near_by)) {
+    if (mode64(l) ? reaches : (l->mode & MODE_FLAT) && i->osize == 4 && near_by) {
         ops_goto(l, slot, target, target <= l->off);
+        return;
+    }
+    if (mode64(l)) {
+        ops_goto_linear(l, linear_pc(l, target));
         return;
     }
     ir_ref ip = ip_of(l, target);

@@ -44,6 +44,8 @@ ir_ref ops_op2(struct x86_lift *l, enum ir_opcode op, enum ir_type t, unsigned s
 ir_ref ops_op1(struct x86_lift *l, enum ir_opcode op, enum ir_type t, ir_ref d, ir_ref a);
 /* d = a + (b << shift) + imm; d IR_NONE makes a temp; a, b may be IR_NONE. */
 ir_ref ops_lea(struct x86_lift *l, enum ir_type t, ir_ref d, ir_ref a, ir_ref b, unsigned shift, int64_t imm);
+/* The linear address of page offset `target`; d: where to, or IR_NONE. */
+ir_ref ops_pc(struct x86_lift *l, ir_ref d, int64_t target);
 ir_ref ops_copy(struct x86_lift *l, ir_ref a); /* all 64 bits, in a fresh temp */
 ir_ref ops_zero_extend(struct x86_lift *l, unsigned bytes,
                        ir_ref a); /* a fresh temp, or a itself if bytes is 8 or it is a constant */

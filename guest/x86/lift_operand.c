@@ -147,12 +147,20 @@ static ir_ref add_address(struct x86_lift *l, enum ir_type t, ir_ref ea, ir_ref 
     return ops_lea(l, t, IR_NONE, ops_copy(l, ea), x, shift, 0);
 }
 
+ir_ref ops_pc(struct x86_lift *l, ir_ref d, int64_t target)
+{
+    enum { STEP = 1 << 30 };
+    int64_t rest = fits32(target) ? 0 : target < 0 ? -STEP : STEP; /* PC reaches as far as a displacement does, from the page's begin */
+    struct ir_op *o = ir_append(l->b, IR_PC, I64);
+    ir_ref t = d == IR_NONE || rest ? ops_temp(l) : d;
+    o->d = t;
+    o->imm = target - rest;
+    return rest ? ops_lea(l, I64, d, t, IR_NONE, 0, rest) : t;
+}
+
 static ir_ref ea_rip(struct x86_lift *l, const struct x86_insn *i)
 {
-    ir_ref t = ops_temp(l);
-    struct ir_op *o = ir_append(l->b, IR_PC, I64);
-    o->d = t;
-    o->imm = l->next + i->mem.disp;
+    ir_ref t = ops_pc(l, IR_NONE, l->next + i->mem.disp);
     return i->asize == 8 ? t : ops_zero_extend(l, i->asize, t);
 }
 
@@ -185,11 +193,9 @@ void ops_ea_into(struct x86_lift *l, const struct x86_insn *i, enum ir_type t, i
     if (direct && !i->mem.rip) {
         enum ir_type at = i->asize == 4 ? I32 : t; /* a 32-bit address is zero-extended, a 32-bit result cut */
         ops_lea(l, at, d, gpr_or_none(i->mem.base), gpr_or_none(i->mem.index), i->mem.scale, i->mem.disp);
-    } else if (i->mem.rip && t == I64 && i->asize == 8) {
-        struct ir_op *o = ir_append(l->b, IR_PC, I64);
-        o->d = d;
-        o->imm = l->next + i->mem.disp;
-    } else
+    } else if (i->mem.rip && t == I64 && i->asize == 8)
+        ops_pc(l, d, l->next + i->mem.disp);
+    else
         ops_op1(l, IR_MOV, t, d, ops_ea(l, i, IR_NONE, 0));
 }
 

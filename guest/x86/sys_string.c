@@ -183,6 +183,8 @@ static uint64_t code_run(const struct string *s, gva_t dst, const uint8_t *from,
     struct x86_walk w;
     uint8_t buf[64];
 
+    if (x86_table_kind(x, x86_walk_access(x, MD_WRITE)) == TLB_NONE)
+        return 0; /* alignment is checked, element by element */
     if (n > sizeof buf / s->bytes)
         n = sizeof buf / s->bytes;
     size_t size = n * s->bytes;

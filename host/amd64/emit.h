@@ -70,7 +70,7 @@ struct emitter {
     int32_t insn_off;
 
     struct temp_place *temp;
-    ir_ref held[NSCRATCH];                              /* the temp in r14 and r15, IR_NONE: free */
+    ir_ref held[NSCRATCH];                              /* r14 and r15: the temp there, or the unpinned register whose copy it is; IR_NONE: free */
     unsigned locked;                                    /* bit a scratch register: in use by the current op */
     uint64_t slots;                                     /* bit a slot: taken */
 
@@ -100,12 +100,16 @@ struct rm place_rm(struct emitter *e, ir_ref r);        /* r as an r/m operand (
 int place_src(struct emitter *e, ir_ref r, enum ir_type t, int spare);
 /* r's value in a register that is surely not rax; takes a scratch register when r has none. */
 int place_src_kept(struct emitter *e, ir_ref r, enum ir_type t);
-/* The register to compute d in: its own, a new one for a temp (that of `from` if that temp dies here), or rax for a guest register that lives in memory. */
+/* The register to compute d in: its own, a new one for a temp (that of `from` if that temp dies here), a copy or rax for an unpinned register. */
 int place_dst(struct emitter *e, ir_ref d, ir_ref from);
 /* Whether place_dst finds a register while this op's sources hold theirs; if not, compute in rax, unlock, then place. */
 bool place_can_dst(struct emitter *e, ir_ref d, ir_ref from);
 /* After computing d at type t in reg: write it home if that is memory. */
 void place_dst_done(struct emitter *e, ir_ref d, enum ir_type t, int reg);
+bool place_unpinned(ir_ref r);                          /* an IR register that lives in struct cpu */
+struct rm place_home(ir_ref r);                         /* where it lives */
+void place_forget(struct emitter *e, ir_ref r);         /* its home is written directly, or its copy's register spoilt: drop the copy */
+void place_forget_all(struct emitter *e);
 void place_gone(struct emitter *e, ir_ref temp);        /* its register is taken over: move it to its slot if it lives on */
 static inline bool fits32(int64_t v)
 {

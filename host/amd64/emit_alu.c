@@ -157,8 +157,10 @@ void emit_alu(struct emitter *e)
     e->locked = 0;
     f_define(e);
     ir_ref a = o->a, b = o->b;
-    if (o->op != IR_MUL && ir_is_reg(o->d) && host_pin[o->d] == NOREG && a == o->d && o->type != I32) {
-        struct rm m = place_rm(e, o->d);                /* straight on the home of an unpinned register */
+    if (o->type < I32 && place_unpinned(o->d))
+        place_forget(e, o->d);
+    if (o->op != IR_MUL && place_unpinned(o->d) && a == o->d && o->type != I32 && place_reg_of(e, o->d) == NOREG) {
+        struct rm m = place_home(o->d);                 /* straight on the home of an unpinned register */
         int rb = place_reg_of(e, b);
         int64_t v = ir_is_const(b) ? sign_extend((uint64_t)ir_const_value(e->b, b), ir_bits(o->type)) : 0;
         if (rb != NOREG || (ir_is_const(b) && fits32(v))) {
@@ -179,6 +181,7 @@ void emit_alu(struct emitter *e)
             bring(e, o->type, RAX, a);                  /* d holds b: work in rax */
             asm_alu(&e->a, o->type, alu_number(o->op), RAX, rm_reg(d));
             asm_mov_rr(&e->a, o->type, d, RAX);
+            place_dst_done(e, o->d, o->type, d);
             f_defined(e);
             return;
         }
@@ -353,11 +356,12 @@ void emit_mul_div(struct emitter *e)
     enum ir_type rt = wide ? o->type : I16;
     ir_ref d = o->d, high = wide ? o->e : IR_NONE;
     if (keep_rdx && high != IR_NONE && high != d) {     /* the high half to its place, by way of cpu if that is memory */
-        int rh = ir_is_temp(high) ? place_dst(e, high, IR_NONE) : place_reg_of(e, high);
-        if (rh != NOREG)
-            asm_mov_rr(&e->a, rt, rh, RDX);
-        else
-            asm_store(&e->a, rt == I32 ? I64 : rt, rm_gs(offsetof(struct cpu, reg) + high * 8u), RDX);
+        if (place_unpinned(high)) {
+            place_forget(e, high);
+            asm_store(&e->a, rt == I32 ? I64 : rt, place_home(high), RDX);
+        } else {
+            asm_mov_rr(&e->a, rt, place_dst(e, high, IR_NONE), RDX);
+        }
     }
     if (keep_rdx && !e_is_rdx)
         asm_load(&e->a, I64, RDX, rm_gs(offsetof(struct cpu, scratch[3])));
@@ -414,9 +418,10 @@ void emit_bits(struct emitter *e)
         unsigned opcode = o->op == IR_BSF || o->op == IR_TZCNT ? 0xbc : o->op == IR_POPCNT ? 0xb8 : 0xbd;
         bool keeps = o->op == IR_BSF || o->op == IR_BSR; /* d is an input: brought along when a = 0 */
         int s = place_src_kept(e, o->a, o->type);
+        bool copied = place_reg_of(e, o->d) != NOREG;
         int d = place_dst(e, o->d, IR_NONE);
-        if (keeps && ir_is_reg(o->d) && host_pin[o->d] == NOREG)
-            asm_load(&e->a, I64, d, place_rm(e, o->d));
+        if (keeps && place_unpinned(o->d) && !copied)
+            asm_load(&e->a, I64, d, place_home(o->d));
         if (o->type == I16)
             asm_byte(&e->a, 0x66);
         asm_insn(&e->a, prefix, 1, opcode, o->type == I64 ? ASM_W : 0, d, rm_reg(s));
@@ -432,7 +437,7 @@ void emit_move(struct emitter *e)
     const struct ir_op *o = e->op;
     switch (o->op) {
     case IR_MOV: {
-        struct rm home = ir_is_reg(o->d) && host_pin[o->d] == NOREG ? place_rm(e, o->d) : rm_reg(RAX);
+        struct rm home = place_unpinned(o->d) ? place_home(o->d) : rm_reg(RAX);
         if (home.kind == RM_GS && ir_is_const(o->a)) {
             int64_t v = ir_const_value(e->b, o->a);
             if (o->type == I32)
@@ -440,11 +445,13 @@ void emit_move(struct emitter *e)
             if (o->type >= I32 && fits32(v)) {
                 asm_insn(&e->a, 0, 0, 0xc7, ASM_W, 0, home);
                 asm_imm(&e->a, v, 4);
+                place_forget(e, o->d);
                 return;
             }
         }
         if (home.kind == RM_GS && place_reg_of(e, o->a) != NOREG && o->type != I32) {
             asm_store(&e->a, o->type, home, place_reg_of(e, o->a));
+            place_forget(e, o->d);
             return;
         }
         int d = place_dst(e, o->d, o->a);
@@ -538,9 +545,10 @@ void emit_move(struct emitter *e)
             asm_mov_imm(&e->a, s, ir_const_value(e->b, o->a));
         }
         struct rm m = s == NOREG ? place_rm(e, o->a) : rm_reg(s);
+        bool copied = o->type != I16 && place_reg_of(e, o->d) != NOREG;
         int d = place_dst(e, o->d, IR_NONE);
-        if (ir_is_reg(o->d) && host_pin[o->d] == NOREG)
-            asm_load(&e->a, I64, d, place_rm(e, o->d));
+        if (place_unpinned(o->d) && !copied)
+            asm_load(&e->a, I64, d, place_home(o->d));
         asm_insn(&e->a, o->type == I16 ? 0x66 : 0, 1, 0x40 | cc, o->type == I64 ? ASM_W : 0, d, m);
         place_dst_done(e, o->d, o->type == I16 ? I16 : I64, d);
         break;
@@ -557,6 +565,7 @@ void emit_flag_op(struct emitter *e)
     case IR_SETCC: {
         unsigned c = f_condition(e, o->sub);
         if (ir_is_reg(o->d)) {
+            place_forget(e, o->d);
             asm_insn(&e->a, 0, 1, 0x90 | c, ASM_BYTE_RM, 0, place_rm(e, o->d));
         } else {
             int d = place_dst(e, o->d, IR_NONE);

@@ -43,6 +43,7 @@ static void emit_call(struct emitter *e)
     asm_call_abs(&e->a, e->t->rx + e->t->call);
     e->f_host = false;
     e->f_mem = true;
+    place_forget_all(e);
     if (o->d != IR_NONE) {
         e->locked = 0;
         int d = place_dst(e, o->d, IR_NONE);
@@ -142,6 +143,7 @@ void emit_control(struct emitter *e)
     case IR_LABEL:
         if (e->f_host)
             f_save(e);
+        place_forget_all(e);
         e->label_at[o->imm] = asm_at(a);
         e->f_mem = true;                                /* every branch saved F */
         e->f_host = false;

@@ -82,7 +82,8 @@ struct cold *mem_begin(struct emitter *e, ir_ref a, unsigned desc, bool merge, i
     c->miss = asm_jcc(&e->a, CC_E);
     c->access = asm_at(&e->a);
     if (merge) {
-        int host = ir_is_temp(a) || !ir_is_reg(a) || host_pin[a] == NOREG ? ga : place_scratch(e);
+        int host = ir_is_reg(a) && !place_unpinned(a) ? place_scratch(e) : ga;
+        place_forget(e, a);
         asm_lea(&e->a, I64, host, rm_index(RAX, ga, 0, 0));
         if (ir_is_temp(a) && !place_dies(e, a)) {       /* the temp lives on: have it in its slot, without this register */
             struct temp_place *t = &e->temp[a - IR_TEMP0];
@@ -290,8 +291,8 @@ static void emit_rmw(struct emitter *e)
         asm_load(&e->a, I64, src = load_f ? RAX : place_scratch(e), number);
     if (needs_src && load_f)
         src = merged_source(e, RAX);
-    else if (needs_src && (src = place_reg_of(e, o->b)) == NOREG)
-        src = place_src(e, o->b, o->type, place_scratch(e));
+    else if (needs_src)
+        src = place_src_kept(e, o->b, o->type);
     rmw_apply(e, c, load_f ? rm_mem(addr, 0) : rm_index(RAX, addr, 0, 0), src);
     mem_end(e, c);
     f_defined(e);
@@ -315,6 +316,7 @@ static void emit_cmpxchg(struct emitter *e)
     asm_typed(&e->a, o->type, 1, 0xb1, b, rm_mem(addr, 0));
     mem_end(e, c);
     /* d takes rax whole: unchanged when equal (I32 too: SDM leaves RAX's high half alone then), loaded when not. */
+    place_forget(e, o->d);
     if (place_reg_of(e, o->d) != NOREG)
         asm_mov_rr(&e->a, I64, place_reg_of(e, o->d), RAX);
     else
@@ -396,9 +398,7 @@ static void emit_store(struct emitter *e)
         asm_insn(&e->a, t == I16 ? 0x66 : 0, 0, t == I8 ? 0xc6 : 0xc7, t == I64 ? ASM_W : 0, 0, m);
         asm_imm(&e->a, v, t == I8 ? 1 : t == I16 ? 2 : 4);
     } else {
-        int src = place_reg_of(e, o->b);
-        if (src == NOREG)
-            src = place_src(e, o->b, o->type, place_scratch(e));
+        int src = place_src_kept(e, o->b, o->type);
         mem_fault_here(e, c);
         asm_store(&e->a, o->type, m, src);
     }

@@ -1,7 +1,10 @@
-/* host/amd64/place.c: where values live: pinned registers, temps in r14 and r15, spill slots.
+/* host/amd64/place.c: where values live: pinned registers, temps in r14 and r15, spill slots; copies of unpinned registers.
  *
  * Allocation happens in the one forward walk that also emits.  A temp gets a scratch register when it is written; when both are needed by others it moves
  * to a slot on the host stack and is used from there, or loaded again.  `last` (from one walk over the block) tells when it dies.
+ *
+ * An unpinned IR register lives in struct cpu, always up to date (a fault may show it), but a scratch register that is not needed for a temp keeps a
+ * copy of what was last read from or written to it.  Copies are dropped freely; all of them where C may have changed the original, and at labels.
  */
 #include "host/amd64/emit.h"
 
@@ -58,7 +61,7 @@ void place_op_end(struct emitter *e)
 {
     e->locked = 0;
     for (unsigned i = 0; i < NSCRATCH; i++)
-        if (e->held[i] != IR_NONE && temp_of(e, e->held[i])->last <= e->index) {
+        if (ir_is_temp(e->held[i]) && temp_of(e, e->held[i])->last <= e->index) {
             temp_of(e, e->held[i])->reg = NOREG;
             e->held[i] = IR_NONE;
         }
@@ -103,40 +106,83 @@ void place_gone(struct emitter *e, ir_ref r)
     t->reg = NOREG;
 }
 
+static bool op_mentions_source(const struct ir_op *o, ir_ref r)
+{
+    return o->a == r || o->b == r || o->c == r;
+}
+
 static bool op_mentions(const struct ir_op *o, ir_ref r)
 {
     return o->d == r || o->e == r || o->a == r || o->b == r || o->c == r;
 }
 
-/* A free scratch register; else one whose temp this op does not mention; else any that is not locked. */
-int place_scratch(struct emitter *e)
+/* A scratch register to take over: a free one; else a copy this op does not mention, any copy, a temp it does not mention, any temp.  -1: all locked. */
+static int pick_scratch(const struct emitter *e)
 {
-    int pick = -1;
+    int pick = -1, best = 5;
     for (int i = 0; i < NSCRATCH; i++) {
-        if (e->locked >> i & 1)
-            continue;
-        if (e->held[i] == IR_NONE) {
+        ir_ref r = e->held[i];
+        int cost = r == IR_NONE ? 0 : (ir_is_temp(r) ? 3 : 1) + op_mentions(e->op, r);
+        if (!(e->locked >> i & 1) && cost < best) {
             pick = i;
-            break;
+            best = cost;
         }
-        if (pick < 0 || !op_mentions(e->op, e->held[i]))
-            pick = i;
     }
-    rh_assert(pick >= 0, "an op needs at most two scratch registers (%s)", ir_shapes[e->op->op].name);
-    if (e->held[pick] != IR_NONE) {
-        ir_ref r = e->held[pick];
+    return pick;
+}
+
+static int take_scratch(struct emitter *e, int pick)
+{
+    ir_ref r = e->held[pick];
+    if (ir_is_temp(r)) {
         spill(e, r);
         temp_of(e, r)->reg = NOREG;
-        e->held[pick] = IR_NONE;
     }
+    e->held[pick] = IR_NONE;
     e->locked |= 1u << pick;
     return scratch_reg((unsigned)pick);
 }
 
+int place_scratch(struct emitter *e)
+{
+    int pick = pick_scratch(e);
+    rh_assert(pick >= 0, "an op needs at most two scratch registers (%s)", ir_shapes[e->op->op].name);
+    return take_scratch(e, pick);
+}
+
+void place_forget(struct emitter *e, ir_ref r)
+{
+    for (unsigned i = 0; i < NSCRATCH; i++)
+        if (e->held[i] == r && ir_is_reg(r))
+            e->held[i] = IR_NONE;
+}
+
+void place_forget_all(struct emitter *e)
+{
+    for (unsigned i = 0; i < NSCRATCH; i++)
+        if (ir_is_reg(e->held[i]))
+            e->held[i] = IR_NONE;
+}
+
+bool place_unpinned(ir_ref r)
+{
+    return ir_is_reg(r) && host_pin[r] == NOREG;
+}
+
+struct rm place_home(ir_ref r)
+{
+    return rm_gs(offsetof(struct cpu, reg) + r * 8u);
+}
+
 int place_reg_of(struct emitter *e, ir_ref r)
 {
-    if (ir_is_reg(r))
+    if (ir_is_reg(r) && host_pin[r] != NOREG)
         return host_pin[r];
+    for (unsigned i = 0; i < NSCRATCH; i++)
+        if (ir_is_reg(r) && e->held[i] == r) {
+            e->locked |= 1u << i;
+            return scratch_reg(i);
+        }
     if (!ir_is_temp(r))
         return NOREG;
     int reg = temp_of(e, r)->reg;
@@ -156,7 +202,7 @@ struct rm place_rm(struct emitter *e, ir_ref r)
     if (reg != NOREG)
         return rm_reg(reg);
     if (ir_is_reg(r))
-        return rm_gs(offsetof(struct cpu, reg) + r * 8u);
+        return place_home(r);
     rh_assert(ir_is_temp(r) && temp_of(e, r)->slot >= 0, "operand of %s has a place", ir_shapes[e->op->op].name);
     return rm_mem(RSP, FRAME_SLOTS + temp_of(e, r)->slot * 8);
 }
@@ -179,6 +225,11 @@ int place_src_kept(struct emitter *e, ir_ref r, enum ir_type t)
     if (reg != NOREG)
         return reg;
     int spare = place_scratch(e);
+    if (ir_is_reg(r)) {
+        asm_load(&e->a, I64, spare, place_home(r));
+        e->held[scratch_index(spare)] = r;
+        return spare;
+    }
     if (ir_is_temp(r)) {                                /* loaded whole: the temp may live on in this register */
         asm_load(&e->a, I64, spare, place_rm(e, r));
         temp_of(e, r)->reg = (int8_t)spare;
@@ -194,10 +245,31 @@ bool place_can_dst(struct emitter *e, ir_ref d, ir_ref from)
            (from != d && place_dies(e, from) && temp_of(e, from)->reg != NOREG);
 }
 
+/* Where to compute an unpinned register: in its copy, in a register that becomes its copy, or in rax. */
+static int dst_unpinned(struct emitter *e, ir_ref d)
+{
+    unsigned field = d == e->op->d ? IR_D : IR_E;
+    if (ir_write_bits(e->op, field) < 64) {
+        place_forget(e, d);
+        return RAX;
+    }
+    int reg = place_reg_of(e, d);
+    if (reg != NOREG)
+        return reg;
+    int pick = pick_scratch(e);
+    if (pick < 0 || ir_is_temp(e->held[pick]))
+        return RAX;
+    reg = take_scratch(e, pick);
+    if (op_mentions_source(e->op, d))
+        asm_load(&e->a, I64, reg, place_home(d));
+    e->held[pick] = d;
+    return reg;
+}
+
 int place_dst(struct emitter *e, ir_ref d, ir_ref from)
 {
     if (ir_is_reg(d))
-        return host_pin[d] == NOREG ? RAX : host_pin[d];
+        return host_pin[d] == NOREG ? dst_unpinned(e, d) : host_pin[d];
     struct temp_place *t = temp_of(e, d);
     unsigned field = d == e->op->d ? IR_D : IR_E;
     bool partial = ir_write_bits(e->op, field) < 64 || ir_operands(e->op)[field] == 'X';
@@ -224,6 +296,6 @@ int place_dst(struct emitter *e, ir_ref d, ir_ref from)
 
 void place_dst_done(struct emitter *e, ir_ref d, enum ir_type t, int reg)
 {
-    if (ir_is_reg(d) && host_pin[d] == NOREG)
-        asm_store(&e->a, t == I32 ? I64 : t, rm_gs(offsetof(struct cpu, reg) + d * 8u), reg);
+    if (place_unpinned(d))
+        asm_store(&e->a, t == I32 ? I64 : t, place_home(d), reg);
 }

@@ -279,6 +279,35 @@ static void dr4(void)
     WRITE_REG(cr4, READ_REG(cr4) & ~(uintptr_t)CR4_DE);
 }
 
+/* ---- at CPL 3, and into the kernel ------------------------------------------------------------------------------------------ */
+
+CODE(user_step, "pushfq\norl $0x100, (%rsp)\npopfq\n" NEXT(user_step) "nop\nsyscall\nuser_step_back: nop\nint $0x80")
+CODE(syscall_entry, "nop\nsysretq")
+CODE(user_store, "mov %rax, (%rdi)" NEXT(user_store) "nop\nint $0x80")
+extern char user_step_back[];
+
+static void user_debugging(void)
+{
+    wrmsr(EFER, rdmsr(EFER) | 1);
+    wrmsr(0xc0000081, (uint64_t)KCODE << 32 | (uint64_t)(USER32 & ~3u) << 48);
+    wrmsr(0xc0000082, PA(syscall_entry));
+    wrmsr(0xc0000084, F_TF);
+    begin(step_handler);
+    catch_user(user_step, NULL);
+    CHECK("single step at CPL 3: first trap", trace[0], PA(user_step_next) + 1);
+    CHECK("single step: SYSCALL with TF in FMASK: none in the kernel; SYSRET brings TF back, trap at once or after one insn (vol. 2, SYSRET)",
+          trace[1] == PA(user_step_back) || trace[1] == PA(user_step_back) + 1, true);
+    end();
+    begin(step_handler);
+    WRITE_REG(dr2, PA(watched) + 16);
+    WRITE_REG(dr7, dr7(2, 1, 8));
+    catch_user(user_store, watched + 23);
+    CHECK("write breakpoint of 8 bytes at CPL 3", traced == 1 && trace[0] == PA(user_store_next), true);
+    catch_user(user_store, watched + 24);
+    CHECK("the byte behind it is not watched", traced, 1);
+    end();
+}
+
 /* ---- RF, the interrupt shadow, NMI: 6.7, 6.8 ---------------------------------------------------------------------------- */
 
 #define LAPIC ((volatile uint32_t *)0xfee00000)
@@ -396,6 +425,7 @@ void test_main(void)
     single_step();
     breakpoints();
     dr4();
+    user_debugging();
     shadow();
     nmi();
 }

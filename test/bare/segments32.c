@@ -209,7 +209,7 @@ static void asking(void)
     gdt[A / 8] = descriptor(0, 0x123, 0xf1, 4); /* read-only, DPL 3 */
     gdt[C / 8] = descriptor(0, 0x123, 0x99, 4); /* execute-only */
     gdt[D / 8] = descriptor(0, 0x123, 0x8e, 0); /* interrupt gate: not a type LAR knows */
-    CHECK("LAR", lar(KDATA), 0xcf9300);
+    CHECK("LAR", lar(KDATA) & 0xf0ff00, 0xc09300);
     CHECK("LSL: bytes", lsl(KDATA), 0xffffffff);
     CHECK("LAR of a TSS", lar(TSS) & 0xff00, 0x8b00);
     CHECK("LSL of a TSS", lsl(TSS), sizeof tss32 - 1);
@@ -397,6 +397,50 @@ static void tasks(void)
     __asm__ volatile("ltr %w0\nclts" : : "r"(TSS));
 }
 
+/* ---- 16-bit gates and tasks --------------------------------------------------------------------------------------------------- */
+
+static struct tss16 { /* figure 7-10 */
+    uint16_t link, sp0, ss0, sp1, ss1, sp2, ss2, ip, flags, ax, cx, dx, bx, sp, bp, si, di, es, cs, ss, ds, ldt;
+} small;
+uint16_t frame16[8];
+enum { SMALL = 0x78, CODE_AT = 0x80 };
+__asm__(".pushsection .text\n"
+        "handler16: mov %esp, %eax\n movl (%eax), %ecx\n movl 4(%eax), %edx\n mov %ecx, frame16\n mov %edx, frame16 + 4\n data16 iret\n"
+        "small_task: mov $0x4321, %ebx\n iret\n"
+        ".popsection\n");
+extern char handler16[], small_task[];
+/* IP is 16 bits there: code segments whose base is the code. */
+CODE(int16gate, ".code16\n mov $0x10, %ax\nint $0x71\nint $0x80\n.code32")
+CODE(run_at, "mov 4(%esp), %eax\nljmp *(%eax)")
+
+static void small_things(void)
+{
+    gdt[CODE_AT / 8] = descriptor(PA(int16gate), 0xffff, 0x9b, 0); /* 16-bit code */
+    gdt[A / 8] = descriptor(PA(handler16), 0xffff, 0x9b, 4);       /* 32-bit code, entered by a 16-bit gate */
+    idt[0x71] = 0 | (uint64_t)A << 16 | 0x86ull << 40;
+    struct {
+        uint32_t offset, selector;
+    } at = {0, CODE_AT};
+    catch_call(run_at, &at);
+    idt[0x71] = 0;
+    CHECK_CAUGHT("INT through a 16-bit gate and IRET", EXIT, 0, 7);
+    CHECK("16-bit frame: IP, CS", frame16[0] == 5 && frame16[1] == CODE_AT, true);
+    memset(&small, 0, sizeof small);
+    gdt[A / 8] = descriptor(PA(small_task), 0xffff, 0x9b, 4);
+    gdt[B / 8] = descriptor(PA(other_stack), sizeof other_stack - 1, 0x93, 4);
+    small.cs = A, small.ss = B, small.ds = small.es = KDATA, small.flags = 2, small.sp = sizeof other_stack - 16;
+    gdt[SMALL / 8] = descriptor(PA(&small), sizeof small - 1, 0x81, 0);
+    catch_call(call_task, NULL);
+    CHECK("CALL of a 16-bit TSS and IRET", caught.vector, NONE);
+    CHECK("16-bit task: ran, BX saved", small.bx, 0x4321);
+    CHECK("16-bit task: link", small.link, TSS);
+    CHECK("16-bit task: our EBX came back whole", tss32.ebx, 0x1111);
+    gdt[SMALL / 8] = descriptor(PA(&small), 42, 0x81, 0);
+    catch_call(jmp_task, NULL);
+    CHECK_CAUGHT("#TS: a 16-bit TSS of 43 bytes", TS, SMALL, jmp_task_at);
+    __asm__ volatile("clts");
+}
+
 /* ---- double fault through a task gate: 6.15, interrupt 8 ------------------------------------------------------------------------------------ */
 
 CODE(df_task, "mov (%esp), %eax\nint $0x80")
@@ -440,5 +484,6 @@ void test_main(void)
     ldts();
     only32();
     tasks();
+    small_things();
     double_fault();
 }

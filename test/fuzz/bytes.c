@@ -12,7 +12,8 @@
 struct writer {
     struct rng *r;
     enum x86_bits bits;
-    uint8_t *p, *end;                                   /* room for 64 bytes more is behind end */
+    bool tame;                                          /* rather what does not fault, so that runs last */
+    uint8_t *p;
 };
 
 /* ---- random numbers -------------------------------------------------------------------------------------------- */
@@ -73,7 +74,7 @@ static void put_prefixes(struct writer *w, const struct x86_row *row)
         put(w, segments[rng_below(w->r, sizeof segments)], 1);
     if (rng_chance(w->r, 6))
         put(w, 0x67, 1);
-    if (rng_chance(w->r, row->attr & ATTR_LOCK ? 20 : 1))
+    if (rng_chance(w->r, row->attr & ATTR_LOCK ? 20 : !w->tame))
         put(w, 0xf0, 1);
     if (row->space != X86_LEGACY)
         return;
@@ -121,7 +122,7 @@ static void put_modrm(struct writer *w, const struct x86_row *row)
     if (mod == 1)
         put(w, rng_next(w->r), 1);
     else if (wide)
-        put(w, rng_chance(w->r, 50) ? rng_below(w->r, 64) - 32ull : rng_address(w->r), w->bits == X86_16 ? 2 : 4);
+        put(w, rng_chance(w->r, w->tame ? 90 : 50) ? rng_below(w->r, 64) - 32ull : rng_address(w->r), w->bits == X86_16 ? 2 : 4);
 }
 
 /* Jumps mostly stay near, so that the run goes on. */
@@ -135,10 +136,24 @@ static void bend_jump(struct writer *w, const struct x86_insn *i, uint8_t *start
         }
 }
 
+static bool suits(const struct writer *w, const struct x86_row *row)
+{
+    static const uint16_t wild[] = {LIFT_int, LIFT_ud, LIFT_hlt, LIFT_iret, LIFT_syscall, LIFT_sysenter, LIFT_jmp_far, LIFT_call_far, LIFT_ret_far, LIFT_pop_seg,
+                                    LIFT_ret, LIFT_leave, LIFT_load_far, LIFT_bound};
+    if (row->lift == LIFT_none)
+        return false;
+    if (!w->tame)
+        return true;
+    for (unsigned i = 0; i < ARRAY_LEN(wild); i++)
+        if (row->lift == wild[i])
+            return false;
+    return !(row->attr & (ATTR_CPL0 | (w->bits == X86_64 ? ATTR_NO64 : ATTR_ONLY64))) && row->space == X86_LEGACY;
+}
+
 static void put_row(struct writer *w)
 {
     const struct x86_row *row = &x86_rows[rng_below(w->r, x86_row_count)];
-    if (row->lift == LIFT_none && rng_chance(w->r, 95))
+    if (!suits(w, row) && rng_chance(w->r, 95))
         return;
     uint8_t *start = w->p;
     put_prefixes(w, row);
@@ -203,6 +218,11 @@ static uint64_t selector(struct writer *w)
 static uint64_t code_address(struct writer *w)
 {
     return rng_chance(w->r, 90) ? (uint64_t)GPA_CODE + rng_below(w->r, CODE_SIZE) : rng_address(w->r);
+}
+
+static uint64_t data_address(struct writer *w)
+{
+    return GPA_DATA + 0x800 + rng_below(w->r, DATA_SIZE - 0x1000);
 }
 
 static void change_control(struct writer *w)
@@ -388,16 +408,17 @@ static void put_program(struct writer *w, bool system)
 void bytes_fill(struct rng *r, enum x86_bits bits, bool system, uint8_t *to, unsigned size)
 {
     uint8_t room[160];
-    unsigned noise = rng_chance(r, 15) ? 100 : rng_below(r, 6), programs = rng_below(r, 30);
+    bool tame = rng_chance(r, 50);
+    unsigned noise = tame ? 0 : rng_chance(r, 15) ? 100 : rng_below(r, 6), programs = rng_below(r, tame ? 4 : 30);
     for (unsigned done = 0; done < size;) {
-        struct writer w = {.r = r, .bits = bits, .p = room, .end = room + sizeof room};
+        struct writer w = {.r = r, .bits = bits, .tame = tame, .p = room};
         unsigned kind = rng_below(r, 100);
         if (kind < noise)
             put(&w, rng_next(r), 8);
         else if (kind < noise + programs)
             put_program(&w, system);
-        else if (rng_chance(r, 12))
-            move(&w, rng_below(r, 8), rng_edge(r));
+        else if (rng_chance(r, tame ? 20 : 12))
+            move(&w, rng_below(r, 8), tame && rng_chance(r, 90) ? data_address(&w) : rng_edge(r));
         else
             put_row(&w);
         unsigned n = (unsigned)(w.p - room);

@@ -17,6 +17,7 @@
 #include "guest/x86/state.h"
 
 enum fuzz_mode { FUZZ_ANY, FUZZ_64, FUZZ_32, FUZZ_16, FUZZ_REAL };
+enum fuzz_engine { ENGINE_ANY, ENGINE_EMIT, ENGINE_INTERP };
 enum { RING_ANY = -1 };
 
 /* The guest's physical memory. */
@@ -31,7 +32,8 @@ enum {
 enum { GDT_CODE64 = 1, GDT_CODE32 = 3, GDT_CODE16 = 5, GDT_DATA = 7, GDT_DATA16 = 9, GDT_TSS = 12, GDT_LDT = 14, GDT_GATES = 16, GDT_COUNT = 64 };
 
 enum { /* fuzz_input.how */
-    HOW_INTERP = 1, HOW_NO_LINKS = 2, HOW_NO_PASSES = 4, HOW_SHORT_BLOCKS = 8, HOW_SMP = 16, HOW_INTERRUPTS = 32,
+    HOW_INTERP = 1, HOW_NO_LINKS = 2, HOW_NO_PASSES = 4, HOW_SHORT_BLOCKS = 8, HOW_SMP = 16, HOW_INTERRUPTS = 32, HOW_LOG = 64,
+    HOW_MODEL = 3 << 8,                                 /* which of guest.c's models */
 };
 
 struct fuzz_input {
@@ -91,6 +93,7 @@ struct session {
     uint64_t seed, first, runs;                         /* runs: 0 no limit */
     double seconds;
     enum fuzz_mode mode;
+    enum fuzz_engine engine;
     int ring;
     bool parsers, verbose;
     const char *folder;                                 /* where failing inputs are saved */

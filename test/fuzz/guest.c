@@ -22,8 +22,9 @@
 #include "exec/exec.h"
 #include "guest/x86/sys.h"
 #include "test/fuzz/fuzz.h"
+#include "tool/disasm.h"
 
-enum { CANARY = 0x10000, CANARY_BYTE = 0xa5, CPUS = 2, ANSWER_SECONDS = 1, POLL_NS = 40000 };
+enum { MODELS = 4, CANARY = 0x10000, CANARY_BYTE = 0xa5, CPUS = 2, ANSWER_SECONDS = 1, POLL_NS = 40000 };
 enum { SANITIZED_SLOWNESS = 5 };
 
 struct guest {
@@ -32,7 +33,9 @@ struct guest {
     struct ram ram;
     struct bus *mem, *io;
     struct log log;
-    struct x86_model *model;
+    struct x86_model *model[MODELS];
+    unsigned current;                                   /* which model the vCPUs are */
+    FILE *nowhere;
     uint8_t *map, *rom;
     struct rng r;
     int pending[CPUS];                                  /* interrupt vector, -1: none; atomic */
@@ -154,21 +157,28 @@ static bool map_devices(struct guest *g)
     return ram_map(&g->ram, g->mem) && bus_map(g->io, &all);
 }
 
+static const char *const models[MODELS] = {"max", "qemu64", "qemu64,-sse,-mmx", "max,-xsave,-pge,-smap"};
+
 bool guest_init(struct guest **out, struct status *st)
 {
     struct guest *g = calloc(1, sizeof *g);
     if (!g)
         return status_set(st, "no memory");
     *out = g;
-    const struct exec_config config = {.code_size = 16 << 20};
+    const struct exec_config config = {.code_size = 8 << 20};
     if (!map_ram(g, st) || !bus_init(&g->mem, 52, &g->log, st) || !bus_init(&g->io, 16, &g->log, st))
         return false;
     if (!map_devices(g))
         return status_set(st, "the devices do not fit the bus");
-    if (!exec_init(&g->exec, &config, g->mem, g->io, &g->ram, &g->log, st) || !x86_model_parse(&g->model, "max", st))
+    if (!exec_init(&g->exec, &config, g->mem, g->io, &g->ram, &g->log, st))
         return false;
+    for (unsigned i = 0; i < MODELS; i++)
+        if (!x86_model_parse(&g->model[i], models[i], st))
+            return false;
+    g->nowhere = fopen("/dev/null", "w");
+    g->exec.disassemble = disasm_print;
     for (unsigned i = 0; i < CPUS; i++) {
-        if (!vcpu_new(&g->v[i], &g->exec, i, CPUS, g->model, st))
+        if (!vcpu_new(&g->v[i], &g->exec, i, CPUS, g->model[0], st))
             return false;
         g->v[i]->x86.intc = (struct x86_intc){&g->pending[i], intc_pending, intc_accept, intc_get, intc_set_tpr, intc_get, intc_set_base, intc_msr_read,
                                               intc_msr_write};
@@ -183,7 +193,9 @@ void guest_fini(struct guest *g)
     for (unsigned i = 0; i < CPUS; i++)
         vcpu_free(g->v[i]);
     exec_fini(&g->exec);
-    x86_model_free(g->model);
+    for (unsigned i = 0; i < MODELS; i++)
+        x86_model_free(g->model[i]);
+    fclose(g->nowhere);
     bus_fini(g->mem);
     bus_fini(g->io);
     munmap(g->map, RAM_SIZE + 4 * CANARY);
@@ -215,9 +227,9 @@ static void load_processor(struct vcpu *v, const struct fuzz_input *in)
     x86_set_rflags(x, in->rflags);
     x->cr0 = in->cr0;
     x->cr3 = in->cr3;
-    x->cr4 = in->cr4 & ~(x->cr4_allowed ? ~x->cr4_allowed : 0);
-    x->efer = in->efer;
-    x->xcr0 = in->xcr0;
+    x->cr4 = in->cr4 & x->cr4_allowed;
+    x->efer = in->efer & x->efer_allowed;
+    x->xcr0 = (in->xcr0 & x86_model_xcr0(x->model)) | 1;
     x->dr[7] = in->dr7;
     for (unsigned i = 0; i < 4; i++) {
         x->dr[i] = GPA_CODE + (in->seed + i * 77) % CODE_SIZE;
@@ -253,6 +265,15 @@ static void configure(struct guest *g, const struct fuzz_input *in)
     c->no_links = in->how & HOW_NO_LINKS;
     c->no_passes = in->how & HOW_NO_PASSES;
     c->insns_max = in->how & HOW_SHORT_BLOCKS ? 3 : BLOCK_INSNS_MAX;
+    g->log.out = g->nowhere;
+    g->log.items = in->how & HOW_LOG ? ~0u : 0;
+    unsigned model = (in->how & HOW_MODEL) >> 8;
+    if (model == g->current)
+        return;
+    g->current = model;
+    code_flush(g->exec.code);
+    for (unsigned i = 0; i < CPUS; i++)
+        x86_model_apply(&g->v[i]->x86, g->model[model]);
 }
 
 /* ---- a run -------------------------------------------------------------------------------------------------------------------------- */

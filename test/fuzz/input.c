@@ -301,7 +301,8 @@ void input_make(struct fuzz_input *in, uint64_t seed, uint64_t run, enum fuzz_mo
     m.pae = rng_chance(&m.r, 50);
     in->microseconds = rng_chance(&m.r, 5) ? 10000 : 600;
     in->how = (rng_chance(&m.r, 12) ? HOW_INTERP : 0) | (rng_chance(&m.r, 10) ? HOW_NO_LINKS : 0) | (rng_chance(&m.r, 10) ? HOW_NO_PASSES : 0) |
-              (rng_chance(&m.r, 15) ? HOW_SHORT_BLOCKS : 0) | (rng_chance(&m.r, 15) ? HOW_SMP : 0) | (rng_chance(&m.r, 30) ? HOW_INTERRUPTS : 0);
+              (rng_chance(&m.r, 15) ? HOW_SHORT_BLOCKS : 0) | (rng_chance(&m.r, 15) ? HOW_SMP : 0) | (rng_chance(&m.r, 30) ? HOW_INTERRUPTS : 0) |
+              (rng_chance(&m.r, 2) ? HOW_LOG : 0) | (rng_chance(&m.r, 20) ? rng_below(&m.r, 4) << 8 : 0);
     make_tables(&m);
     if (in->mode != FUZZ_REAL || rng_chance(&m.r, 50))
         make_gdt(&m);

@@ -16,12 +16,21 @@
 
 #include "test/fuzz/fuzz.h"
 
-enum { BATCH = 256, STUCK_SECONDS = 40, FAILURES_MAX = 12 };
+enum { BATCH = 1024, STUCK_SECONDS = 40, FAILURES_MAX = 12 };
 
 struct shared {
     uint64_t run;                                       /* the child is at this one */
     uint64_t insns;
 };
+
+static void make_input(const struct session *s, struct fuzz_input *in, uint64_t run)
+{
+    input_make(in, s->seed, run, s->mode, s->ring);
+    if (s->engine == ENGINE_EMIT)
+        in->how &= ~HOW_INTERP;
+    else if (s->engine == ENGINE_INTERP)
+        in->how |= HOW_INTERP;
+}
 
 static void run_inputs(const struct session *s, struct shared *sh, uint64_t first, uint64_t count, const struct fuzz_input *given)
 {
@@ -31,6 +40,8 @@ static void run_inputs(const struct session *s, struct shared *sh, uint64_t firs
     rh_assert(in != NULL, "no memory");
     if (!s->parsers)
         rh_assert(guest_init(&g, &st), "%s", st.text);
+    else                                                /* what help prints is not for the terminal */
+        rh_assert(freopen("/dev/null", "w", stdout) != NULL, "no /dev/null");
     for (uint64_t run = first; run < first + count; run++) {
         sh->run = run;
         alarm(STUCK_SECONDS);                           /* the parent sees a death by SIGALRM */
@@ -38,7 +49,7 @@ static void run_inputs(const struct session *s, struct shared *sh, uint64_t firs
             parsers_run(s->seed, run, s->folder);
         } else {
             if (!given)
-                input_make(in, s->seed, run, s->mode, s->ring);
+                make_input(s, in, run);
             guest_run(g, given ? given : in);
         }
     }
@@ -75,7 +86,7 @@ static void save_input(const struct session *s, uint64_t run)
     struct fuzz_input *in = malloc(sizeof *in);
     if (!in)
         return;
-    input_make(in, s->seed, run, s->mode, s->ring);
+    make_input(s, in, run);
     snprintf(path, sizeof path, "%s/fuzz-%" PRIx64 "-%" PRIu64 ".input", s->folder, s->seed, run);
     FILE *f = fopen(path, "wb");
     if (f) {

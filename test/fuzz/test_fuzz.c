@@ -40,6 +40,11 @@ static enum fuzz_mode mode_of(const char *text)
     exit(1);
 }
 
+static enum fuzz_engine engine_of(const char *text)
+{
+    return !strcmp(text, "interp") ? ENGINE_INTERP : !strcmp(text, "emit") ? ENGINE_EMIT : ENGINE_ANY;
+}
+
 static int fuzz_main(int argc, char **argv)
 {
     struct session s = {.seed = (uint64_t)time(NULL), .seconds = 1e9, .ring = RING_ANY, .folder = "."};
@@ -58,6 +63,8 @@ static int fuzz_main(int argc, char **argv)
             s.seconds = strtod(v, NULL);
         else if (!strcmp(o, "--mode"))
             s.mode = mode_of(v);
+        else if (!strcmp(o, "--engine"))
+            s.engine = engine_of(v);
         else if (!strcmp(o, "--ring"))
             s.ring = atoi(v);
         else if (!strcmp(o, "--folder"))
@@ -68,7 +75,7 @@ static int fuzz_main(int argc, char **argv)
             s.verbose = true;
         else {
             fprintf(stderr, "usage: test_fuzz [--seed N] [--first N] [--runs N] [--seconds N] [--mode 64|32|16|real] [--ring 0|3]\n"
-                            "                 [--parsers] [--folder DIR] [--verbose] | --replay FILE\n");
+                            "                 [--engine emit|interp] [--parsers] [--folder DIR] [--verbose] | --replay FILE\n");
             return 1;
         }
         i += !flag;

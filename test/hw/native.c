@@ -29,7 +29,7 @@ struct page { /* at HW_NATIVE, in the child */
     struct {
         uint32_t offset;
         uint16_t selector;
-    } far;                                              /* entry in compatibility mode */
+    } far __attribute__((aligned(8))); /* entry in compatibility mode */
 };
 static struct page *const page = (struct page *)HW_NATIVE;
 enum { STUBS = HW_NATIVE + 0x4000, STUB_BACK = STUBS + 64 }; /* into compatibility mode, and back from it */
@@ -110,6 +110,10 @@ static void on_signal(int sig, siginfo_t *info, void *context)
                      : AT(out.fs), AT(host_fs)
                      : "rax", "memory");
     __asm__ volatile("rdgsbase %%rax; mov %%rax, %c0" : : AT(out.gs) : "rax", "memory");
+    __asm__ volatile("sub $128, %%rsp; pushfq; andl $~0x40000, (%%rsp); popfq; add $128, %%rsp"
+                     :
+                     :
+                     : "memory", "cc"); /* AC stays set otherwise */
     static const uint8_t order[16] = {REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP, REG_RSI, REG_RDI,
                                       REG_R8,  REG_R9,  REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15};
     ucontext_t *u = context;
@@ -170,7 +174,8 @@ static void make_room(struct room *r)
 static void make_stubs(void)
 {
     static const uint8_t there[3] = {0xff, 0x2c, 0x25}, back[3] = {0xff, 0x24, 0x25};
-    uint8_t *p = mmap((void *)STUBS, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+    uint8_t *p =
+        mmap((void *)STUBS, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
     rh_assert(p == (uint8_t *)STUBS, "address 0x%x is free", STUBS);
     memcpy(p, there, 3);
     bytes_put(p + 3, HW_NATIVE + offsetof(struct page, far), 4);
@@ -187,7 +192,7 @@ static void put_code(struct room *r, const struct hw_case *c)
     memset(r->code + r->dirty_at, 0xcc, r->dirty_n);
     memcpy(r->code + at, c->code, n);
     if (c->stub && c->bits == 32 && at + n + 7 <= HW_CODE_SIZE) {
-        r->code[at + n] = 0xea;                         /* a far jump */
+        r->code[at + n] = 0xea; /* a far jump */
         bytes_put(r->code + at + n + 1, STUB_BACK, 4);
         bytes_put(r->code + at + n + 5, USER_CS, 2);
         n += 7;
@@ -236,7 +241,8 @@ static _Noreturn void child(struct native *n)
     make_stubs();
     take_signals();
     page->in.flags = 2;
-    struct hw_case nothing = {.bits = 64, .pc = HW_CODE + HW_CODE_SIZE}; /* learn page->exit: a case that faults at once */
+    struct hw_case nothing = {.bits = 64,
+                              .pc = HW_CODE + HW_CODE_SIZE}; /* learn page->exit: a case that faults at once */
     nothing.in.fx[FX_FCW] = 0x7f, nothing.in.fx[FX_FCW + 1] = 3;
     struct hw_result ignored;
     run_one(room, &nothing, &ignored);

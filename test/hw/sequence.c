@@ -1,7 +1,7 @@
 /* test/hw/sequence.c: runs of 5 to 30 insns: what one insn leaves (flags, parts of registers, memory) is what the next one finds.
  *
  * Memory operands are [r14 + disp32] and [r15 + disp32], near the writable pages; no insn that writes r14 or r15 (esi, edi) is taken.  The stack pointer is as
- * free as any other register: a push may end the case.
+ * free as any other register: a push may end the case.  Some sequences are repeated, by a counter in the register before those two.
  * Conditional jumps go forward, to the beginning of a later insn.  An insn that reads a flag which may be undefined there is not taken.
  */
 #include <string.h>
@@ -83,7 +83,7 @@ struct sequence {
     struct rng r;
     struct hw_case *c;
     unsigned n;
-    int base;                                           /* registers base and base + 1 lead to memory */
+    int base; /* registers base and base + 1 lead to memory */
     uint16_t start[INSNS_MAX + 1];
     uint8_t jump_to[INSNS_MAX];        /* insn number, 0: no jump */
     unsigned undefined[INSNS_MAX + 6]; /* IRF_ bits, carried to an insn by jumps */
@@ -95,7 +95,7 @@ static bool keeps_bases(const struct sequence *s, const struct x86_insn *i)
     bool exchanges = i->row->lift == LIFT_xchg || i->row->lift == LIFT_xadd || i->row->lift == LIFT_mulx;
     for (unsigned k = 0; k < i->noperands; k++) {
         const struct x86_operand *o = &i->op[k];
-        if (o->kind == OPERAND_GPR && (k == 0 || exchanges) && (o->reg == s->base || o->reg == s->base + 1))
+        if (o->kind == OPERAND_GPR && (k == 0 || exchanges) && o->reg >= s->base - 1 && o->reg <= s->base + 1)
             return false;
         if (o->kind == OPERAND_MEM && i->mem.base != s->base && i->mem.base != s->base + 1 && i->row->lift != LIFT_lea)
             return false;
@@ -133,7 +133,8 @@ static bool take(struct sequence *s, const struct x86_row *row)
     struct x86_insn i;
     unsigned disp_at;
     uint8_t bytes[32] = {0};
-    if (!hw_encode(&s->r, row, s->c->bits, true, bytes, &i, &disp_at) || !keeps_bases(s, &i) || hw_vendor_form(&i, s->c->bits))
+    if (!hw_encode(&s->r, row, s->c->bits, true, bytes, &i, &disp_at) || !keeps_bases(s, &i) ||
+        hw_vendor_form(&i, s->c->bits))
         return false;
     if (row->flags_read & s->now)
         return false;
@@ -189,6 +190,25 @@ static void place_bases(struct sequence *s)
         s->c->in.gpr[4] = HW_DATA + 0x1c00 + 8 * rng_below(&s->r, 200);
 }
 
+/* DEC of the register before the bases, JNZ to the beginning: two to four times in all. */
+static void close_loop(struct sequence *s)
+{
+    struct hw_case *c = s->c;
+    uint8_t *p = c->code + c->length;
+    bool wide = c->bits == 64;
+    if (wide)
+        *p++ = 0x41;
+    *p++ = 0xff;
+    *p++ = (uint8_t)(0xc8 | ((s->base - 1) & 7));
+    *p++ = 0x0f;
+    *p++ = 0x85;
+    bytes_put(p, (uint64_t)(c->code - (p + 4)), 4);
+    c->length = (uint16_t)(p + 4 - c->code);
+    c->ninsns += 2;
+    c->in.gpr[s->base - 1] = 2 + rng_below(&s->r, 3);
+    s->now &= IRF_CF;
+}
+
 void hw_sequence(struct hw_case *c, unsigned bits, uint64_t seed, const uint32_t *rows, unsigned nrows)
 {
     struct sequence s = {.r = {seed}, .c = c};
@@ -199,10 +219,13 @@ void hw_sequence(struct hw_case *c, unsigned bits, uint64_t seed, const uint32_t
     s.base = bits == 64 ? 14 : 6;
     rng_state(&s.r, &c->in, rng_chance(&s.r, 20));
     unsigned want = 5 + rng_below(&s.r, INSNS_MAX - 5);
-    bool vectors = rng_chance(&s.r, 50);
+    bool vectors = rng_chance(&s.r, 50), loops = rng_chance(&s.r, 30);
+    s.now = loops ? IRF_CF : 0; /* what the iteration before left */
     for (unsigned tries = 0; s.n < want && tries < 2000 && s.start[s.n] < LENGTH_MAX; tries++) {
         const struct x86_row *row = &x86_rows[rows[rng_below(&s.r, nrows)]];
         bool vector = row->lift >= LIFT_vec && row->lift <= LIFT_vec_shift_imm;
+        if (loops && row->lift == LIFT_leave) /* it writes the counter, in 32 bits */
+            continue;
         if (vector && !vectors)
             continue;
         bool divides = row->lift == LIFT_div || row->lift == LIFT_idiv;
@@ -212,14 +235,16 @@ void hw_sequence(struct hw_case *c, unsigned bits, uint64_t seed, const uint32_t
         take(&s, row);
     }
     resolve_jumps(&s);
-    c->length = s.start[s.n];
+    c->length = c->body = s.start[s.n];
     c->ninsns = (uint16_t)s.n;
+    for (unsigned k = s.n; k < ARRAY_LEN(s.undefined); k++)
+        s.now |= s.undefined[k];
     c->pc = HW_CODE + 0x100 + rng_below(&s.r, 0x1c00);
     if (bits == 32)
         hw_narrow(&c->in);
     place_bases(&s);
-    for (unsigned k = s.n; k < ARRAY_LEN(s.undefined); k++)
-        s.now |= s.undefined[k];
+    if (loops)
+        close_loop(&s);
     c->undefined = hw_flag_bits(s.now);
     c->undefined_fault = hw_flag_bits(s.ever);
     c->stub = true;

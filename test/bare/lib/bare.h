@@ -57,6 +57,7 @@ extern uint64_t gdt[GDT_ENTRIES];
 #ifdef __x86_64__
 extern uint64_t idt[256][2];
 extern uint8_t tss64[104 + 8192 + 1];
+extern uint32_t boot_info[]; /* multiboot information, 64-bit runtime only */
 #else
 extern uint64_t idt[256];
 extern struct tss32 { /* vol. 3, figure 7-2 */

@@ -13,6 +13,7 @@ _start:
     cli
     cld
     mov $boot_stack_top, %esp
+    mov %ebx, boot_info
     mov $pml4, %edi
     mov $pdpt + 7, %eax
     mov %eax, (%edi)
@@ -198,3 +199,5 @@ user_stack:
     .skip 8192
 user_stack_top:
 catch_sp: .skip 8
+    .globl boot_info
+boot_info: .skip 8                      # where the multiboot information is

@@ -1,0 +1,128 @@
+#!/bin/bash
+# Builds the bare-metal guests into $BUILD/bare and runs each under rhea, with the translator and with the interpreter.  One line per test case, as
+# script/run-tests.sh counts them; last line "N passed, N failed".  Names as arguments: only those guests.
+#     REPEAT with another emulator, for information: EMULATOR="qemu-system-x86_64 -accel tcg -cpu max" test/bare/run.sh
+set -u
+cd "$(dirname "$0")/../.."
+build=${BUILD:-build}
+out=$build/bare
+emulator=${EMULATOR:-$build/rhea run}
+guests64="exceptions paging smc debug privilege interrupts insns"
+guests32="segments32 modes32"
+passed=0 failed=0
+mkdir -p "$out"
+flags="-ffreestanding -fno-pic -fno-pie -fno-stack-protector -fno-asynchronous-unwind-tables -mgeneral-regs-only -fcf-protection=none -mno-red-zone
+    -O1 -Wall -Wextra -Werror -Itest/bare"
+
+result() { # NAME GOOD(0)
+    if [ "$2" -eq 0 ]; then
+        echo "[       OK ] $1"
+        passed=$((passed + 1))
+    else
+        echo "[  FAILED  ] $1"
+        failed=$((failed + 1))
+    fi
+}
+
+# guest NAME BITS: $out/NAME.bin, an ELF32 file whatever its code is: multiboot loaders want that.
+guest() {
+    local dir=$out/$1 emulation=elf_x86_64 source
+    [ "$2" -eq 32 ] && emulation=elf_i386
+    mkdir -p "$dir"
+    for source in "lib/start$2.S" "lib/trap$2.c" lib/common.c "$1.c"; do
+        # shellcheck disable=SC2086
+        gcc -m"$2" $flags -c "test/bare/$source" -o "$dir/$(basename "${source%.*}").o" || return 1
+    done
+    ld -m $emulation -n --no-warn-rwx-segments -z noexecstack -T test/bare/lib/link.ld -o "$dir/guest.elf" \
+        "$dir/start$2.o" "$dir/trap$2.o" "$dir/common.o" "$dir/$1.o" && objcopy -O elf32-i386 "$dir/guest.elf" "$out/$1.bin"
+}
+
+machine="-m 64M -display none -serial none -no-reboot -device isa-debug-exit,iobase=0xf4,iosize=4"
+
+# run NAME WAY [OPTIONS...]: each line of the guest is a case; one more: that it came to its end (exit status 1 or 3 by isa-debug-exit).
+run() {
+    local name=$1 way=$2 line status
+    shift 2
+    # shellcheck disable=SC2086
+    timeout 60 $emulator $machine -monitor none -debugcon stdio -kernel "$out/$name.bin" "$@" </dev/null >"$out/$name.$way.out" 2>"$out/$name.$way.err"
+    status=$?
+    while IFS= read -r line; do
+        case $line in
+            ok\ *) result "$name ($way): ${line#ok }" 0 ;;
+            FAIL\ *) result "$name ($way): ${line#FAIL }" 1 ;;
+            *passed,*failed) ;;
+            *) echo "        $line" ;;
+        esac
+    done <"$out/$name.$way.out"
+    if [ $status -eq 1 ] || [ $status -eq 3 ]; then
+        status=0
+    else
+        head -n 3 "$out/$name.$way.err" | sed 's/^/        /'
+    fi
+    result "$name ($way): came to its end" $status
+}
+
+# counters NAME APPEND: rhea's counters when the guest says "ready", in $out/NAME.APPEND.jit
+counters() {
+    local say=$out/$1.$2.out pipe=$out/monitor pid n=0
+    rm -f "$pipe" "$say"
+    mkfifo "$pipe"
+    # shellcheck disable=SC2086
+    timeout 60 $emulator $machine -monitor stdio -debugcon "file:$say" -kernel "$out/$1.bin" -append "$2" <"$pipe" >"$out/$1.$2.jit" 2>&1 &
+    pid=$!
+    exec 3>"$pipe"
+    while [ $n -lt 200 ] && ! grep -qs '^ready' "$say"; do
+        sleep 0.1
+        n=$((n + 1))
+    done
+    echo "info jit" >&3
+    echo "quit" >&3
+    exec 3>&-
+    wait $pid
+}
+counter() { # FILE TEXT
+    sed -n "s/^ *\([0-9]*\) *$2.*/\1/p" "$out/$1" | head -n 1
+}
+
+wanted() {
+    [ ${#only[@]} -eq 0 ] && return 0
+    for w in "${only[@]}"; do
+        [ "$w" = "$1" ] && return 0
+    done
+    return 1
+}
+only=("$@")
+
+for name in $guests64 $guests32; do
+    wanted "$name" || continue
+    bits=64
+    case " $guests32 " in *" $name "*) bits=32 ;; esac
+    if ! guest "$name" $bits; then
+        result "$name: builds" 1
+        continue
+    fi
+    if [ -n "${EMULATOR:-}" ]; then
+        run "$name" other
+        continue
+    fi
+    run "$name" tcg -accel tcg
+    run "$name" interp -accel interp
+done
+
+# Stores near code: 10000 that miss it drop no block, 10 that hit one drop that one.
+if [ -z "${EMULATOR:-}" ] && wanted smc_counters && guest smc_counters 64; then
+    counters smc_counters none
+    counters smc_counters stores
+    a=$(counter smc_counters.none.jit 'blocks dropped: their bytes were stored to')
+    b=$(counter smc_counters.stores.jit 'blocks dropped: their bytes were stored to')
+    echo "        blocks dropped: ${a:-?} without the stores, ${b:-?} with them"
+    result "smc_counters: 10 stores to code drop 10 blocks, 10000 next to code none" $((${b:-0} - ${a:-1} == 10 ? 0 : 1))
+    a=$(counter smc_counters.none.jit 'stores to pages with code')
+    b=$(counter smc_counters.stores.jit 'stores to pages with code')
+    result "smc_counters: the stores next to code were noticed" $((${b:-0} - ${a:-0} >= 10010 ? 0 : 1))
+    [ "$(cat $out/smc_counters.none.out)" = "$(cat $out/smc_counters.stores.out)" ]
+    result "smc_counters: same results" $?
+fi
+
+echo "$passed passed, $failed failed"
+[ $failed -eq 0 ] && [ $passed -gt 0 ]
