@@ -178,7 +178,7 @@ static void writer_advance(struct code *c, struct code_writer *w)
         w->region = -1;
         pthread_mutex_unlock(&c->lock);
         if (c->hooks.stop_others)
-            c->hooks.stop_others(c->hooks.arg);
+            c->hooks.stop_others(c->hooks.arg, w);
         pthread_mutex_lock(&c->lock);
         /* Another vCPU may have made room while this one waited for its turn. */
         next = region_find_free(c);
@@ -191,7 +191,7 @@ static void writer_advance(struct code *c, struct code_writer *w)
         c->region[next].state = REGION_OWNED;
         pthread_mutex_unlock(&c->lock);
         if (c->hooks.start_others)
-            c->hooks.start_others(c->hooks.arg);
+            c->hooks.start_others(c->hooks.arg, w);
     } else {
         c->region[next].state = REGION_OWNED;
         pthread_mutex_unlock(&c->lock);

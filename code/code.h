@@ -57,6 +57,7 @@ struct code_counts {                                    /* by cause, always on *
 };
 
 struct code;
+struct code_writer;
 struct code_hooks {                                     /* how this folder reaches the host back end, set once */
     void *arg;
     void (*link_set)(struct link *l, const struct block *to); /* to NULL: unlink.  Called with the lock held */
@@ -64,8 +65,8 @@ struct code_hooks {                                     /* how this folder reach
     void (*dropped)(void *arg, const struct block *b);
     /* Around the reuse of a region, without the lock held: no other vCPU may be in generated code, nor hold a block or
      * link that it got before, nor find one in a jump cache or return stack afterwards.  NULL if there is one vCPU. */
-    void (*stop_others)(void *arg);
-    void (*start_others)(void *arg);
+    void (*stop_others)(void *arg, struct code_writer *w); /* w: of the vCPU that asks */
+    void (*start_others)(void *arg, struct code_writer *w);
 };
 /* `size` bytes in all, at least 8 MB; max_pages: pages of RAM; marks: ram.flags (RAM_CODE is bit 0). */
 bool code_init(struct code **c, size_t size, uint64_t max_pages, uint8_t *marks, const struct code_hooks *h, struct status *st);

@@ -55,6 +55,18 @@ struct link *exec_link_of(struct vcpu *v, const void *after)
     return m->present ? m : l;
 }
 
+static void stop_others(void *arg, struct code_writer *w)
+{
+    (void)arg;
+    world_stop(CONTAINER_OF(w, struct vcpu, writer));
+}
+
+static void start_others(void *arg, struct code_writer *w)
+{
+    (void)arg;
+    world_start(CONTAINER_OF(w, struct vcpu, writer));
+}
+
 static const struct host_fault *find_fault(void *arg, const void *hpc, const uint8_t **code)
 {
     const struct block *b = block_at(arg, hpc);
@@ -80,11 +92,13 @@ bool exec_init(struct exec *e, const struct exec_config *c, struct bus *mem, str
                struct status *st)
 {
     *e = (struct exec){.config = *c, .mem = mem, .io = io, .ram = ram, .log = log, .access = &exec_access};
+    pthread_mutex_init(&e->world, NULL);
+    pthread_cond_init(&e->world_changed, NULL);
     if (!e->config.insns_max)
         e->config.insns_max = BLOCK_INSNS_MAX;
     if (!host_supported(st))
         return false;
-    struct code_hooks hooks = {.arg = e, .link_set = link_set, .dropped = dropped};
+    struct code_hooks hooks = {.arg = e, .link_set = link_set, .dropped = dropped, .stop_others = stop_others, .start_others = start_others};
     if (!code_init(&e->code, c->code_size ? c->code_size : CODE_SIZE_DEFAULT, ram->size >> 12, ram->flags, &hooks, st))
         return false;
     struct host_span s = {.rx_delta = code_rx_delta(e->code)};
@@ -98,6 +112,8 @@ void exec_fini(struct exec *e)
     if (e->code)
         code_fini(e->code);
     e->code = NULL;
+    pthread_mutex_destroy(&e->world);
+    pthread_cond_destroy(&e->world_changed);
 }
 
 bool vcpu_new(struct vcpu **out, struct exec *e, unsigned index, unsigned nvcpus, const struct x86_model *model, struct status *st)

@@ -47,6 +47,7 @@ struct vcpu {
     struct exec *exec;
     unsigned index;
     bool in_code;                                       /* generated code runs (or a helper it called) */
+    bool inside;                                        /* may hold blocks, links, table entries: see world.c; guarded by exec.world */
     struct block alone;                                 /* the block of a one_insn run: never looked up */
     struct vcpu_slow slow;
     void *interp;                                       /* interp.c's own while it runs a block */
@@ -79,6 +80,9 @@ struct exec {
     struct ram *ram;
     struct vcpu *vcpu[VCPUS_MAX];
     unsigned nvcpus;
+    pthread_mutex_t world;                              /* guards stopper and every vcpu.inside; taken before no other lock */
+    pthread_cond_t world_changed;
+    struct vcpu *stopper;                               /* the vCPU that runs alone now */
     const struct x86_access *access;
     /* Prints code for -d in_asm and out_asm (tool/ sets it; disassembly is not exec's business). */
     void (*disassemble)(void *arg, FILE *out, const uint8_t *code, size_t n, uint64_t pc, int bits);
@@ -104,6 +108,14 @@ void vcpu_pause(struct vcpu *v);                        /* any other thread: ret
 void vcpu_resume(struct vcpu *v);
 /* The vCPU loop itself, on the calling thread, until REQUEST_QUIT. */
 void vcpu_loop(struct vcpu *v);
+
+/* ---- running alone (world.c) ------------------------------------------------------------------------------------------ */
+
+void world_enter(struct vcpu *v);                       /* before looking for a block; waits while another vCPU runs alone */
+void world_leave(struct vcpu *v);
+/* Between the two, no other vCPU is inside.  The caller must be; what it got from lookups before may be gone afterwards. */
+void world_stop(struct vcpu *v);
+void world_start(struct vcpu *v);
 
 /* ---- the pipe (translate.c) ------------------------------------------------------------------------------------------ */
 

@@ -16,9 +16,15 @@ static void divide_error(struct cpu *c)
     x86_raise((struct x86 *)c, EX_DE);
 }
 
+static void vec(struct cpu *c, const struct ir_op *o, void *mem)
+{
+    if (!host_vec_exec(c, o, mem))
+        exec_host_calls()->fp_error(c);
+}
+
 static void interpret(struct cpu *c)
 {
-    static const struct ir_interp_calls calls_template = {.vec = host_vec_exec, .divide_error = divide_error};
+    static const struct ir_interp_calls calls_template = {.vec = vec, .divide_error = divide_error};
     struct ir_interp_calls calls = calls_template;
     struct vcpu *v = (struct vcpu *)c;
     calls.mem_read = v->exec->access->read;

@@ -237,6 +237,7 @@ void vcpu_loop(struct vcpu *v)
             if (v->wait_sipi)
                 continue;
         }
+        world_enter(v);
         if (x86_interrupt_ready(x)) {
             v->count[COUNT_INTERRUPTS]++;
             if (guarded(v, take_interrupt) == LEAVE_FAULT)
@@ -247,6 +248,7 @@ void vcpu_loop(struct vcpu *v)
         case LEAVE_HALT: v->halted = true; break;
         default: break;
         }
+        world_leave(v);
         if (x->triple)
             v->halted = true;
     }

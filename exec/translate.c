@@ -39,15 +39,27 @@ static uint64_t exec_entry(struct vcpu *v, gva_t pc, struct x86_walk *w)
     return value;
 }
 
-/* Mark a RAM page before its bytes are read. */
+/* Mark a RAM page before its bytes are read.  A page that is not marked yet is marked, and every W table entry for it dropped, with the other vCPUs
+ * standing outside: whoever sees the mark may rely on the drop. */
 static uint32_t mark_page(struct vcpu *v, uint64_t index)
 {
-    bool fresh;
-    uint32_t seen = code_page_begin(v->exec->code, index, &fresh);
-    if (fresh)
-        for (unsigned i = 0; i < v->exec->nvcpus; i++)
-            tlb_drop_writes(v->exec->vcpu[i]->x86.tlb, v->exec->ram, v->exec->ram->host + index * 4096);
-    return seen;
+    struct exec *e = v->exec;
+    for (;;) {
+        bool fresh, hit, marked = __atomic_load_n(&e->ram->flags[index], __ATOMIC_SEQ_CST) & RAM_CODE;
+        if (!marked)
+            world_stop(v);
+        uint32_t seen = code_page_begin(e->code, index, &fresh);
+        if (fresh && marked)                            /* it lost its mark a moment ago: begin again, alone */
+            world_stop(v);
+        for (unsigned i = 0; fresh && i < e->nvcpus; i++)
+            tlb_drop_writes(e->vcpu[i]->x86.tlb, e->ram, e->ram->host + index * 4096);
+        if (fresh && marked)                            /* refuse what others made of it since */
+            code_write(e->code, index, 0, 4096, NULL, &hit);
+        if (fresh || !marked)
+            world_start(v);
+        if (!fresh || !marked)
+            return seen;
+    }
 }
 
 static const uint8_t *next_page(void *arg)

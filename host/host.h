@@ -92,8 +92,9 @@ bool host_supported(struct status *why);
 /* Disassembly of host or guest code for logs lives in tool/; how pinned registers are called, for explain: */
 const char *host_reg_home(unsigned guest_reg);          /* "rcx", "memory", ... */
 
-/* Run one vector op natively on cpu state (reference interpreter); mem: host address of its memory operand. */
-void host_vec_exec(struct cpu *c, const struct ir_op *o, void *mem);
+/* Run one vector op natively on cpu state (reference interpreter); mem: host address of its memory operand.  false: an exception that cpu.mxcsr
+ * unmasks, nothing but its flags written. */
+bool host_vec_exec(struct cpu *c, const struct ir_op *o, void *mem);
 /* Run one x87 or MMX instruction natively on a 512-byte FXSAVE64 image; its memory operand, if any, is encoded as [rax] and lies at mem. */
 void host_native_run(void *fx, const uint8_t *code, unsigned len, void *mem);
 

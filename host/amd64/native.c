@@ -74,7 +74,7 @@ void host_native_run(void *fx, const uint8_t *code, unsigned len, void *mem)
     __builtin_ia32_ldmxcsr(own);
 }
 
-void host_vec_exec(struct cpu *c, const struct ir_op *o, void *mem)
+bool host_vec_exec(struct cpu *c, const struct ir_op *o, void *mem)
 {
     const struct ir_vec_row *row = &ir_vec_rows[o->row];
     struct asmbuf b = native_begin(), *a = &b;
@@ -112,14 +112,20 @@ void host_vec_exec(struct cpu *c, const struct ir_op *o, void *mem)
     asm_store(a, I64, rm_mem(RDI, (int32_t)offsetof(__typeof__(state), result)), RAX);
     asm_store(a, I64, rm_mem(RDI, (int32_t)offsetof(__typeof__(state), flags)), RDX);
     asm_insn(a, 0, 1, 0x29, 0, 0, rm_mem(RDI, (int32_t)offsetof(__typeof__(state), x[0])));
-    __builtin_ia32_ldmxcsr(c->mxcsr);
+    __builtin_ia32_ldmxcsr((c->mxcsr & ~0x3fu) | 0x1f80); /* all exceptions masked: those the guest unmasked are told by the flags */
     native_call(a, &state, mem);
-    c->mxcsr = __builtin_ia32_stmxcsr();
+    uint32_t flags = __builtin_ia32_stmxcsr() & 0x3f, unmasked = flags & ~(c->mxcsr >> 7);
     __builtin_ia32_ldmxcsr(own);
+    if (unmasked & 7)                                   /* invalid, denormal, zero-divide are found before the result (SDM vol. 1, 11.5.2) */
+        flags &= 7;
+    c->mxcsr |= flags;
+    if (unmasked)
+        return false;
     if (row->form == VF_R_U || row->form == VF_R_M)
         c->reg[o->d] = state.result;
     else if (row->form == VF_F_U || row->form == VF_F_M)
         cpu_set_flags(c, (uint32_t)state.flags);
     else if (row->form != VF_M_U)
         memcpy(c->vec[reg - IR_VEC0], state.x[0], 16);
+    return true;
 }

@@ -2,7 +2,7 @@
  */
 #include "lib/bare.h"
 
-#define PA(p) ((uint64_t)(uintptr_t)(p))
+#define PA(p)    ((uint64_t)(uintptr_t)(p))
 #define DR6_INIT 0xffff0ff0ull
 enum { BS = 1 << 14, BD = 1 << 13 };
 
@@ -71,7 +71,8 @@ __asm__(".pushsection .text\n"
         "f3: pushfq\n andl $~0x100, (%rsp)\n popfq\n ret\n"
         "step_syscall: ret\n"
         ".popsection\n");
-LABELS(s1[], s2[], s3[], s4[], s5[], s6[], s7[], s8[], s9[], s10[], s11[], s12[], s13[], s14[], i1[], i2[], i3[], f1[], f2[], f3[]);
+LABELS(s1[], s2[], s3[], s4[], s5[], s6[], s7[], s8[], s9[], s10[], s11[], s12[], s13[], s14[], i1[], i2[], i3[], f1[],
+       f2[], f3[]);
 void step_code(void *), step_int(void *), step_fault(void *);
 
 static void nothing(struct frame *f)
@@ -162,7 +163,8 @@ __asm__(".pushsection .text\n"
         "g1: mov %dr0, %rax\n"
         "    ret\n"
         ".popsection\n");
-LABELS(d1[], d2[], d3[], d4[], d5[], d6[], d7[], d8[], e1[], e2[], e3[], e4[], e5[], t1[], t2[], o1[], o2[], o3[], v1[], v2[], v3[], v4[], g1[]);
+LABELS(d1[], d2[], d3[], d4[], d5[], d6[], d7[], d8[], e1[], e2[], e3[], e4[], e5[], t1[], t2[], o1[], o2[], o3[], v1[],
+       v2[], v3[], v4[], g1[]);
 void data_code(void *), exec_code(void *), stos_code(void *), io_code(void *), ss_code(void *), gd_code(void *);
 
 /* Breakpoint n: type 0 execute, 1 write, 2 I/O, 3 read or write; length 1, 2, 4 or 8. */
@@ -295,7 +297,8 @@ static void user_debugging(void)
     begin(step_handler);
     catch_user(user_step, NULL);
     CHECK("single step at CPL 3: first trap", trace[0], PA(user_step_next) + 1);
-    CHECK("single step: SYSCALL with TF in FMASK: none in the kernel; SYSRET brings TF back, trap at once or after one insn (vol. 2, SYSRET)",
+    CHECK("single step: SYSCALL with TF in FMASK: none in the kernel; SYSRET brings TF back, trap at once or after one "
+          "insn (vol. 2, SYSRET)",
           trace[1] == PA(user_step_back) || trace[1] == PA(user_step_back) + 1, true);
     end();
     begin(step_handler);
@@ -353,7 +356,8 @@ __asm__(".pushsection .text\n"
         "r2: nop\n cli\n ret\n"
         ".popsection\n");
 LABELS(n1[], n2[], m1[], m2[], m3[], h1[], p1[], p2[], q1[], r1[], r2[]);
-void sti_code(void *), sti_cli(void *), sti_sti(void *), sti_hlt(void *), sti_movss(void *), popf_code(void *), movss_only(void *);
+void sti_code(void *), sti_cli(void *), sti_sti(void *), sti_hlt(void *), sti_movss(void *), popf_code(void *),
+    movss_only(void *);
 
 static void shadow(void)
 {

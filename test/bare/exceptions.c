@@ -3,7 +3,7 @@
  */
 #include "lib/bare.h"
 
-#define UNMAPPED     0x8000000000ull     /* no PML4 entry */
+#define UNMAPPED     0x8000000000ull /* no PML4 entry */
 #define NONCANONICAL 0x8000000000000000ull
 
 /* ---- 6.15: the exceptions one by one --------------------------------------------------------------------------- */
@@ -143,7 +143,8 @@ static void general_protection(void)
     CHECK_CAUGHT("last 8 canonical bytes: #PF", PF, 0, load_at);
     catch_call(load, (void *)0xffff7fffffffffffull);
     CHECK_CAUGHT("#GP: load that begins in the hole", GP, 0, load_at);
-    catch_call(load, (void *)0xfffffffffffffffcull); /* 2^64 - 4: second half at 0, which is mapped; both halves canonical */
+    catch_call(load,
+               (void *)0xfffffffffffffffcull); /* 2^64 - 4: second half at 0, which is mapped; both halves canonical */
     CHECK_CAUGHT("load across 2^64: #PF of the first page", PF, 0, load_at);
     CHECK("load across 2^64: CR2", caught_cr2, 0xfffffffffffffffcull);
     catch_call(load_rbp, (void *)NONCANONICAL); /* vol. 3, 6.15, interrupt 12 */
@@ -193,12 +194,12 @@ static void privileged(void)
         void (*fn)(void *);
         char *at;
     } list[] = {
-        {"#GP at CPL 3: HLT", hlt_insn, hlt_insn_at},         {"#GP at CPL 3: CLI", cli_insn, cli_insn_at},
-        {"#GP at CPL 3: STI", sti_insn, sti_insn_at},         {"#GP at CPL 3: IN", in_insn, in_insn_at},
-        {"#GP at CPL 3: OUTS", outs_insn, outs_insn_at},      {"#GP at CPL 3: RDMSR", rdmsr_insn, rdmsr_insn_at},
+        {"#GP at CPL 3: HLT", hlt_insn, hlt_insn_at},          {"#GP at CPL 3: CLI", cli_insn, cli_insn_at},
+        {"#GP at CPL 3: STI", sti_insn, sti_insn_at},          {"#GP at CPL 3: IN", in_insn, in_insn_at},
+        {"#GP at CPL 3: OUTS", outs_insn, outs_insn_at},       {"#GP at CPL 3: RDMSR", rdmsr_insn, rdmsr_insn_at},
         {"#GP at CPL 3: MOV from CR0", read_cr0, read_cr0_at}, {"#GP at CPL 3: MOV from DR0", read_dr0, read_dr0_at},
-        {"#GP at CPL 3: LGDT", lgdt_insn, lgdt_insn_at},      {"#GP at CPL 3: LLDT", lldt_insn, lldt_insn_at},
-        {"#GP at CPL 3: INVD", invd_insn, invd_insn_at},      {"#GP at CPL 3: WBINVD", wbinvd_insn, wbinvd_insn_at},
+        {"#GP at CPL 3: LGDT", lgdt_insn, lgdt_insn_at},       {"#GP at CPL 3: LLDT", lldt_insn, lldt_insn_at},
+        {"#GP at CPL 3: INVD", invd_insn, invd_insn_at},       {"#GP at CPL 3: WBINVD", wbinvd_insn, wbinvd_insn_at},
         {"#GP at CPL 3: INVLPG", invlpg_insn, invlpg_insn_at}, {"#GP at CPL 3: SWAPGS", swapgs_insn, swapgs_insn_at},
         {"#GP at CPL 3: CLTS", clts_insn, clts_insn_at},
     };
@@ -387,7 +388,8 @@ CODE(lfence_insn, "lfence; sfence; mfence")
 CODE(x87_div, "fninit; pushq $0x37b; fldcw (%rsp); pop %rax; fld1; fldz; fdivrp\nfnstsw %ax\n" AT(x87_div) "fwait")
 CODE(x87_div_fnstsw, "fninit; pushq $0x37b; fldcw (%rsp); pop %rax; fld1; fldz; fdivrp; fnstsw %ax; fnclex; fwait")
 CODE(sse_divide, "xorps %xmm0, %xmm0\npushq $0x1f00\nldmxcsr (%rsp)\npop %rax\n" AT(sse_divide) "divps %xmm0, %xmm0")
-CODE(sse_flag, "pushq $0x1f81\nldmxcsr (%rsp)\nmovq $0x1f01, (%rsp)\nldmxcsr (%rsp)\npop %rax\nxorps %xmm0, %xmm0\naddps %xmm0, %xmm0")
+CODE(sse_flag, "pushq $0x1f81\nldmxcsr (%rsp)\nmovq $0x1f01, (%rsp)\nldmxcsr (%rsp)\npop %rax\nxorps %xmm0, "
+               "%xmm0\naddps %xmm0, %xmm0")
 CODE(mxcsr_reserved, "pushq $0x11f80\n" AT(mxcsr_reserved) "ldmxcsr (%rsp)\npop %rax")
 CODE(mxcsr_restore, "pushq $0x1f80\nldmxcsr (%rsp)\npop %rax\nfninit")
 
@@ -456,9 +458,11 @@ static void floating(void)
 /* ---- interrupt 17 --------------------------------------------------------------------------------------------------- */
 
 CODE(ac_load4, "pushfq; orq $0x40000, (%rsp); popfq; lea 1(%rdi), %rcx\n" AT(ac_load4) "mov (%rcx), %eax")
-CODE(ac_load1, "pushfq; orq $0x40000, (%rsp); popfq; mov 1(%rdi), %al; mov 2(%rdi), %ax; mov 4(%rdi), %eax; mov 8(%rdi), %rax")
+CODE(ac_load1,
+     "pushfq; orq $0x40000, (%rsp); popfq; mov 1(%rdi), %al; mov 2(%rdi), %ax; mov 4(%rdi), %eax; mov 8(%rdi), %rax")
 CODE(ac_store2, "pushfq; orq $0x40000, (%rsp); popfq\n" AT(ac_store2) "movw $1, 3(%rdi)")
-CODE(ac_push, "pushfq; orq $0x40000, (%rsp); popfq; mov %rsp, %rdx; lea -1(%rsp), %rsp\n" AT(ac_push) "push %rax\nmov %rdx, %rsp")
+CODE(ac_push, "pushfq; orq $0x40000, (%rsp); popfq; mov %rsp, %rdx; lea -1(%rsp), %rsp\n" AT(
+                  ac_push) "push %rax\nmov %rdx, %rsp")
 CODE(ac_rmw, "pushfq; orq $0x40000, (%rsp); popfq\n" AT(ac_rmw) "lock addq $1, 4(%rdi)")
 CODE(ac_lods, "pushfq; orq $0x40000, (%rsp); popfq; lea 2(%rdi), %rsi\n" AT(ac_lods) "lodsl")
 

@@ -3,9 +3,10 @@
 #include "lib/bare.h"
 
 #define PA(p) ((uint64_t)(uintptr_t)(p))
-#define T 0x8000000000ull
+#define T     0x8000000000ull
 extern uint64_t pml4[512];
-static uint64_t pdpt1[512] __attribute__((aligned(4096))), pd1[512] __attribute__((aligned(4096))), pt1[512] __attribute__((aligned(4096)));
+static uint64_t pdpt1[512] __attribute__((aligned(4096))), pd1[512] __attribute__((aligned(4096))),
+    pt1[512] __attribute__((aligned(4096)));
 static uint8_t page[3][4096] __attribute__((aligned(4096)));
 
 /* ---- DIV, IDIV: vol. 2 ----------------------------------------------------------------------------------------------------- */
@@ -57,7 +58,8 @@ static void division(void)
             if (caught.ax != list[n].d.low || caught.dx != list[n].d.high)
                 CHECK("its registers are unchanged", 0, 1);
         } else {
-            CHECK(list[n].name, caught.vector == EXIT && caught.ax == list[n].quotient && caught.dx == list[n].rest, true);
+            CHECK(list[n].name, caught.vector == EXIT && caught.ax == list[n].quotient && caught.dx == list[n].rest,
+                  true);
         }
     }
 }
@@ -67,7 +69,8 @@ static void division(void)
 struct string {
     uint64_t si, di, cx, ax;
 };
-#define STRING(name, insn) CODE(name, "mov (%rdi), %rsi\nmov 16(%rdi), %rcx\nmov 24(%rdi), %rax\nmov 8(%rdi), %rdi\n" AT(name) insn)
+#define STRING(name, insn)                                                                                             \
+    CODE(name, "mov (%rdi), %rsi\nmov 16(%rdi), %rcx\nmov 24(%rdi), %rax\nmov 8(%rdi), %rdi\n" AT(name) insn)
 STRING(rep_movsb, "rep movsb\nint $0x80")
 STRING(rep_movsq, "rep movsq\nint $0x80")
 STRING(rep_movsb_down, "std\nrep_movsb_down_insn: rep movsb\nint $0x80")
@@ -78,7 +81,8 @@ STRING(rep_lodsb, "rep lodsb\nint $0x80")
 STRING(rep_movsb32, "addr32 rep movsb\nint $0x80")
 extern char rep_movsb_down_insn[];
 
-static void string_try(const char *name, void (*fn)(void *), uint64_t at, struct string s, unsigned error, uint64_t cr2, uint64_t si, uint64_t di, uint64_t cx)
+static void string_try(const char *name, void (*fn)(void *), uint64_t at, struct string s, unsigned error, uint64_t cr2,
+                       uint64_t si, uint64_t di, uint64_t cx)
 {
     catch_call(fn, &s);
     CHECK_CAUGHT(name, PF, error, at);
@@ -99,26 +103,30 @@ static void strings(void)
     pt1[4] = PA(page[2]) | 5; /* read-only */
     memset(page[0], 1, 4096);
     memset(page[1], 2, 4096);
-    string_try("REP MOVSB into a missing page", rep_movsb, PA(rep_movsb_at), (struct string){PA(page[1]), T + 4096 - 100, 1000, 0}, 2, T + 4096,
-               PA(page[1]) + 100, T + 4096, 900);
+    string_try("REP MOVSB into a missing page", rep_movsb, PA(rep_movsb_at),
+               (struct string){PA(page[1]), T + 4096 - 100, 1000, 0}, 2, T + 4096, PA(page[1]) + 100, T + 4096, 900);
     CHECK("what came before is stored", page[0][4095] == 2 && page[0][3996] == 2 && page[0][3995] == 1, true);
-    string_try("REP MOVSB out of a missing page", rep_movsb, PA(rep_movsb_at), (struct string){T + 4096 - 3, PA(page[2]), 10, 0}, 0, T + 4096, T + 4096,
-               PA(page[2]) + 3, 7);
-    string_try("REP MOVSQ across into a missing page", rep_movsq, PA(rep_movsq_at), (struct string){PA(page[1]), T + 4096 - 20, 10, 0}, 2, T + 4096,
-               PA(page[1]) + 16, T + 4096 - 4, 8);
+    string_try("REP MOVSB out of a missing page", rep_movsb, PA(rep_movsb_at),
+               (struct string){T + 4096 - 3, PA(page[2]), 10, 0}, 0, T + 4096, T + 4096, PA(page[2]) + 3, 7);
+    string_try("REP MOVSQ across into a missing page", rep_movsq, PA(rep_movsq_at),
+               (struct string){PA(page[1]), T + 4096 - 20, 10, 0}, 2, T + 4096, PA(page[1]) + 16, T + 4096 - 4, 8);
     CHECK("the crossing element stores nothing", page[0][4092], 2);
-    string_try("REP MOVSB down into a missing page", rep_movsb_down, PA(rep_movsb_down_insn), (struct string){PA(page[2]) + 50, T + 8192 + 4, 20, 0}, 2,
-               T + 8191, PA(page[2]) + 45, T + 8191, 15);
-    string_try("REP STOSD into a read-only page", rep_stosl, PA(rep_stosl_at), (struct string){0, T + 4 * 4096 - 0, 5, 7}, 3, T + 4 * 4096, 0, T + 4 * 4096, 5);
-    string_try("REP LODSB into a missing page", rep_lodsb, PA(rep_lodsb_at), (struct string){T + 4090, 0, 10, 0}, 0, T + 4096, T + 4096, 0, 4);
+    string_try("REP MOVSB down into a missing page", rep_movsb_down, PA(rep_movsb_down_insn),
+               (struct string){PA(page[2]) + 50, T + 8192 + 4, 20, 0}, 2, T + 8191, PA(page[2]) + 45, T + 8191, 15);
+    string_try("REP STOSD into a read-only page", rep_stosl, PA(rep_stosl_at),
+               (struct string){0, T + 4 * 4096 - 0, 5, 7}, 3, T + 4 * 4096, 0, T + 4 * 4096, 5);
+    string_try("REP LODSB into a missing page", rep_lodsb, PA(rep_lodsb_at), (struct string){T + 4090, 0, 10, 0}, 0,
+               T + 4096, T + 4096, 0, 4);
     memset(page[0], 3, 4096);
     memset(page[1], 3, 4096);
-    string_try("REPE CMPSB into a missing page", repe_cmpsb, PA(repe_cmpsb_at), (struct string){T + 4000, PA(page[1]), 500, 0}, 0, T + 4096, T + 4096,
-               PA(page[1]) + 96, 404);
-    string_try("REPNE SCASB into a missing page", repne_scasb, PA(repne_scasb_at), (struct string){0, T + 4000, 500, 0}, 0, T + 4096, 0, T + 4096, 404);
+    string_try("REPE CMPSB into a missing page", repe_cmpsb, PA(repe_cmpsb_at),
+               (struct string){T + 4000, PA(page[1]), 500, 0}, 0, T + 4096, T + 4096, PA(page[1]) + 96, 404);
+    string_try("REPNE SCASB into a missing page", repne_scasb, PA(repne_scasb_at), (struct string){0, T + 4000, 500, 0},
+               0, T + 4096, 0, T + 4096, 404);
     struct string s = {PA(page[0]), PA(page[1]), 0x100000005ull, 0};
     catch_call(rep_movsb32, &s);
-    CHECK("address-size 32: ECX counts, RCX's upper half becomes 0", caught.vector == EXIT ? caught.cx : caught.vector, 0);
+    CHECK("address-size 32: ECX counts, RCX's upper half becomes 0", caught.vector == EXIT ? caught.cx : caught.vector,
+          0);
     CHECK("address-size 32: ESI", caught.si, PA(page[0]) + 5);
     s = (struct string){5, 6, 0, 0};
     catch_call(rep_movsb, &s);
@@ -158,7 +166,8 @@ static void states(void)
     CHECK("FXRSTOR", caught.vector, NONE);
     static uint8_t third[512] __attribute__((aligned(64)));
     __asm__ volatile("fxsave %0\nfninit" : "=m"(third));
-    CHECK("FXSAVE gives back what FXRSTOR took: x87", memcmp(again, third, 24) == 0 && memcmp(again + 32, third + 32, 128) == 0, true);
+    CHECK("FXSAVE gives back what FXRSTOR took: x87",
+          memcmp(again, third, 24) == 0 && memcmp(again + 32, third + 32, 128) == 0, true);
     CHECK("and XMM, MXCSR", memcmp(again + 160, third + 160, 256) == 0 && *(uint32_t *)(third + 24) == 0x1fa0, true);
     *(uint32_t *)(again + 24) = 0x10000;
     catch_call(fxrstor_insn, again);
@@ -204,7 +213,8 @@ static void states(void)
     *(uint64_t *)(image + 528) = 0;
     catch_call(xrstor_insn, image);
     catch_call(xsave_insn, again);
-    CHECK("XRSTOR with XSTATE_BV = 0: XMM are 0", caught.vector == NONE && (*(uint64_t *)(again + 512) & 2 ? *(uint64_t *)(again + 160) : 0) == 0, true);
+    CHECK("XRSTOR with XSTATE_BV = 0: XMM are 0",
+          caught.vector == NONE && (*(uint64_t *)(again + 512) & 2 ? *(uint64_t *)(again + 160) : 0) == 0, true);
     catch_call(xsave_insn, image + 16);
     CHECK_CAUGHT("#GP: XSAVE misaligned", GP, 0, xsave_insn_at);
     WRITE_REG(cr4, READ_REG(cr4) & ~(uintptr_t)CR4_OSXSAVE);
@@ -221,10 +231,12 @@ static void others(void)
 {
     struct cpuid c0 = cpuid(0, 0), c1 = cpuid(1, 0);
     CHECK("CPUID: long mode, as we run in it", cpuid(0x80000001, 0).d >> 29 & 1, 1);
-    CHECK("CPUID: FPU, TSC, MSR, PAE, APIC, FXSR, SSE, SSE2", ~c1.d & (1 | 1 << 4 | 1 << 5 | 1 << 6 | 1 << 9 | 1 << 24 | 1 << 25 | 1 << 26), 0);
+    CHECK("CPUID: FPU, TSC, MSR, PAE, APIC, FXSR, SSE, SSE2",
+          ~c1.d & (1 | 1 << 4 | 1 << 5 | 1 << 6 | 1 << 9 | 1 << 24 | 1 << 25 | 1 << 26), 0);
     CHECK("CPUID: a leaf, twice", cpuid(1, 0).a == c1.a && cpuid(0, 0).b == c0.b, true);
     CHECK("CPUID: APIC ID is the local APIC's", c1.b >> 24, *(volatile uint32_t *)0xfee00020 >> 24);
-    CHECK("CPUID: AVX2 only with AVX, AVX only with XSAVE", (cpuid(7, 0).b >> 5 & 1) <= (c1.c >> 28 & 1) && (c1.c >> 28 & 1) <= (c1.c >> 26 & 1), true);
+    CHECK("CPUID: AVX2 only with AVX, AVX only with XSAVE",
+          (cpuid(7, 0).b >> 5 & 1) <= (c1.c >> 28 & 1) && (c1.c >> 28 & 1) <= (c1.c >> 26 & 1), true);
     uint64_t last = rdtsc();
     unsigned back = 0;
     for (unsigned n = 0; n < 100000; n++) {

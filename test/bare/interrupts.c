@@ -6,10 +6,37 @@
 #define PATIENCE 20000000000ull
 #define LAPIC    ((volatile uint32_t *)0xfee00000)
 #define HPET     ((volatile uint64_t *)0xfed00000)
-enum { ID = 2, VERSION = 3, TPR = 8, PPR = 10, EOI = 11, LDR = 13, DFR = 14, SVR = 15, ISR = 16, TMR = 24, IRR = 32, ESR = 40, ICR = 48, ICR2 = 49,
-       LVT_TIMER = 50, LVT_LINT0 = 53, LVT_LINT1 = 54, LVT_ERROR = 55, INIT_COUNT = 56, CUR_COUNT = 57, DIVIDE = 62 };
-static uint32_t get(unsigned r) { return LAPIC[4 * r]; }
-static void set(unsigned r, uint32_t v) { LAPIC[4 * r] = v; }
+enum {
+    ID = 2,
+    VERSION = 3,
+    TPR = 8,
+    PPR = 10,
+    EOI = 11,
+    LDR = 13,
+    DFR = 14,
+    SVR = 15,
+    ISR = 16,
+    TMR = 24,
+    IRR = 32,
+    ESR = 40,
+    ICR = 48,
+    ICR2 = 49,
+    LVT_TIMER = 50,
+    LVT_LINT0 = 53,
+    LVT_LINT1 = 54,
+    LVT_ERROR = 55,
+    INIT_COUNT = 56,
+    CUR_COUNT = 57,
+    DIVIDE = 62
+};
+static uint32_t get(unsigned r)
+{
+    return LAPIC[4 * r];
+}
+static void set(unsigned r, uint32_t v)
+{
+    LAPIC[4 * r] = v;
+}
 
 static unsigned order[16], ordered;
 static bool send_eoi = true;
@@ -22,9 +49,15 @@ static void note(struct frame *f)
         set(EOI, 0);
 }
 
-static void self(unsigned vector) { set(ICR, 0x40000 | vector); }
+static void self(unsigned vector)
+{
+    set(ICR, 0x40000 | vector);
+}
 
-static void window(void) { __asm__ volatile("sti\nnop\nnop\ncli" : : : "memory"); }
+static void window(void)
+{
+    __asm__ volatile("sti\nnop\nnop\ncli" : : : "memory");
+}
 
 static bool wait_for(unsigned n)
 {
@@ -34,7 +67,10 @@ static bool wait_for(unsigned n)
     return ordered >= n;
 }
 
-static void begin(void) { ordered = 0; }
+static void begin(void)
+{
+    ordered = 0;
+}
 
 /* ---- priorities: 10.8 ---------------------------------------------------------------------------------------------------------- */
 
@@ -47,7 +83,8 @@ static void priorities(void)
     set(TPR, 0);
     begin();
     self(0x41), self(0x92), self(0x55), self(0x91);
-    CHECK("IRR holds them", get(IRR + 2) >> 1 & 1 && get(IRR + 2) >> 21 & 1 && get(IRR + 4) >> 17 & 1 && get(IRR + 4) >> 18 & 1, true);
+    CHECK("IRR holds them",
+          get(IRR + 2) >> 1 & 1 && get(IRR + 2) >> 21 & 1 && get(IRR + 4) >> 17 & 1 && get(IRR + 4) >> 18 & 1, true);
     wait_for(4);
     CHECK("highest vector first", order[0] == 0x92 && order[1] == 0x91 && order[2] == 0x55 && order[3] == 0x41, true);
     CHECK("number of interrupts", ordered, 4);
@@ -220,7 +257,7 @@ static void pit(void)
     CHECK("PIC: mask reads back", in8(0x21), 0xfe);
     set(LVT_LINT0, 0x700);
     begin();
-    out8(0x43, 0x34); /* channel 0, mode 2 */
+    out8(0x43, 0x34);                /* channel 0, mode 2 */
     out8(0x40, 0xa9), out8(0x40, 4); /* 1193: 1 kHz */
     CHECK("PIT, PIC, LINT0: periodic interrupts", wait_for(3) && order[0] == 0x20, true);
     out8(0x21, 0xff);

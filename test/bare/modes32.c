@@ -31,19 +31,19 @@ __asm__(".pushsection .text\n"
         "    mov %cr0, %eax\n and $~1, %al\n mov %eax, %cr0\n"
         "    ljmp $0, $(0x8000 + 1f - real_begin)\n"
         "1:  xor %ax, %ax\n mov %ax, %ss\n mov $0x7000, %sp\n mov %ax, %ds\n"
-        "    mov $0x900, %ax\n mov %ax, %es\n"       /* ES = DATA */
+        "    mov $0x900, %ax\n mov %ax, %es\n" /* ES = DATA */
         /* INT through the vector table at 0 */
         "    movw $(0x8000 + rint - real_begin), 0x60*4\n movw %cs, 0x60*4+2\n"
         "    movw $(0x8000 + rfault - real_begin), 13*4\n movw %cs, 13*4+2\n"
         "    movw $(0x8000 + rde - real_begin), 0\n movw %cs, 2\n"
         "    sti\n int $0x60\n"
         "rint_back: cli\n"
-        "    mov %ax, %es:0\n"                       /* 0: 1234 from the handler */
-        "    pushf\n popw %es:2\n"                   /* 2: FLAGS after IRET */
+        "    mov %ax, %es:0\n"     /* 0: 1234 from the handler */
+        "    pushf\n popw %es:2\n" /* 2: FLAGS after IRET */
         /* #GP: word at FFFF */
         "    mov $0xffff, %bx\n"
         "rgp: mov %es:(%bx), %ax\n"
-        "rgp_next: movw %si, %es:4\n"                /* 4: IP pushed */
+        "rgp_next: movw %si, %es:4\n" /* 4: IP pushed */
         /* #DE: the fault's address is the DIV */
         "    mov $5, %ax\n xor %cx, %cx\n"
         "rdiv: div %cl\n"
@@ -89,7 +89,8 @@ static void real(void)
     CHECK("real mode: FFFF:0010 is 100000H (A20 on)", data[8], *(volatile uint8_t *)0x100000);
     CHECK("real mode: far CALL and RET", word(10), 0x800);
     CHECK("real mode: 32-bit operand and address", *(volatile uint32_t *)(data + 12), 0xdeadbeef);
-    CHECK("real mode: a big GS loaded before stays big", *(volatile uint32_t *)(data + 20), *(volatile uint32_t *)0x100000);
+    CHECK("real mode: a big GS loaded before stays big", *(volatile uint32_t *)(data + 20),
+          *(volatile uint32_t *)0x100000);
     CHECK("back in protected mode", READ_REG(cr0) & 1, 1);
 }
 
@@ -98,7 +99,8 @@ static void real(void)
 __asm__(".pushsection .text\n"
         "v86_enter:\n" /* (image of gs fs ds es ss esp eflags cs eip, in that order) */
         "    mov 4(%esp), %eax\n"
-        "    pushl (%eax)\n pushl 4(%eax)\n pushl 8(%eax)\n pushl 12(%eax)\n pushl 16(%eax)\n pushl 20(%eax)\n pushl 24(%eax)\n pushl 28(%eax)\n pushl 32(%eax)\n"
+        "    pushl (%eax)\n pushl 4(%eax)\n pushl 8(%eax)\n pushl 12(%eax)\n pushl 16(%eax)\n pushl 20(%eax)\n pushl "
+        "24(%eax)\n pushl 28(%eax)\n pushl 32(%eax)\n"
         "    iret\n"
         ".code16\n"
         "v_begin:\n"
@@ -122,8 +124,8 @@ __asm__(".pushsection .text\n"
         "v_handler: movw $0x2121, %ax\n hlt\n"
         "v_end:\n"
         ".code32\n.popsection\n");
-extern char v_begin[], v_end[], v_int80[], v_hlt[], v_cli[], v_pushf[], v_in[], v_seg[], v_gp[], v_lgdt[], v_ud[], v_int3[], v_iret[], v_div[], v_sti[], v_pushf2[], v_popf[], v_popf_tf[],
-    v_int21[], v_handler[];
+extern char v_begin[], v_end[], v_int80[], v_hlt[], v_cli[], v_pushf[], v_in[], v_seg[], v_gp[], v_lgdt[], v_ud[],
+    v_int3[], v_iret[], v_div[], v_sti[], v_pushf2[], v_popf[], v_popf_tf[], v_int21[], v_handler[];
 void v86_enter(void *);
 struct v86 {
     uint32_t gs, fs, ds, es, ss, esp, eflags, cs, eip;
@@ -142,7 +144,8 @@ static void virtual_8086(void)
     v86(v_int80, 0x3000);
     CHECK_CAUGHT("INT n in VM86 with IOPL 3, gate of DPL 3", EXIT, 0, V_AT(v_int80) + 7);
     CHECK("pushed CS, SS, ESP", caught.cs == LOW >> 4 && caught.ss == 0x700 && caught.sp == 0x800, true);
-    CHECK("pushed ES, DS, FS, GS", caught.v_es == 0x444 && caught.v_ds == 0x333 && caught.v_fs == 0x222 && caught.v_gs == 0x111, true);
+    CHECK("pushed ES, DS, FS, GS",
+          caught.v_es == 0x444 && caught.v_ds == 0x333 && caught.v_fs == 0x222 && caught.v_gs == 0x111, true);
     CHECK("pushed VM", caught.flags & F_VM, F_VM);
     CHECK("segment registers are null in the handler", (caught.gs | caught.fs | caught.es | caught.ds) & 0xffff, 0);
     CHECK("DS in the task", caught.ax << 16 | (caught.bx & 0xffff), 0x55aau << 16 | 0x333);
@@ -183,7 +186,8 @@ static void virtual_8086(void)
 
 enum { P = 1, W = 2, U = 4, A = 32, D = 64, PS = 128, G = 256 };
 static uint32_t pd[1024] __attribute__((aligned(4096))), pt[1024] __attribute__((aligned(4096)));
-static uint64_t pae_pdpt[4] __attribute__((aligned(32))), pae_pd[4][512] __attribute__((aligned(4096))), pae_pt[512] __attribute__((aligned(4096)));
+static uint64_t pae_pdpt[4] __attribute__((aligned(32))), pae_pd[4][512] __attribute__((aligned(4096))),
+    pae_pt[512] __attribute__((aligned(4096)));
 static uint8_t page[4096] __attribute__((aligned(4096)));
 #define T 0x40000000u /* where the pages under test are */
 
@@ -218,10 +222,12 @@ static void common_faults(const char *what, void (*set)(unsigned leaf, unsigned 
             unsigned code = (write ? 2 : 0) | (user ? 4 : 0);
             int wanted = !(leaf & P) ? (int)code : (user && !u) || (write && !w && (user || wp)) ? (int)code | 1 : -1;
             (user ? catch_user : catch_call)(write ? store : load, (void *)T);
-            int got = caught.vector == NONE || caught.vector == EXIT ? -1 : caught.vector == PF ? (int)caught.error : -2;
+            int got = caught.vector == NONE || caught.vector == EXIT ? -1
+                      : caught.vector == PF                          ? (int)caught.error
+                                                                     : -2;
             if (got != wanted && ++wrong < 5)
-                put("%s: leaf %u upper %u WP %u user %u write %u: got %x wanted %x\n", what, leaf, upper, wp, user, write, (uint64_t)(unsigned)got,
-                    (uint64_t)(unsigned)wanted);
+                put("%s: leaf %u upper %u WP %u user %u write %u: got %x wanted %x\n", what, leaf, upper, wp, user,
+                    write, (uint64_t)(unsigned)got, (uint64_t)(unsigned)wanted);
         }
     }
     CHECK(what, wrong, 0);
@@ -366,7 +372,7 @@ static void vme(void)
     memset(tss32.bitmap, 0xff, 32);
     v86(v_int21, 0);
     CHECK_CAUGHT("VME: INT n, bit set, IOPL 0: #GP", GP, 0, V_AT(v_int21));
-    tss32.bitmap[0x21 / 8] = (uint8_t)~(1 << (0x21 % 8));
+    tss32.bitmap[0x21 / 8] = (uint8_t) ~(1 << (0x21 % 8));
     ((volatile uint16_t *)0)[0x42] = (uint16_t)V_AT(v_handler);
     ((volatile uint16_t *)0)[0x43] = LOW >> 4;
     v86(v_int21, F_VIF);

@@ -16,10 +16,13 @@ enum { P = 1, W = 2, U = 4, PWT = 8, PCD = 16, A = 32, D = 64, PS = 128, G = 256
 enum { E_P = 1, E_W = 2, E_U = 4, E_RSVD = 8, E_I = 16, E_PK = 32 };
 
 extern uint64_t pml4[512], pdpt[512];
-static uint64_t pdpt1[512] __attribute__((aligned(4096))), pd1[512] __attribute__((aligned(4096))), pt1[512] __attribute__((aligned(4096)));
-static uint64_t pdpt2[512] __attribute__((aligned(4096))), pd2[512] __attribute__((aligned(4096))), pt2[512] __attribute__((aligned(4096)));
+static uint64_t pdpt1[512] __attribute__((aligned(4096))), pd1[512] __attribute__((aligned(4096))),
+    pt1[512] __attribute__((aligned(4096)));
+static uint64_t pdpt2[512] __attribute__((aligned(4096))), pd2[512] __attribute__((aligned(4096))),
+    pt2[512] __attribute__((aligned(4096)));
 static uint64_t pml4_b[512] __attribute__((aligned(4096)));
-static uint8_t page_a[4096] __attribute__((aligned(4096))), page_b[4096] __attribute__((aligned(4096))), page_c[4096] __attribute__((aligned(4096)));
+static uint8_t page_a[4096] __attribute__((aligned(4096))), page_b[4096] __attribute__((aligned(4096))),
+    page_c[4096] __attribute__((aligned(4096)));
 
 #define PA(p) ((uint64_t)(uintptr_t)(p))
 
@@ -111,14 +114,17 @@ static void rights(void)
         struct situation s = {.wp = control & 1, .smep = control & 2, .smap = control & 4};
         situation_set(&s);
         for (unsigned n = 0; n < 1 << 9; n++) {
-            s.p = n & 1, s.w = n & 2, s.u = n & 4, s.nx = n & 8, s.w2 = n & 16, s.u2 = n & 32, s.nx2 = n & 64, s.ac = n & 128, s.user = n & 256;
+            s.p = n & 1, s.w = n & 2, s.u = n & 4, s.nx = n & 8, s.w2 = n & 16, s.u2 = n & 32, s.nx2 = n & 64,
+            s.ac = n & 128, s.user = n & 256;
             for (s.access = READ; s.access <= FETCH; s.access++) {
                 page_a[0] = 0xcd;
                 int wanted = model(&s), got = situation_try(&s);
                 total++;
                 if (got != wanted && ++wrong <= 8)
-                    put("leaf P%u W%u U%u NX%u upper W%u U%u NX%u WP%u SMEP%u SMAP%u AC%u user%u access %u: got %x wanted %x\n", s.p, s.w, s.u,
-                        s.nx, s.w2, s.u2, s.nx2, s.wp, s.smep, s.smap, s.ac, s.user, s.access, (uint64_t)(unsigned)got, (uint64_t)(unsigned)wanted);
+                    put("leaf P%u W%u U%u NX%u upper W%u U%u NX%u WP%u SMEP%u SMAP%u AC%u user%u access %u: got %x "
+                        "wanted %x\n",
+                        s.p, s.w, s.u, s.nx, s.w2, s.u2, s.nx2, s.wp, s.smep, s.smap, s.ac, s.user, s.access,
+                        (uint64_t)(unsigned)got, (uint64_t)(unsigned)wanted);
                 uint64_t ad = pt1[0] & (A | D);
                 if (wanted < 0 ? ad != (s.access == WRITE ? A | D : A) : (ad & D) != 0)
                     wrong_ad++;
@@ -151,16 +157,22 @@ static void keys(void)
             pt1[0] = PA(page_a) | P | (s.w ? W : 0) | (s.u ? U : 0) | 5ull << 59; /* key 5 */
             invlpg(T);
             uint32_t pkru = s.pkru << 10;
-            __asm__ volatile("wrpkru" : : "a"(pkru), "c"(0), "d"(0) : "memory"); /* no invalidation needed: 4.6.2 is per access */
+            __asm__ volatile("wrpkru"
+                             :
+                             : "a"(pkru), "c"(0), "d"(0)
+                             : "memory"); /* no invalidation needed: 4.6.2 is per access */
             if (s.user)
                 user_run(fn[s.access], (void *)T);
             else
                 catch_call(fn[s.access], (void *)T);
             __asm__ volatile("wrpkru" : : "a"(0), "c"(0), "d"(0) : "memory");
-            int got = caught.vector == NONE || caught.vector == EXIT ? -1 : caught.vector == PF ? (int)caught.error : -2, wanted = model(&s);
+            int got = caught.vector == NONE || caught.vector == EXIT ? -1
+                      : caught.vector == PF                          ? (int)caught.error
+                                                                     : -2,
+                wanted = model(&s);
             if (got != wanted && ++wrong <= 8)
-                put("key: W%u U%u WP%u user%u pkru %u access %u: got %x wanted %x\n", s.w, s.u, s.wp, s.user, s.pkru, s.access,
-                    (uint64_t)(unsigned)got, (uint64_t)(unsigned)wanted);
+                put("key: W%u U%u WP%u user%u pkru %u access %u: got %x wanted %x\n", s.w, s.u, s.wp, s.user, s.pkru,
+                    s.access, (uint64_t)(unsigned)got, (uint64_t)(unsigned)wanted);
         }
     }
     CHECK("protection keys that differ from 4.6.2", wrong, 0);
@@ -303,7 +315,9 @@ static void invalidation(void)
     invlpg(T);
     catch_call(do_write, (void *)T);
     CHECK_CAUGHT("made read-only, INVLPG", PF, E_P | E_W, do_write_at);
-    WRITE_REG(cr0, READ_REG(cr0) & ~(uintptr_t)CR0_WP); /* 4.10.4.1 says nothing of WP; every processor acts on it at once (4.6.1) */
+    WRITE_REG(cr0,
+              READ_REG(cr0) &
+                  ~(uintptr_t)CR0_WP); /* 4.10.4.1 says nothing of WP; every processor acts on it at once (4.6.1) */
     catch_call(do_write, (void *)T);
     CHECK("WP = 0: supervisor writes to read-only", caught.vector, NONE);
     WRITE_REG(cr0, READ_REG(cr0) | CR0_WP);
@@ -338,8 +352,8 @@ static void invalidation(void)
     /* A large page in place of a table */
     pd1[0] = (PA(page_a) & ~0x1fffffull) | P | W | PS;
     invlpg(T);
-    CHECK("2 MB page in place of a table", *(volatile uint8_t *)(T + (PA(page_b) & 0x1fffff)) == 0xbb ||
-          (PA(page_a) >> 21 != PA(page_b) >> 21), true);
+    CHECK("2 MB page in place of a table",
+          *(volatile uint8_t *)(T + (PA(page_b) & 0x1fffff)) == 0xbb || (PA(page_a) >> 21 != PA(page_b) >> 21), true);
     peek(T + 0x5000);
     pd1[0] = PA(pt1) | P | W;
     pt1[5] = PA(page_b) | P;
@@ -350,7 +364,8 @@ static void invalidation(void)
     flush();
 }
 
-CODE(pcide_with_pcid, "mov %cr3, %rcx; mov %rcx, %rax; or $5, %rax; mov %rax, %cr3; mov %cr4, %rax; bts $17, %rax\n" AT(pcide_with_pcid) "mov %rax, %cr4")
+CODE(pcide_with_pcid, "mov %cr3, %rcx; mov %rcx, %rax; or $5, %rax; mov %rax, %cr3; mov %cr4, %rax; bts $17, %rax\n" AT(
+                          pcide_with_pcid) "mov %rax, %cr4")
 struct invpcid {
     uint64_t type, pcid, address;
 };
@@ -431,6 +446,108 @@ static void pcids(void)
     }
 }
 
+/* ---- random changes, each followed by an invalidation that suffices for it ------------------------------------------------ */
+
+enum { SPACES = 2, PAGES = 8, FRAMES = 4 };
+static uint8_t frame[FRAMES][4096] __attribute__((aligned(4096)));
+
+static uint32_t random32(void)
+{
+    static uint64_t x = 88172645463325252ull; /* xorshift64 (Marsaglia) */
+    x ^= x << 13;
+    x ^= x >> 7;
+    x ^= x << 17;
+    return (uint32_t)(x >> 16);
+}
+
+struct space {
+    uint64_t cr3, *pt;
+    bool stale; /* changed while another space was current: flush as it is entered */
+};
+
+/* Read, write or call page n; true: as its entry says. */
+static bool page_obeys(const struct space *s, unsigned n, unsigned access)
+{
+    uint64_t pte = s->pt[n], at = T + n * 4096ull;
+    unsigned id = (unsigned)((pte & 0xfffff000) - PA(frame)) / 4096;
+    bool ok = pte & P && !(access == WRITE && !(pte & W)) && !(access == FETCH && pte & NX);
+    unsigned error = (pte & P ? E_P : 0) | (access == WRITE ? E_W : 0) | (access == FETCH ? E_I : 0);
+    static void (*const fn[])(void *) = {do_read, do_write, do_fetch};
+    catch_call(fn[access], (void *)(at + (access == FETCH ? 0x100 : access == WRITE ? 8 : 0)));
+    if (!ok)
+        return caught.vector == PF && caught.error == error;
+    if (access == FETCH)
+        return caught.vector == EXIT && (uint32_t)caught.ax == id;
+    return caught.vector == NONE && *(volatile uint32_t *)at == id;
+}
+
+static void random_changes(void)
+{
+    bool pcid = cpuid(1, 0).c >> 17 & 1, has_invpcid = cpuid(7, 0).b >> 10 & 1;
+    struct space space[SPACES] = {{PA(pml4) | (pcid ? 1 : 0), pt1, false}, {PA(pml4_b) | (pcid ? 2 : 0), pt2, false}};
+    unsigned current = 0, wrong = 0;
+    memcpy(pml4_b, pml4, 4096);
+    pml4_b[1] = PA(pdpt2) | P | W | U;
+    pdpt2[0] = PA(pd2) | P | W | U;
+    pd2[0] = PA(pt2) | P | W | U;
+    pdpt1[0] = PA(pd1) | P | W | U;
+    pd1[0] = PA(pt1) | P | W | U;
+    for (unsigned n = 0; n < PAGES; n++)
+        pt1[n] = pt2[n] = 0;
+    for (unsigned n = 0; n < FRAMES; n++) {
+        static const uint8_t code[] = {0xb8, 0, 0, 0, 0, 0xcd, 0x80}; /* mov $id, %eax; int $0x80 */
+        memcpy(frame[n] + 0x100, code, sizeof code);
+        frame[n][0x101] = (uint8_t)n;
+        *(uint32_t *)frame[n] = n;
+    }
+    flush();
+    if (pcid)
+        WRITE_REG(cr4, READ_REG(cr4) | CR4_PCIDE);
+    WRITE_REG(cr3, space[0].cr3);
+    for (unsigned round = 0; round < 20000; round++) {
+        struct space *s = &space[current];
+        unsigned n = random32() % PAGES;
+        uint64_t pte = PA(frame[random32() % FRAMES]) | (random32() % 4 ? P : 0) | (random32() % 2 ? W : 0) |
+                       (random32() % 2 ? NX : 0);
+        switch (random32() % 8) {
+        case 0: /* change, INVLPG */
+            s->pt[n] = pte;
+            invlpg(T + n * 4096ull);
+            break;
+        case 1: /* change, MOV CR3 */
+            s->pt[n] = pte;
+            WRITE_REG(cr3, s->cr3);
+            break;
+        case 2: /* not present to present needs nothing */
+            if (!(s->pt[n] & P))
+                s->pt[n] = pte | P;
+            break;
+        case 3: /* change another space, with or without INVPCID */
+            s = &space[!current];
+            s->pt[n] = pte;
+            if (pcid && has_invpcid && random32() % 2) {
+                struct invpcid d = {random32() % 2, s->cr3 & 0xfff, T + n * 4096ull};
+                __asm__ volatile("invpcid %0, %1" : : "m"(d.pcid), "r"(d.type) : "memory");
+            } else {
+                s->stale = true;
+            }
+            break;
+        case 4: /* the other space */
+            current = !current;
+            WRITE_REG(cr3, space[current].cr3 | (pcid && !space[current].stale ? 1ull << 63 : 0));
+            space[current].stale = false;
+            break;
+        default:
+            if (!page_obeys(s, n, random32() % 3) && ++wrong < 5)
+                put("round %u page %u entry %x: vector %u error %x\n", round, n, s->pt[n], (unsigned)caught.vector,
+                    caught.error);
+        }
+    }
+    CHECK("20000 random changes and accesses in two address spaces", wrong, 0);
+    WRITE_REG(cr3, PA(pml4));
+    WRITE_REG(cr4, READ_REG(cr4) & ~(uintptr_t)CR4_PCIDE);
+}
+
 /* ---- accesses -------------------------------------------------------------------------------------------------------------------- */
 
 CODE(store8, AT(store8) "mov %rax, (%rdi)")
@@ -442,7 +559,8 @@ CODE(bts_mem, "mov $8 * 4096 + 3, %eax\n" AT(bts_mem) "bts %eax, (%rdi)")
 CODE(movups_store, AT(movups_store) "movups %xmm0, (%rdi)")
 CODE(push_there, "mov %rsp, %rdx; lea 8(%rdi), %rsp\n" AT(push_there) "pushq $1\nmov %rdx, %rsp")
 CODE(call_there, "mov %rsp, %rdx; lea 8(%rdi), %rsp\n" AT(call_there) "call 1f\n1: mov %rdx, %rsp")
-CODE(enter_there, "push %rbp; mov %rsp, %rdx; lea 8(%rdi), %rsp\n" AT(enter_there) "enter $16, $0\nmov %rdx, %rsp; pop %rbp")
+CODE(enter_there,
+     "push %rbp; mov %rsp, %rdx; lea 8(%rdi), %rsp\n" AT(enter_there) "enter $16, $0\nmov %rdx, %rsp; pop %rbp")
 CODE(pop_mem, "push $1\n" AT(pop_mem) "pop (%rdi)")
 CODE(load_ds, "mov %edi, %eax\n" AT(load_ds) "mov %eax, %ds")
 
@@ -590,6 +708,7 @@ void test_main(void)
     large();
     invalidation();
     pcids();
+    random_changes();
     accesses();
     implicit();
 }

@@ -15,12 +15,15 @@ __asm__(".pushsection .text\n"
         "syscall_back32: sysretl\n"
         ".popsection\n");
 extern char syscall_end[], syscall_back[], syscall_back32[];
-CODE(do_syscall, "pushq $0x40ed7\npopfq\n" AT(do_syscall) "syscall" NEXT(do_syscall) "pushfq\npop %rbx\nmov %cs, %eax\nmov %ss, %edx\nint $0x80")
+CODE(do_syscall, "pushq $0x40ed7\npopfq\n" AT(do_syscall) "syscall" NEXT(
+                     do_syscall) "pushfq\npop %rbx\nmov %cs, %eax\nmov %ss, %edx\nint $0x80")
 CODE(do_syscall32, ".code32\n mov $1, %eax\n" AT(do_syscall32) "syscall\n.code64")
 CODE(sysret_bad, "mov $0x800000000000, %rcx\n" AT(sysret_bad) "sysretq")
-CODE(sysret_flags, "lea 1f(%rip), %rcx\nmov $0x3ffad7 | 0x10000, %r11\nand $~0x100, %r11\nsysretq\n1: pushfq\npop %rax\nint $0x80")
+CODE(sysret_flags,
+     "lea 1f(%rip), %rcx\nmov $0x3ffad7 | 0x10000, %r11\nand $~0x100, %r11\nsysretq\n1: pushfq\npop %rax\nint $0x80")
 CODE(sysret_if, "lea 1f(%rip), %rcx\nmov $0x202, %r11\nsysretq\n1: mov %cs, %eax\nmov %ss, %edx\nint $0x80")
-CODE(sysret_to32, "lea 1f(%rip), %rcx\nbts $40, %rcx\nmov $2, %r11\nsysretl\n.code32\n1: mov %cs, %eax\nmov %ss, %edx\nint $0x80\n.code64")
+CODE(sysret_to32, "lea 1f(%rip), %rcx\nbts $40, %rcx\nmov $2, %r11\nsysretl\n.code32\n1: mov %cs, %eax\nmov %ss, "
+                  "%edx\nint $0x80\n.code64")
 
 static void syscalls(void)
 {
@@ -35,11 +38,13 @@ static void syscalls(void)
     CHECK("SYSCALL: CS and SS from STAR", caught.cs << 16 | caught.ss, KCODE << 16 | KDATA);
     CHECK("SYSCALL: RCX is the return address", caught.cx, PA(do_syscall_next));
     CHECK("SYSCALL: R11 holds RFLAGS", caught.r11, 0x40ed7 & ~F_IF);
-    CHECK("SYSCALL: RFLAGS masked by FMASK", caught.flags & (F_DF | F_CF | F_ZF | F_SF | F_OF | F_AC), F_ZF | F_SF | F_OF | F_AC);
+    CHECK("SYSCALL: RFLAGS masked by FMASK", caught.flags & (F_DF | F_CF | F_ZF | F_SF | F_OF | F_AC),
+          F_ZF | F_SF | F_OF | F_AC);
     CHECK("SYSCALL: RSP unchanged", caught.sp, (uintptr_t)user_stack_top - 64);
     wrmsr(LSTAR, PA(syscall_back));
     catch_user(do_syscall, NULL);
-    CHECK("SYSRET: CS and SS", caught.vector == EXIT ? caught.ax << 16 | caught.dx : caught.vector, USER64 << 16 | USERDS);
+    CHECK("SYSRET: CS and SS", caught.vector == EXIT ? caught.ax << 16 | caught.dx : caught.vector,
+          USER64 << 16 | USERDS);
     CHECK("SYSRET: RFLAGS from R11", caught.bx, 0x40ed7 & ~F_IF);
     catch_user32(do_syscall32, NULL);
     CHECK_CAUGHT("#UD: SYSCALL in compatibility mode (Intel)", UD, 0, do_syscall32_at);
@@ -93,11 +98,13 @@ CODE(call_far, "movabs $far_pointer, %rax\n" AT(call_far) "rex.w lcall *(%rax)" 
 CODE(jmp_far, "movabs $far_pointer, %rax\n" AT(jmp_far) "rex.w ljmp *(%rax)")
 CODE(gate_target, "int $0x80\nlretq")
 CODE(gate_return, "mov %cs, %ebx\nmov %ss, %ebp\nlretq")
-CODE(lret_outer, "push $0x2b\npush %rdi\npush $0x33\nlea 1f(%rip), %rax\npush %rax\n" AT(lret_outer) "lretq\n1: mov %cs, %eax\nmov %ds, %edx\nint $0x80")
+CODE(lret_outer, "push $0x2b\npush %rdi\npush $0x33\nlea 1f(%rip), %rax\npush %rax\n" AT(
+                     lret_outer) "lretq\n1: mov %cs, %eax\nmov %ds, %edx\nint $0x80")
 
 static void gate(unsigned index, unsigned selector, uint64_t target, unsigned type_dpl)
 {
-    gdt[index] = (target & 0xffff) | (uint64_t)selector << 16 | (uint64_t)type_dpl << 40 | (target >> 16 & 0xffff) << 48;
+    gdt[index] =
+        (target & 0xffff) | (uint64_t)selector << 16 | (uint64_t)type_dpl << 40 | (target >> 16 & 0xffff) << 48;
     gdt[index + 1] = target >> 32;
 }
 
@@ -220,7 +227,8 @@ static void irets(void)
     i.ip = PA(iret_landing);
     i.flags = 2 | F_ID | F_AC | F_VM;
     catch_call(do_iret, &i);
-    CHECK("VM in the image is ignored in long mode", caught.vector == EXIT ? caught.ax & (F_VM | F_ID | F_AC) : caught.vector, F_ID | F_AC);
+    CHECK("VM in the image is ignored in long mode",
+          caught.vector == EXIT ? caught.ax & (F_VM | F_ID | F_AC) : caught.vector, F_ID | F_AC);
     i.flags = 2;
     i.cs = USER64;
     i.ss = USERDS;
@@ -233,7 +241,8 @@ static void irets(void)
     catch_user(do_iret, &i);
     CHECK_CAUGHT("#GP: IRETQ at CPL 3 to CPL 0", GP, KCODE, do_iret_at);
     i = good;
-    i.cs = USER32, i.ss = USERDS, i.ip = PA(iret_landing32), i.sp = 0x7fff12340000ull | (uintptr_t)(user_stack_top - 64);
+    i.cs = USER32, i.ss = USERDS, i.ip = PA(iret_landing32),
+    i.sp = 0x7fff12340000ull | (uintptr_t)(user_stack_top - 64);
     i.sp = (uintptr_t)(user_stack_top - 64);
     catch_call(do_iret, &i);
     CHECK("IRETQ to compatibility mode", caught.vector == EXIT ? caught.cs : caught.vector, USER32);
@@ -291,8 +300,10 @@ static void ist_and_bases(void)
 
 /* ---- compatibility mode ---------------------------------------------------------------------------------------------------------- */
 
-CODE(compat_wrap, ".code32\nmov $0xfffffffc, %ebx\nmov $0, %eax\n1: mov 8(%ebx), %ecx\nmov %cs, %eax\nint $0x80\n.code64")
-CODE(compat_bound, ".code32\nsub $8, %esp\nmovl $5, (%esp)\nmovl $9, 4(%esp)\nmov $10, %eax\n" AT(compat_bound) "bound %eax, (%esp)\n.code64")
+CODE(compat_wrap,
+     ".code32\nmov $0xfffffffc, %ebx\nmov $0, %eax\n1: mov 8(%ebx), %ecx\nmov %cs, %eax\nint $0x80\n.code64")
+CODE(compat_bound, ".code32\nsub $8, %esp\nmovl $5, (%esp)\nmovl $9, 4(%esp)\nmov $10, %eax\n" AT(
+                       compat_bound) "bound %eax, (%esp)\n.code64")
 CODE(compat_into, ".code32\nmov $0x7fffffff, %eax\ninc %eax\ninto" NEXT(compat_into) "nop\n.code64")
 CODE(compat_upper, ".code32\nmov $0x9abcdef0, %eax\nmov %eax, %ebx\nint $0x80\n.code64")
 

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Builds the bare-metal guests into $BUILD/bare and runs each under rhea, with the translator and with the interpreter.  One line per test case, as
 # script/run-tests.sh counts them; last line "N passed, N failed".  Names as arguments: only those guests.
-#     REPEAT with another emulator, for information: EMULATOR="qemu-system-x86_64 -accel tcg -cpu max" test/bare/run.sh
+#     With another emulator, for information: EMULATOR="qemu-system-x86_64 -accel tcg -cpu max" test/bare/run.sh
 set -u
 cd "$(dirname "$0")/../.."
 build=${BUILD:-build}

@@ -11,15 +11,18 @@ enum { A = FREE, B = FREE + 8, C = FREE + 16, D = FREE + 24 };
 struct access {
     unsigned selector, offset;
 };
-#define ACCESS(name, insn) CODE(name, "mov 4(%esp), %eax\nmov 4(%eax), %ecx\nmov (%eax), %fs\nxor %eax, %eax\n" AT(name) insn)
+#define ACCESS(name, insn)                                                                                             \
+    CODE(name, "mov 4(%esp), %eax\nmov 4(%eax), %ecx\nmov (%eax), %fs\nxor %eax, %eax\n" AT(name) insn)
 ACCESS(fs_load1, "movb %fs:(%ecx), %al")
 ACCESS(fs_load4, "movl %fs:(%ecx), %eax")
 ACCESS(fs_store1, "movb %al, %fs:(%ecx)")
 ACCESS(fs_store4, "movl %eax, %fs:(%ecx)")
 ACCESS(fs_rmw, "incb %fs:(%ecx)")
 ACCESS(fs_movups, "movups %fs:(%ecx), %xmm0")
-CODE(ss_load, "mov %ss, %edx\nmov %esp, %ebx\nmov 4(%esp), %eax\nmov 4(%eax), %ebp\nmov (%eax), %ss\n" AT(ss_load) "movl (%ebp), %eax\nmov %edx, %ss\nmov %ebx, %esp")
-CODE(ss_push, "mov %ss, %edx\nmov %esp, %ebx\nmov 4(%esp), %eax\nmov (%eax), %ss\nmov 4(%eax), %esp\n" AT(ss_push) "push %eax\nmov %edx, %ss\nmov %ebx, %esp")
+CODE(ss_load, "mov %ss, %edx\nmov %esp, %ebx\nmov 4(%esp), %eax\nmov 4(%eax), %ebp\nmov (%eax), %ss\n" AT(
+                  ss_load) "movl (%ebp), %eax\nmov %edx, %ss\nmov %ebx, %esp")
+CODE(ss_push, "mov %ss, %edx\nmov %esp, %ebx\nmov 4(%esp), %eax\nmov (%eax), %ss\nmov 4(%eax), %esp\n" AT(
+                  ss_push) "push %eax\nmov %edx, %ss\nmov %ebx, %esp")
 CODE(cs_load, "mov 4(%esp), %eax\nmov 4(%eax), %ecx\n" AT(cs_load) "movl %cs:(%ecx), %eax")
 CODE(cs_store, "mov 4(%esp), %eax\nmov 4(%eax), %ecx\n" AT(cs_store) "movl %eax, %cs:(%ecx)")
 
@@ -151,13 +154,15 @@ static struct {
     uint16_t selector;
 } __attribute__((packed)) far_gate = {0, B | 3};
 extern char gate_entry[];
-CODE(call_gate, "mov 4(%esp), %eax\npush $0x11\npush $0x22\npush $0x33\n" AT(call_gate) "lcall *(%eax)" NEXT(call_gate) "int $0x80")
+CODE(call_gate, "mov 4(%esp), %eax\npush $0x11\npush $0x22\npush $0x33\n" AT(call_gate) "lcall *(%eax)" NEXT(
+                    call_gate) "int $0x80")
 __asm__(".pushsection .text\ngate_entry: int $0x80\ngate_ret: mov %cs, %ebx\n lret $12\n.popsection\n");
 extern char gate_ret[];
 
 static void call_gates(void)
 {
-    gdt[B / 8] = (PA(gate_entry) & 0xffff) | KCODE << 16 | (uint64_t)(0xec00 | 3) << 32 | (uint64_t)(PA(gate_entry) >> 16) << 48;
+    gdt[B / 8] =
+        (PA(gate_entry) & 0xffff) | KCODE << 16 | (uint64_t)(0xec00 | 3) << 32 | (uint64_t)(PA(gate_entry) >> 16) << 48;
     catch_user(call_gate, &far_gate);
     CHECK_CAUGHT("32-bit call gate", EXIT, 0, gate_entry + 2);
     uint32_t *sp = (uint32_t *)(caught_at + 16); /* same level: nothing but error, EIP, CS, EFLAGS was pushed */
@@ -165,7 +170,8 @@ static void call_gates(void)
     CHECK("stack: three parameters", sp[2] == 0x33 && sp[3] == 0x22 && sp[4] == 0x11, true);
     CHECK("stack: ESP, SS", sp[5] == PA(user_stack_top) - 64 - 12 && sp[6] == USERDS, true);
     CHECK("stack: from TSS.ESP0", PA(sp + 7), PA(kernel_stack_top));
-    gdt[B / 8] = (PA(gate_ret) & 0xffff) | KCODE << 16 | (uint64_t)(0xec00 | 3) << 32 | (uint64_t)(PA(gate_ret) >> 16) << 48;
+    gdt[B / 8] =
+        (PA(gate_ret) & 0xffff) | KCODE << 16 | (uint64_t)(0xec00 | 3) << 32 | (uint64_t)(PA(gate_ret) >> 16) << 48;
     catch_user(call_gate, &far_gate);
     CHECK_CAUGHT("32-bit call gate and RET 12", EXIT, 0, call_gate_next + 2);
     CHECK("parameters released from both stacks", caught.sp, PA(user_stack_top) - 64);
@@ -265,8 +271,10 @@ static void ldts(void)
 
 /* ---- exceptions that only 32-bit code has -------------------------------------------------------------------------------------------- */
 
-CODE(bound32, "sub $8, %esp\nmovl $-5, (%esp)\nmovl $5, 4(%esp)\nmov $6, %eax\n" AT(bound32) "bound %eax, (%esp)\nadd $8, %esp")
-CODE(bound_ok, "sub $8, %esp\nmovl $-5, (%esp)\nmovl $5, 4(%esp)\nmov $-5, %eax\nbound %eax, (%esp)\nmov $5, %eax\nbound %eax, (%esp)\nadd $8, %esp")
+CODE(bound32,
+     "sub $8, %esp\nmovl $-5, (%esp)\nmovl $5, 4(%esp)\nmov $6, %eax\n" AT(bound32) "bound %eax, (%esp)\nadd $8, %esp")
+CODE(bound_ok, "sub $8, %esp\nmovl $-5, (%esp)\nmovl $5, 4(%esp)\nmov $-5, %eax\nbound %eax, (%esp)\nmov $5, "
+               "%eax\nbound %eax, (%esp)\nadd $8, %esp")
 CODE(into32, "mov $0x80000000, %eax\ndec %eax\ninto" NEXT(into32) "nop")
 CODE(into_not, "xor %eax, %eax\ninto")
 CODE(int3_user, "int3" NEXT(int3_user) "nop")
@@ -306,7 +314,8 @@ CODE(call_task, "mov $0x1111, %ebx\nlcall $0x78, $0" NEXT(call_task) "nop")
 CODE(jmp_task, AT(jmp_task) "ljmp $0x78, $0" NEXT(jmp_task) "nop")
 CODE(int_task, "mov $0x44, %ebx\nint $0x70" NEXT(int_task) "nop")
 CODE(gp_error, "mov $0xfff8, %eax\n" AT(gp_error) "mov %eax, %ds")
-__asm__(".pushsection .text\ngp_task: pop %edx\n mov %edx, gp_task_error\n movl $gp_resume, tss32 + 32\n iret\n jmp gp_task\ngp_resume: ret\n.popsection\n");
+__asm__(".pushsection .text\ngp_task: pop %edx\n mov %edx, gp_task_error\n movl $gp_resume, tss32 + 32\n iret\n jmp "
+        "gp_task\ngp_resume: ret\n.popsection\n");
 uint32_t gp_task_error;
 
 static void other_set(uintptr_t eip)
@@ -405,7 +414,8 @@ static struct tss16 { /* figure 7-10 */
 uint16_t frame16[8];
 enum { SMALL = 0x78, CODE_AT = 0x80 };
 __asm__(".pushsection .text\n"
-        "handler16: mov %esp, %eax\n movl (%eax), %ecx\n movl 4(%eax), %edx\n mov %ecx, frame16\n mov %edx, frame16 + 4\n data16 iret\n"
+        "handler16: mov %esp, %eax\n movl (%eax), %ecx\n movl 4(%eax), %edx\n mov %ecx, frame16\n mov %edx, frame16 + "
+        "4\n data16 iret\n"
         "small_task: mov $0x4321, %ebx\n iret\n"
         ".popsection\n");
 extern char handler16[], small_task[];

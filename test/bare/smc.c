@@ -4,11 +4,12 @@
  */
 #include "lib/bare.h"
 
-#define T 0x8000000000ull
+#define T     0x8000000000ull
 #define PA(p) ((uint64_t)(uintptr_t)(p))
 enum { P = 1, W = 2, U = 4 };
 extern uint64_t pml4[512];
-static uint64_t pdpt1[512] __attribute__((aligned(4096))), pd1[512] __attribute__((aligned(4096))), pt1[512] __attribute__((aligned(4096)));
+static uint64_t pdpt1[512] __attribute__((aligned(4096))), pd1[512] __attribute__((aligned(4096))),
+    pt1[512] __attribute__((aligned(4096)));
 static uint8_t page[4][4096] __attribute__((aligned(4096)));
 
 typedef uint32_t fn0(void);
@@ -154,7 +155,8 @@ __asm__(".pushsection .text\n"
         "    and $0x8d5, %eax\n"
         "    ret\n"
         ".popsection\n");
-extern fn1 patch_loop, patch_far_loop, patch_opcode_loop, store_next, store_xchg, store_cmpxchg, store_fst, store_movnti, stos_next, caller_changes, flags_kept;
+extern fn1 patch_loop, patch_far_loop, patch_opcode_loop, store_next, store_xchg, store_cmpxchg, store_fst,
+    store_movnti, stos_next, caller_changes, flags_kept;
 extern fn0 store_self;
 uint32_t store_next_call(uint64_t), store_movups(const void *), movs_next(const void *), movs_down(const void *);
 
@@ -185,7 +187,8 @@ static void patched(void)
     CHECK("flags live across a store into the next insn", wrong, 0);
     CHECK("a store into itself stores the old immediate", store_self(), 0x11111111);
     for (uint32_t n = 1; n < 100; n++) {
-        uint8_t code[16] = {0xb8, n, 0, 0, 0, 0xc3, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90}; /* mov $n, %eax; ret */
+        uint8_t code[16] = {0xb8, n,    0,    0,    0,    0xc3, 0x90, 0x90,
+                            0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90}; /* mov $n, %eax; ret */
         wrong += store_movups(code) != n;
         wrong += movs_next(code) != n;
         code[5] = 0x90;
@@ -247,7 +250,8 @@ static void jit(void)
     }
     CHECK("JIT: the same function at sliding places", wrong, 0);
     /* Jumping into the middle of an insn: b8 (mov $imm) whose immediate is itself code. */
-    static const uint8_t overlap[] = {0xb8, 0xb0, 0x07, 0xc3, 0x90, 0xc3}; /* mov $0x90c307b0, %eax; ret   |   mov $7, %al; ret */
+    static const uint8_t overlap[] = {0xb8, 0xb0, 0x07,
+                                      0xc3, 0x90, 0xc3}; /* mov $0x90c307b0, %eax; ret   |   mov $7, %al; ret */
     memcpy(f, overlap, sizeof overlap);
     CHECK("overlapping insns: outer", ((fn0 *)f)(), 0x90c307b0);
     CHECK("overlapping insns: inner", ((fn0 *)(f + 1))() & 0xff, 7);
@@ -349,7 +353,10 @@ static void remapped(void)
         extern uint64_t remap_entry;
         remap_entry = PA(page[(n + 1) % 3]) | P | W | U;
         uint32_t r;
-        __asm__ volatile("call *%1" : "=a"(r) : "r"(T + 0x6300), "D"(remap_callee), "S"(&pt1[6]), "d"(T + 0x6000) : "memory", "rcx", "cc");
+        __asm__ volatile("call *%1"
+                         : "=a"(r)
+                         : "r"(T + 0x6300), "D"(remap_callee), "S"(&pt1[6]), "d"(T + 0x6000)
+                         : "memory", "rcx", "cc");
         wrong += r != 0x2000 + (n + 1) % 3;
     }
     CHECK("a return into a page that the callee has remapped", wrong, 0);
@@ -385,7 +392,8 @@ static void remapped(void)
     }
     CHECK("a store through another linear address", wrong, 0);
 }
-__asm__(".pushsection .text\nremap_callee:\n mov remap_entry(%rip), %rax\n mov %rax, (%rsi)\n invlpg (%rdx)\n ret\n.popsection\n");
+__asm__(".pushsection .text\nremap_callee:\n mov remap_entry(%rip), %rax\n mov %rax, (%rsi)\n invlpg (%rdx)\n "
+        "ret\n.popsection\n");
 uint64_t remap_entry;
 
 /* ---- a page that is written, run, written ... as a whole ---------------------------------------------------------------------------------- */

@@ -37,12 +37,14 @@ static void fake_dropped(void *arg, const struct block *b)
     f->ndropped++;
     f->dropped = b;
 }
-static void fake_stop(void *arg)
+static void fake_stop(void *arg, struct code_writer *w)
 {
+    (void)w;
     ((struct fixture *)arg)->stops++;
 }
-static void fake_start(void *arg)
+static void fake_start(void *arg, struct code_writer *w)
 {
+    (void)w;
     ((struct fixture *)arg)->starts++;
 }
 

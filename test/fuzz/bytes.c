@@ -43,7 +43,7 @@ uint64_t rng_edge(struct rng *r)
 uint64_t rng_address(struct rng *r)
 {
     static const uint64_t bases[] = {
-        GPA_CODE, GPA_DATA, GPA_DATA, GPA_DATA, GPA_DATA + 0x4000, GPA_STACK + 0x1000, GPA_STACK + STACK_SIZE, GPA_PML4, GPA_PDPT, GPA_PD, GPA_PT,
+        GPA_CODE, GPA_DATA, GPA_DATA, GPA_DATA, GPA_DEVICE_DATA, GPA_DEVICE_DATA - 0x1000, GPA_STACK + 0x1000, GPA_STACK + STACK_SIZE, GPA_PML4, GPA_PDPT, GPA_PD, GPA_PT,
         GPA_PD32, GPA_PT32, GPA_GDT, GPA_IDT, GPA_TSS, GPA_HANDLERS, GPA_DEVICE, GPA_ROM, RAM_LOW, 0xf0000, 0x100000, 0x140000, 0x200000,
         0xffff, 0x10000, 0xfffff000, 0x100000000, 0x100040000, 0xfee00000, 0,
     };
@@ -222,6 +222,8 @@ static uint64_t code_address(struct writer *w)
 
 static uint64_t data_address(struct writer *w)
 {
+    if (rng_chance(w->r, 25))
+        return GPA_DEVICE_DATA - rng_below(w->r, 40);
     return GPA_DATA + 0x800 + rng_below(w->r, DATA_SIZE - 0x1000);
 }
 

@@ -22,8 +22,9 @@ enum { RING_ANY = -1 };
 
 /* The guest's physical memory. */
 enum {
-    RAM_LOW = 0xc0000, RAM_SIZE = 0x100000,             /* the rest of RAM lies at 4 GB */
-    GPA_DEVICE = 0xd0000, GPA_ROM = 0xe0000,            /* a page of registers, one of ROM */
+    RAM_LOW = 0xf0000, RAM_SIZE = 0x100000,             /* the rest of RAM lies at 4 GB */
+    GPA_DEVICE = 0xd0000, GPA_ROM = 0xe0000,            /* a page of registers, one of ROM: they hide RAM, see guest.c */
+    GPA_DEVICE_CODE = 0x14000, GPA_DEVICE_DATA = 0x23000, GPA_DEVICE_STACK = 0x32000,
     GPA_PML4 = 0x1000, GPA_PDPT = 0x2000, GPA_PD = 0x3000, GPA_PT = 0x4000, GPA_PDPT_PAE = 0x5000, GPA_PD32 = 0x6000, GPA_PT32 = 0x7000,
     GPA_GDT = 0x8000, GPA_IDT = 0x9000, GPA_TSS = 0xa000, GPA_LDT = 0xb000, GPA_HANDLERS = 0xc000,
     GPA_CODE = 0x10000, CODE_SIZE = 0x4000, GPA_DATA = 0x20000, DATA_SIZE = 0x8000, GPA_STACK = 0x30000, STACK_SIZE = 0x2000,

@@ -2,7 +2,8 @@
  *
  *     host memory   | no access | canary | RAM | canary | no access |
  *
- * A canary that changed means that the guest wrote outside its RAM.  A host page fault (not the general protection fault that a non-canonical host
+ * A canary that changed means that the guest wrote outside its RAM.  There are canaries inside, too: pages of RAM that a device or ROM lies over, which
+ * no guest address leads to, right behind pages that the guest uses much.  A host page fault (not the general protection fault that a non-canonical host
  * address gives, which is how non-canonical guest addresses are found) means that it tried to.  Either ends the process, with the input still
  * at hand in the parent (session.c).
  *
@@ -83,6 +84,8 @@ static void watch_signals(void)
 
 /* ---- the machine ----------------------------------------------------------------------------------------------------------- */
 
+static const uint32_t hidden[] = {GPA_DEVICE_CODE, GPA_DEVICE_DATA, GPA_DEVICE_STACK, GPA_DEVICE, GPA_ROM};
+
 static uint64_t device_read(void *dev, uint64_t offset, unsigned size)
 {
     (void)dev;
@@ -147,14 +150,19 @@ static bool map_devices(struct guest *g)
 {
     const struct bus_range ranges[] = {
         {.base = GPA_DEVICE, .size = 4096, .ops = &any_width, .name = "device"},
+        {.base = GPA_DEVICE_CODE, .size = 4096, .ops = &words, .name = "behind code"},
+        {.base = GPA_DEVICE_DATA, .size = 4096, .ops = &any_width, .name = "amid data"},
+        {.base = GPA_DEVICE_STACK, .size = 4096, .ops = &ports, .name = "behind stack"},
         {.base = 0xfee00000, .size = 4096, .ops = &words, .name = "words"},
         {.base = GPA_ROM, .size = 4096, .host = g->rom, .readonly = true, .name = "rom"},
     };
     const struct bus_range all = {.base = 0, .size = 0x10000, .ops = &ports, .name = "ports"};
+    if (!ram_map(&g->ram, g->mem))
+        return false;
     for (unsigned i = 0; i < ARRAY_LEN(ranges); i++)
         if (!bus_map(g->mem, &ranges[i]))
             return false;
-    return ram_map(&g->ram, g->mem) && bus_map(g->io, &all);
+    return bus_map(g->io, &all);
 }
 
 static const char *const models[MODELS] = {"max", "qemu64", "qemu64,-sse,-mmx", "max,-xsave,-pge,-smap"};
@@ -215,6 +223,8 @@ static void load_memory(struct guest *g, const struct fuzz_input *in)
             memcpy(g->ram.host + page * 4096, in->ram + page * 4096, 4096);
             code_write(g->exec.code, page, 0, 4096, NULL, &self);
         }
+    for (unsigned i = 0; i < ARRAY_LEN(hidden); i++)
+        memset(g->ram.host + hidden[i], CANARY_BYTE, 4096);
 }
 
 static void load_processor(struct vcpu *v, const struct fuzz_input *in)
@@ -342,6 +352,9 @@ static void check_memory(const struct guest *g, const struct fuzz_input *in)
     const uint8_t *low = g->map + CANARY, *high = g->ram.host + RAM_SIZE;
     for (unsigned i = 0; i < CANARY; i++)
         rh_assert(low[i] == CANARY_BYTE && high[i] == CANARY_BYTE, "the guest wrote outside its RAM, %u bytes after its end or %u before it", i, CANARY - i);
+    for (unsigned i = 0; i < ARRAY_LEN(hidden); i++)
+        for (unsigned k = 0; k < 4096; k++)
+            rh_assert(g->ram.host[hidden[i] + k] == CANARY_BYTE, "the guest wrote to RAM that is hidden: at 0x%x", hidden[i] + k);
     rh_assert(memcmp(g->rom, in->rom, sizeof in->rom) == 0, "the guest wrote to ROM");
 }
 

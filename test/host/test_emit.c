@@ -120,7 +120,7 @@ static void finish(struct machine *m, enum cpu_leave why)
 
 static void run_interp(struct machine *m, const struct ir_block *b)
 {
-    static const struct ir_interp_calls calls = {.mem_read = read_slow, .mem_write = write_slow, .mem_commit = commit, .divide_error = divide, .vec = host_vec_exec};
+    static const struct ir_interp_calls calls = {.mem_read = read_slow, .mem_write = write_slow, .mem_commit = commit, .divide_error = divide};
     unsigned slot = 9;
     m->native = false;
     if (setjmp(m->fault))

@@ -184,8 +184,11 @@ void hw_shrink(struct native *n, struct emulator *e, struct hw_case *c)
         return;
     if (c->row == HW_SEQUENCE)
         shrink_code(n, e, c);
+    unsigned counter =
+        c->body < c->length ? (c->bits == 64 ? 13 : 5) : 16; /* of a loop: from zero it runs for minutes */
     for (unsigned i = 0; i < 16; i++)
-        try_bytes(n, e, c, &c->in.gpr[i], zero, 8);
+        if (c->row != HW_SEQUENCE || i != counter)
+            try_bytes(n, e, c, &c->in.gpr[i], zero, 8);
     try_bytes(n, e, c, &c->in.flags, &simple.flags, 8);
     try_bytes(n, e, c, &c->in.fs, zero, 8);
     try_bytes(n, e, c, &c->in.gs, zero, 8);

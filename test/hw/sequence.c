@@ -226,6 +226,8 @@ void hw_sequence(struct hw_case *c, unsigned bits, uint64_t seed, const uint32_t
         bool vector = row->lift >= LIFT_vec && row->lift <= LIFT_vec_shift_imm;
         if (loops && row->lift == LIFT_leave) /* it writes the counter, in 32 bits */
             continue;
+        if (rng_chance(&s.r, 25) && !row->flags_read) /* more that look at flags */
+            continue;
         if (vector && !vectors)
             continue;
         bool divides = row->lift == LIFT_div || row->lift == LIFT_idiv;

@@ -35,7 +35,7 @@ static void put_char(char c)
     out8(0xe9, (uint8_t)c);
 }
 
-static void put_number(uint64_t v, unsigned shift)
+static void put_hex(uint64_t v)
 {
     bool seen = false;
     for (int s = 60; s >= 0; s -= 4) {
@@ -44,7 +44,6 @@ static void put_number(uint64_t v, unsigned shift)
         if (seen)
             put_char("0123456789abcdef"[digit]);
     }
-    (void)shift;
 }
 
 static void put_decimal(unsigned v)
@@ -69,7 +68,7 @@ void put(const char *f, ...)
                 put_char(*s);
             break;
         case 'u': put_decimal(__builtin_va_arg(ap, unsigned)); break;
-        default: put_number(__builtin_va_arg(ap, uint64_t), 4); break;
+        default: put_hex(__builtin_va_arg(ap, uint64_t)); break;
         }
     }
     __builtin_va_end(ap);
@@ -94,8 +93,8 @@ void check_caught(const char *name, unsigned vector, unsigned error, uintptr_t a
         return;
     }
     failed++;
-    put("FAIL %s: got vector %u error %x at %x wanted vector %u error %x at %x\n", name, (unsigned)caught.vector, (uint64_t)caught.error,
-        (uint64_t)caught.ip, vector, (uint64_t)error, (uint64_t)at);
+    put("FAIL %s: got vector %u error %x at %x wanted vector %u error %x at %x\n", name, (unsigned)caught.vector,
+        (uint64_t)caught.error, (uint64_t)caught.ip, vector, (uint64_t)error, (uint64_t)at);
 }
 
 void finish(void)

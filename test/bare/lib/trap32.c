@@ -39,8 +39,8 @@ void trap(struct frame *f)
         return;
     }
     if (!armed) {
-        put("FAIL unexpected vector %u error %x at %x cs %x flags %x cr2 %x\n", v, (uint64_t)f->error, (uint64_t)f->ip, (uint64_t)f->cs,
-            (uint64_t)f->flags, (uint64_t)READ_REG(cr2));
+        put("FAIL unexpected vector %u error %x at %x cs %x flags %x cr2 %x\n", v, (uint64_t)f->error, (uint64_t)f->ip,
+            (uint64_t)f->cs, (uint64_t)f->flags, (uint64_t)READ_REG(cr2));
         put("0 passed, 1 failed\n");
         for (;;)
             out32(0xf4, 2);

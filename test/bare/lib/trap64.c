@@ -11,7 +11,8 @@ extern char catch_return[];
 static void gate_set(unsigned vector, unsigned dpl, unsigned ist)
 {
     uint64_t at = (uintptr_t)stub_table + 16 * vector;
-    idt[vector][0] = (at & 0xffff) | (uint64_t)KCODE << 16 | (uint64_t)ist << 32 | (uint64_t)(0x8e | dpl << 5) << 40 | (at >> 16 & 0xffff) << 48;
+    idt[vector][0] = (at & 0xffff) | (uint64_t)KCODE << 16 | (uint64_t)ist << 32 | (uint64_t)(0x8e | dpl << 5) << 40 |
+                     (at >> 16 & 0xffff) << 48;
     idt[vector][1] = at >> 32;
 }
 
@@ -45,7 +46,8 @@ void trap(struct frame *f)
         return;
     }
     if (!armed) {
-        put("FAIL unexpected vector %u error %x at %x cs %x sp %x cr2 %x\n", v, f->error, f->ip, f->cs, f->sp, READ_REG(cr2));
+        put("FAIL unexpected vector %u error %x at %x cs %x sp %x cr2 %x\n", v, f->error, f->ip, f->cs, f->sp,
+            READ_REG(cr2));
         put("0 passed, 1 failed\n");
         for (;;)
             out32(0xf4, 2);
