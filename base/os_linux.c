@@ -9,6 +9,7 @@
 #include "base/base.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <time.h>
@@ -86,4 +87,32 @@ uint64_t os_nanoseconds(void)
 
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+/* ---- faults of the host processor ---------------------------------------------------------------------------- */
+
+/* A signal handler gets no argument of ours, so this is the one thing a process can have only one of. */
+static struct {
+    bool (*fn)(void *arg, enum os_fault what, void *context);
+    void *arg;
+} catcher;
+
+static void on_signal(int sig, siginfo_t *info, void *context)
+{
+    bool integer = info->si_code == FPE_INTDIV || info->si_code == FPE_INTOVF;
+    enum os_fault what = sig != SIGFPE ? OS_FAULT_MEMORY : integer ? OS_FAULT_DIVIDE : OS_FAULT_FLOAT;
+    if (!catcher.fn(catcher.arg, what, context))
+        signal(sig, SIG_DFL); /* die of it when the instruction runs again */
+}
+
+bool os_catch_faults(bool (*fn)(void *arg, enum os_fault what, void *context), void *arg, struct status *st)
+{
+    struct sigaction sa = {.sa_sigaction = on_signal, .sa_flags = SA_SIGINFO | SA_ONSTACK};
+    const int which[] = {SIGSEGV, SIGBUS, SIGFPE};
+    catcher.fn = fn;
+    catcher.arg = arg;
+    for (unsigned i = 0; i < ARRAY_LEN(which); i++)
+        if (sigaction(which[i], &sa, NULL))
+            return status_set(st, "cannot install a signal handler: %s", strerror(errno));
+    return true;
 }

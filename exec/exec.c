@@ -104,7 +104,8 @@ bool exec_init(struct exec *e, const struct exec_config *c, struct bus *mem, str
     struct host_span s = {.rx_delta = code_rx_delta(e->code)};
     s.rw = code_fixed(e->code, &s.size);
     rh_assert(host_thunks_emit(&e->thunks, &s, exec_host_calls()), "thunks fit their page");
-    return host_signals_init(&e->thunks, find_fault, e, st);
+    e->faults = (struct host_faults){&e->thunks, find_fault, e};
+    return host_faults_init(&e->faults, st);
 }
 
 void exec_fini(struct exec *e)

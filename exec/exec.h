@@ -75,6 +75,7 @@ struct exec {
     struct exec_config config;
     struct code *code;
     struct host_thunks thunks;
+    struct host_faults faults;
     struct log *log;
     struct bus *mem, *io;
     struct ram *ram;

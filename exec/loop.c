@@ -130,6 +130,37 @@ static bool serve(struct vcpu *v)
     return true;
 }
 
+/* ---- branches to nowhere ------------------------------------------------------------------------------------------------ */
+
+/* In 64-bit mode a near branch to a non-canonical address faults itself, with nothing changed (SDM vol. 2, JMP, CALL, RET: #GP(0)).  RSP has moved by
+ * then: move it back.  (What CALL pushed stays below the stack.) */
+static void branch_fault(struct cpu *c)
+{
+    struct vcpu *v = (struct vcpu *)c;
+    struct x86_insn i;
+    uint8_t bytes[15] = {0};
+    uint64_t pc = cpu_insn_pc(c);
+    size_t n = 0x1000 - (pc & 0xfff) < sizeof bytes ? 0x1000 - (pc & 0xfff) : sizeof bytes;
+    exec_peek(v, pc + n, bytes + n, sizeof bytes - n);  /* may not be there: then the insn ends before it */
+    if (exec_peek(v, pc, bytes, n) && x86_decode(X86_64, bytes, sizeof bytes, &i) == X86_OK && i.map == 0) {
+        if (i.opcode == 0xc3 || i.opcode == 0xc2)
+            c->reg[X86_RSP] -= 8 + (i.opcode == 0xc2 ? (uint16_t)i.imm : 0);
+        else if (i.opcode == 0xe8 || (i.opcode == 0xff && (i.reg & 7) == 2))
+            c->reg[X86_RSP] += 8;
+        else if (i.opcode != 0xe9 && i.opcode != 0xeb && !(i.opcode == 0xff && (i.reg & 7) == 4))
+            return;                                     /* no near branch: the fetch will fault */
+        x86_raise_error(&v->x86, EX_GP, 0);
+    }
+}
+
+static bool branched_nowhere(struct vcpu *v, enum cpu_leave why)
+{
+    struct x86 *x = &v->x86;
+    if ((why != LEAVE_LOOKUP && why != LEAVE_NEXT) || !(x->mode & MODE_64) || x86_canonical(x, x->cpu.pc))
+        return false;
+    return guarded(v, branch_fault) == LEAVE_FAULT;
+}
+
 /* ---- one round ------------------------------------------------------------------------------------------------------- */
 
 static void after_link(struct vcpu *v, struct block *to)
@@ -174,6 +205,7 @@ static enum cpu_leave run_block(struct vcpu *v, struct block *b)
     if (log_on(v->exec->log, LOG_EXEC | LOG_CPU))
         log_entry(v, b);
     c->reg[IR_PCB] = c->pc & ~0xfffull;
+    c->insn_off = (uint32_t)(c->pc & 0xfff);
     c->one_insn = 0;
     v->in_code = true;
     enum cpu_leave why = v->exec->config.interp ? exec_interp(v, b) : host_enter(&v->exec->thunks, c, b->rx);
@@ -214,6 +246,8 @@ static enum cpu_leave run(struct vcpu *v)
             c->pc = (uint32_t)c->pc;                    /* linear addresses wrap at 4 GB outside 64-bit mode */
         if (shadow && !step)
             v->x86.shadow = false;
+        if (branched_nowhere(v, why))
+            return LEAVE_FAULT;
         if (step && why != LEAVE_FAULT && why != LEAVE_AGAIN && x86_after_step(&v->x86))
             return LEAVE_FAULT;
     } while ((why == LEAVE_LINK || why == LEAVE_LOOKUP) && !__atomic_load_n(&c->kick, __ATOMIC_RELAXED));

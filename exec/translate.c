@@ -168,7 +168,7 @@ static void log_block(struct vcpu *v, const struct fetch *f, const struct x86_so
     }
 }
 
-enum made { MADE, MADE_FETCH_FAULT, MADE_AGAIN, MADE_SMALLER };
+enum made { MADE, MADE_FETCH_FAULT, MADE_AGAIN, MADE_SMALLER, MADE_ALONE };
 
 /* One attempt at a block of at most `max` insns. */
 static enum made make_block(struct vcpu *v, struct fetch *f, unsigned max, bool alone, struct block **out)
@@ -188,6 +188,8 @@ static enum made make_block(struct vcpu *v, struct fetch *f, unsigned max, bool 
     enum x86_lift_result lifted;
     if (!exec_lift(e, &v->arena, &ir, v->x86.mode, x86_model_features(v->x86.model), off, &src, max, alone, &second, &lifted))
         return lifted == X86_LIFT_FETCH ? MADE_FETCH_FAULT : MADE_SMALLER;
+    if (second && f->index2 == UINT64_MAX && !alone)
+        return MADE_ALONE;                              /* from RAM into ROM: nothing would tell of changes */
     if (second)
         exec_expect_second(&ir, f->gpa2);
     struct code_span span;
@@ -237,6 +239,10 @@ static struct block *translate(struct vcpu *v, struct fetch *f, bool alone, bool
             return NULL;
         }
         v->count[COUNT_TRANS_AGAIN]++;
+        if (made == MADE_ALONE) {
+            alone = true;
+            max = 1;
+        }
         if (made == MADE_SMALLER) {
             rh_assert(max > 1, "one insn at 0x%llx fits a block", (unsigned long long)f->pc);
             max /= 2;

@@ -82,10 +82,15 @@ _Noreturn void host_leave(struct cpu *c, enum cpu_leave why);
 void host_link_set(uint8_t *code_rw, intptr_t rx_delta, const struct host_jump *j, const void *target, uint32_t expect);
 /* Once per vCPU thread: make c the state that generated code sees. */
 void host_thread_init(struct cpu *c);
-/* Once per process: take SIGSEGV, SIGBUS and SIGFPE.  find(hpc) returns the fault record of the host instruction at hpc and the block's first
- * executable byte, or NULL if it is not generated code: the signal is then rhea's own bug and kills it.  Async-signal-safe. */
-typedef const struct host_fault *host_find_fault(void *arg, const void *hpc, const uint8_t **code);
-bool host_signals_init(const struct host_thunks *t, host_find_fault *find, void *arg, struct status *st);
+/* Host faults in generated code.  find(arg, hpc) returns the fault record of the host instruction at hpc and its block's first executable byte, or NULL
+ * if hpc is not generated code: the fault is then rhea's own bug and kills it.  Async-signal-safe. */
+struct host_faults {
+    const struct host_thunks *thunks;
+    const struct host_fault *(*find)(void *arg, const void *hpc, const uint8_t **code);
+    void *arg;
+};
+/* Once per process: take SIGSEGV, SIGBUS and SIGFPE.  *h must stay. */
+bool host_faults_init(struct host_faults *h, struct status *st);
 /* True and *why filled if this processor lacks what generated code needs (x86-64-v2). */
 bool host_supported(struct status *why);
 

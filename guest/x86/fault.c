@@ -102,10 +102,17 @@ static void log_event(struct x86 *x, const char *what, const struct x86_event *e
               (unsigned long long)x->cpu.reg[X86_RAX]);
 }
 
+/* Benign exceptions are delivered one after another (vol. 3, table 6-5); a delivery that always raises the next, as #AC on a handler's own stack
+ * may, never ends on hardware either.  A shutdown after so many says the same and lets the machine be reset. */
+enum { NESTED_MAX = 16 };
+
 void x86_deliver_fault(struct x86 *x)
 {
     struct x86_fault f = x->fault;
+    x->delivering_depth = x->delivering ? x->delivering_depth + 1 : 0;
     if (x->delivering) {
+        if (x->delivering_depth > NESTED_MAX)
+            triple_fault(x, x->delivering_vector, f.vector);
         enum fault_class first = fault_class(x->delivering_vector), second = fault_class(f.vector);
         bool worse = second == CONTRIBUTORY || second == PAGE;
         if (first == DOUBLE && worse)

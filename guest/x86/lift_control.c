@@ -82,9 +82,23 @@ ir_ref ops_return_address(struct x86_lift *l)
     return ip_of(l, l->next);
 }
 
+/* A near branch beyond CS's limit faults itself, before anything has changed (SDM vol. 2, JMP, CALL, RET).  In 64-bit mode the same holds for targets that
+ * are not canonical: they miss the jump cache, and the loop sees to them (exec/loop.c, branch_fault). */
+static void check_target(struct x86_lift *l, ir_ref ip)
+{
+    if (!mode_flat(l))
+        ops_call(l, HELPER_JUMP_CHECK, ip, IR_NONE, IR_NONE);
+}
+
 /* ---- direct jumps ----------------------------------------------------------------------------------------------- */
 
 enum { FAR_ENOUGH_TO_WRAP = 1 << 28 };
+
+static ir_ref relative_ip(struct x86_lift *l, const struct x86_insn *i)
+{
+    ir_ref ip = ip_of(l, l->next + i->imm);
+    return i->osize == 2 ? ops_zero_extend(l, 2, ip) : ip;
+}
 
 static void jump_relative(struct x86_lift *l, const struct x86_insn *i, unsigned slot)
 {
@@ -100,8 +114,13 @@ static void jump_relative(struct x86_lift *l, const struct x86_insn *i, unsigned
         ops_goto_linear(l, linear_pc(l, target));
         return;
     }
-    ir_ref ip = ip_of(l, target);
-    ops_goto_ip(l, i->osize == 2 ? ops_zero_extend(l, 2, ip) : ip);
+    ops_goto_ip(l, relative_ip(l, i));
+}
+
+static void check_relative(struct x86_lift *l, const struct x86_insn *i)
+{
+    if (!mode_flat(l))
+        check_target(l, relative_ip(l, i));
 }
 
 /* Fall through here; `taken` is where the jump is made. */
@@ -109,6 +128,8 @@ static void split(struct x86_lift *l, const struct x86_insn *i, int taken)
 {
     ops_goto(l, 0, l->next, false);
     ops_label(l, taken);
+    if (i->map == 1 || i->opcode < 0xe0 || i->opcode > 0xe2) /* LOOP has counted already */
+        check_relative(l, i);
     jump_relative(l, i, 1);
 }
 
@@ -163,10 +184,14 @@ static ir_ref indirect_target(struct x86_lift *l, const struct x86_insn *i)
 
 void lift_jmp(struct x86_lift *l, const struct x86_insn *i)
 {
-    if (i->op[0].kind == OPERAND_REL)
+    if (i->op[0].kind == OPERAND_REL) {
+        check_relative(l, i);
         jump_relative(l, i, 0);
-    else
-        ops_goto_ip(l, indirect_target(l, i));
+    } else {
+        ir_ref t = indirect_target(l, i);
+        check_target(l, t);
+        ops_goto_ip(l, t);
+    }
 }
 
 static void call_indirect(struct x86_lift *l, const struct x86_insn *i)
@@ -175,6 +200,7 @@ static void call_indirect(struct x86_lift *l, const struct x86_insn *i)
 
     if (t == X86_RSP)
         t = ops_copy(l, t);
+    check_target(l, t);
     ops_push(l, i->osize, i->osize, ops_return_address(l));
     ops_goto_ip(l, t);
 }
@@ -185,6 +211,7 @@ void lift_call(struct x86_lift *l, const struct x86_insn *i)
         call_indirect(l, i);
         return;
     }
+    check_relative(l, i);
     ops_push(l, i->osize, i->osize, ops_return_address(l));
     jump_relative(l, i, 0);
 }
@@ -194,6 +221,7 @@ void lift_ret(struct x86_lift *l, const struct x86_insn *i)
 {
     ir_ref t = ops_top(l, i->osize);
 
+    check_target(l, t);
     ops_add_sp(l, i->osize + (i->opcode == 0xc2 ? (uint16_t)i->imm : 0));
     ops_goto_ip(l, t);
 }

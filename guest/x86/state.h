@@ -121,6 +121,7 @@ struct x86 {
     struct x86_fault fault;                             /* of a LEAVE_FAULT */
     bool delivering;                                    /* an exception is being delivered (double fault rules) */
     uint8_t delivering_vector;
+    uint8_t delivering_depth;                           /* exceptions raised in a row, each by the delivery of the one before */
     uint8_t shadow;                                     /* 1: interrupts are held off for one insn (STI); 2: debug traps too (MOV SS) */
     bool nmi_blocked, nmi_pending;
     bool triple;                                        /* triple fault: shut down until reset */

@@ -418,9 +418,9 @@ void emit_bits(struct emitter *e)
         unsigned opcode = o->op == IR_BSF || o->op == IR_TZCNT ? 0xbc : o->op == IR_POPCNT ? 0xb8 : 0xbd;
         bool keeps = o->op == IR_BSF || o->op == IR_BSR; /* d is an input: brought along when a = 0 */
         int s = place_src_kept(e, o->a, o->type);
-        bool copied = place_reg_of(e, o->d) != NOREG;
+        int had = place_reg_of(e, o->d);                /* a copy may be elsewhere: it is a source, too */
         int d = place_dst(e, o->d, IR_NONE);
-        if (keeps && place_unpinned(o->d) && !copied)
+        if (keeps && place_unpinned(o->d) && had != d)
             asm_load(&e->a, I64, d, place_home(o->d));
         if (o->type == I16)
             asm_byte(&e->a, 0x66);

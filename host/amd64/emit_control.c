@@ -124,7 +124,7 @@ static void emit_goto_indirect(struct emitter *e)
     asm_alu_imm(a, I32, 4, rm_reg(R15), CPU_JC_SIZE - 1);
     asm_shift_imm(a, I32, 4, rm_reg(R15), 5);
     asm_alu(a, I64, 7, RAX, entry);
-    struct exit_stub *miss = new_exit(e, EXIT_LOOKUP, 0);
+    struct exit_stub *miss = new_exit(e, EXIT_LOOKUP, e->insn_off);
     miss->from[0] = asm_jcc(a, CC_NE);
     asm_alu(a, I64, 7, R14, tag);
     miss->from[1] = asm_jcc(a, CC_NE);
@@ -233,7 +233,11 @@ static void exit_one(struct emitter *e, const struct exit_stub *x)
         asm_jmp_abs(a, e->t->rx + e->t->exit_lookup_off);
         break;
     case EXIT_KICK_PC: asm_jmp_abs(a, e->t->rx + e->t->exit_kick); break;
-    case EXIT_LOOKUP: asm_jmp_abs(a, e->t->rx + e->t->exit_lookup); break;
+    case EXIT_LOOKUP:
+        asm_insn(a, 0, 0, 0xc7, 0, 0, rm_gs(offsetof(struct cpu, insn_off)));
+        asm_imm(a, x->pc, 4);                           /* the branch: where the guest stands if the target is none */
+        asm_jmp_abs(a, e->t->rx + e->t->exit_lookup);
+        break;
     case EXIT_DIVIDE:
         e->out->fault[x->jump].cold = asm_at(a);
         asm_load(a, I64, RDX, rm_gs(offsetof(struct cpu, scratch[3])));

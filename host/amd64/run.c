@@ -8,20 +8,12 @@
  */
 #include <asm/prctl.h>
 #include <cpuid.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <ucontext.h>
 #include <unistd.h>
 
 #include "host/amd64/emit.h"
-
-struct signals {                                        /* read by the handlers; written once, before any vCPU runs */
-    const struct host_thunks *thunks;
-    host_find_fault *find;
-    void *arg;
-};
-static struct signals signals;
 
 bool host_supported(struct status *why)
 {
@@ -81,37 +73,29 @@ void host_link_set(uint8_t *code_rw, intptr_t rx_delta, const struct host_jump *
         put32(code_rw + j->guard_at, expect);
 }
 
-static void on_signal(int sig, siginfo_t *info, void *context)
+static bool on_fault(void *arg, enum os_fault what, void *context)
 {
-    ucontext_t *u = context;
-    greg_t *rip = &u->uc_mcontext.gregs[REG_RIP];
+    const struct host_faults *h = arg;
+    greg_t *reg = ((ucontext_t *)context)->uc_mcontext.gregs;
     const uint8_t *code = NULL;
-    const struct host_fault *f = signals.find(signals.arg, (const void *)*rip, &code);
-    if (!f) {
-        signal(sig, SIG_DFL);                           /* ours: die of it when the instruction runs again */
-        return;
-    }
-    const struct host_thunks *t = signals.thunks;
+    const struct host_fault *f = h->find(h->arg, (const void *)reg[REG_RIP], &code);
+    if (!f)
+        return false;
     struct cpu *c;
     __asm__("mov %%gs:%c1, %0" : "=r"(c) : "i"(offsetof(struct cpu, self)));
     c->insn_off = (uint32_t)f->insn_off;
-    if (sig == SIGFPE && info->si_code != FPE_INTDIV && info->si_code != FPE_INTOVF)
-        *rip = (greg_t)(t->rx + t->fp_error);
-    else if (f->cold) {
-        *rip = (greg_t)(code + f->cold);
-        u->uc_mcontext.gregs[REG_RAX] = 0;              /* a memory access: no addend, take the slow path */
+    if (what == OS_FAULT_FLOAT) {
+        reg[REG_RIP] = (greg_t)(h->thunks->rx + h->thunks->fp_error);
+    } else if (f->cold) {
+        reg[REG_RIP] = (greg_t)(code + f->cold);
+        reg[REG_RAX] = 0;                               /* a memory access: no addend, take the slow path */
+    } else {
+        reg[REG_RIP] = (greg_t)(h->thunks->rx + h->thunks->divide_error);
     }
-    else
-        *rip = (greg_t)(t->rx + t->divide_error);
+    return true;
 }
 
-bool host_signals_init(const struct host_thunks *t, host_find_fault *find, void *arg, struct status *st)
+bool host_faults_init(struct host_faults *h, struct status *st)
 {
-    signals = (struct signals){t, find, arg};
-    struct sigaction sa = {.sa_sigaction = on_signal, .sa_flags = SA_SIGINFO | SA_ONSTACK};
-    const int which[] = {SIGSEGV, SIGBUS, SIGFPE};
-    for (unsigned i = 0; i < ARRAY_LEN(which); i++)
-        if (sigaction(which[i], &sa, NULL))
-            return status_set(st, "cannot install a signal handler");
-    return true;
+    return os_catch_faults(on_fault, h, st);
 }

@@ -134,16 +134,11 @@ struct rig {
     struct arena scratch;
     struct machine *wanted, *got;
     struct host_thunks thunks;
+    struct host_faults faults;
     uint8_t *rw, *rx, *table;
     struct host_code code;
     size_t thunk_size, size;
 };
-
-static struct rig *signal_rig(struct rig *set)
-{
-    static struct rig *rig;
-    return set ? rig = set : rig;
-}
 
 static const struct host_fault *find(void *arg, const void *hpc, const uint8_t **code)
 {
@@ -185,8 +180,8 @@ static void setup(struct rig *r)
     assert_true(host_thunks_emit(&r->thunks, &s, &calls));
     r->thunk_size = (s.used + 15) & ~15ul;
     host_thread_init(&r->got->cpu);
-    signal_rig(r);
-    assert_true(host_signals_init(&r->thunks, find, r, &st));
+    r->faults = (struct host_faults){&r->thunks, find, r};
+    assert_true(host_faults_init(&r->faults, &st));
 }
 
 static void fill_table(struct rig *r, bool fill)

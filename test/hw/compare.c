@@ -1,6 +1,8 @@
-/* test/hw/compare.c: what differs between the processor and rhea, and the smallest form of a case in which it still does.
+/* test/hw/compare.c: what differs between the processor and rhea, and the smallest form of a case in which it still
+ * does.
  *
- * Not compared: RF (a fault sets it in the pushed image only), the x87's last instruction and operand pointers, flags that the row calls undefined
+ * Not compared: RF (a fault sets it in the pushed image only), the x87's last instruction and operand pointers, flags
+ * that the row calls undefined
  * (they are told apart, since both sides run the same processor in the end), bytes that the manual leaves undefined.
  */
 #include <inttypes.h>
@@ -135,7 +137,8 @@ bool hw_differ(FILE *out, const struct hw_case *c, const struct hw_result *n, co
     return d.any;
 }
 
-/* ---- a smaller case -------------------------------------------------------------------------------------------------- */
+/* ---- a smaller case
+ * -------------------------------------------------------------------------------------------------- */
 
 static bool fails(struct native *n, struct emulator *e, const struct hw_case *c)
 {

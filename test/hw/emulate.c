@@ -1,8 +1,11 @@
-/* test/hw/emulate.c: run cases in rhea: one vCPU in 64-bit mode at CPL 3, with page tables that give it the address space of hw.h.
+/* test/hw/emulate.c: run cases in rhea: one vCPU in 64-bit mode at CPL 3, with page tables that give it the address
+ * space of hw.h.
  *
- * A case runs as in exec/loop.c, but for links: find the block, enter it, go on until a fault is raised.  The fault is looked at, not delivered.
+ * A case runs as in exec/loop.c, but for links: find the block, enter it, go on until a fault is raised.  The fault is
+ * looked at, not delivered.
  *
- *     gpa 1000H  page tables   gpa 100000H  as HW_CODE   gpa 110000H  as HW_DATA   gpa 200000H  GDT (supervisor, at SYSTEM)
+ *     gpa 1000H  page tables   gpa 100000H  as HW_CODE   gpa 110000H  as HW_DATA   gpa 200000H  GDT (supervisor, at
+ * SYSTEM)
  */
 #include <cpuid.h>
 #include <stdlib.h>

@@ -1,8 +1,11 @@
 /* test/hw/generate.c: from a row of the instruction table to a case.
  *
- * hw_encode writes prefixes, opcode, ModRM, SIB, displacement and immediate as the row's columns allow and asks the decoder whether the row came out.
- * The rest of a case follows from the decoded insn: the address of its memory operand is chosen first, then base, index and displacement are
- * made to give it; registers that lead elsewhere (rSP, rSI, rDI, bit offsets, jump targets) are set for the lifters that use them.
+ * hw_encode writes prefixes, opcode, ModRM, SIB, displacement and immediate as the row's columns allow and asks the
+ * decoder whether the row came out.
+ * The rest of a case follows from the decoded insn: the address of its memory operand is chosen first, then base,
+ * index and displacement are
+ * made to give it; registers that lead elsewhere (rSP, rSI, rDI, bit offsets, jump targets) are set for the lifters
+ * that use them.
  *
  * Nothing here knows what an insn computes.
  */
@@ -278,7 +281,8 @@ static void put_disp(struct gen *g, uint64_t v, unsigned n)
     g->i.mem.disp = sign_extend(v, 8 * n);
 }
 
-/* Choose base, index and displacement such that the operand lies at linear address `at`.  false: these registers cannot. */
+/* Choose base, index and displacement such that the operand lies at linear address `at`.  false: these registers
+ * cannot. */
 static bool aim(struct gen *g, uint64_t at)
 {
     struct hw_state *in = &g->c->in;
@@ -389,7 +393,7 @@ static bool place_memory(struct gen *g)
     return true;
 }
 
-/* ---- what single lifters need -------------------------------------------------------------------------------------- */
+/* ---- what single lifters need ------------------------------------------------------------------------------------ */
 
 static uint64_t code_address(struct gen *g)
 {
@@ -461,7 +465,8 @@ static void use_divide(struct gen *g)
         *d = is_signed && (*a >> (bits - 1) & 1) ? ~0ull : rng_chance(&g->r, 20) ? rng_below(&g->r, 4) : 0;
 }
 
-/* LAR and its like: selectors of Linux's table, of which ring 3 sees entries 4 to 6, and of the absent local one.  Entry 15 tells the processor's
+/* LAR and its like: selectors of Linux's table, of which ring 3 sees entries 4 to 6, and of the absent local one.
+ * Entry 15 tells the processor's
  * number. */
 static void use_selector(struct gen *g)
 {
@@ -631,7 +636,8 @@ static bool suit(struct gen *g)
     return true;
 }
 
-/* Forms that depend on who made the processor.  AMD truncates targets of near branches with 66, Intel does not; decode.c follows Intel. */
+/* Forms that depend on who made the processor.  AMD truncates targets of near branches with 66, Intel does not;
+ * decode.c follows Intel. */
 bool hw_vendor_form(const struct x86_insn *i, unsigned bits)
 {
     uint16_t lift = i->row->lift;
@@ -640,7 +646,8 @@ bool hw_vendor_form(const struct x86_insn *i, unsigned bits)
     if (lift == LIFT_int && i->opcode == 0xcc)
         return i->length > 1; /* a trap: where it began is not told */
     bool low = i->asize == 2; /* 16-bit addresses: where they lead is not chosen */
-    if (low && (i->row->feature == FEAT_SHA || lift == LIFT_arpl || (lift == LIFT_mmx && i->opcode == 0xf7)))
+    bool large = lift == LIFT_fxsave || lift == LIFT_fxrstor || lift == LIFT_x87; /* may run over 64 KB */
+    if (low && (large || i->row->feature == FEAT_SHA || lift == LIFT_arpl || (lift == LIFT_mmx && i->opcode == 0xf7)))
         return true;
     if (bits == 32 && lift == LIFT_mmx && i->opcode == 0xf7 && (i->prefix & PREFIX_SEG))
         return true; /* whether MMX state is entered before the fault */

@@ -7,7 +7,8 @@
  *     compare.c    what differs, simplifying a failing case, printing it
  *     test_hw.c    options, batches, coverage
  *
- * Both sides see the same small address space in the low 4 GB (so that 32-bit addresses reach it), user rights, 64-bit mode:
+ * Both sides see the same small address space in the low 4 GB (so that 32-bit addresses reach it), user rights, 64-bit
+ * mode:
  *
  *     HW_CODE   two pages of code filled with INT3, unmapped before and behind
  *     HW_DATA   unmapped | RW | RW | unmapped | read-only | RW | unmapped
@@ -49,7 +50,7 @@ struct hw_case {
     uint64_t seed;   /* what it was made from, with row */
     uint32_t row;    /* HW_SEQUENCE: a sequence */
     uint16_t length; /* bytes of code */
-    uint16_t body; /* sequences: bytes before the loop's end */
+    uint16_t body;   /* sequences: bytes before the loop's end */
     uint16_t ninsns;
     uint8_t loose_reg;
     uint8_t bits;                        /* 64, or 32: compatibility mode */
@@ -58,7 +59,7 @@ struct hw_case {
     uint32_t undefined, undefined_fault; /* arithmetic flags that may differ at the end; after a fault before it */
     uint64_t pc;
     uint64_t loose_bits; /* of register loose_reg: undefined */
-    uint64_t skip_at; /* memory that holds undefined bytes: from skip_at, a bit a byte */
+    uint64_t skip_at;    /* memory that holds undefined bytes: from skip_at, a bit a byte */
     uint64_t skip[8];
     uint8_t code[HW_BYTES_MAX];
     struct {
@@ -116,7 +117,8 @@ const char *hw_row_excluded(const struct x86_row *row, const uint32_t *features,
 bool hw_generate(struct hw_case *c, uint32_t row, unsigned bits, uint64_t seed);
 void hw_narrow(struct hw_state *s);                           /* 32-bit registers only */
 bool hw_vendor_form(const struct x86_insn *i, unsigned bits); /* what it does depends on who made the processor */
-/* The bytes of one form of a row, and its decoding; addresses are not chosen yet. disp_at: where its displacement lies. */
+/* The bytes of one form of a row, and its decoding; addresses are not chosen yet. disp_at: where its displacement
+ * lies. */
 bool hw_encode(struct rng *r, const struct x86_row *row, unsigned bits, bool plain, uint8_t bytes[32],
                struct x86_insn *insn, unsigned *disp_at);
 uint32_t hw_flag_bits(unsigned irf); /* IRF_ bits as they lie in RFLAGS */

@@ -1,10 +1,14 @@
-/* test/hw/native.c: run cases on this machine's processor, in a child process, so that whatever they do does no harm here.
+/* test/hw/native.c: run cases on this machine's processor, in a child process, so that whatever they do does no harm
+ * here.
  *
- * The child maps the address space of hw.h, loads all registers, jumps to the case's bytes, and gets the registers back either from the jump put
- * behind those bytes or from the signal that ended them.  Registers lie at fixed addresses below 2 GB (struct page at HW_NATIVE), which every
+ * The child maps the address space of hw.h, loads all registers, jumps to the case's bytes, and gets the registers
+ * back either from the jump put
+ * behind those bytes or from the signal that ended them.  Registers lie at fixed addresses below 2 GB (struct page at
+ * HW_NATIVE), which every
  * instruction can name without a base register.
  *
- * While a case runs, FS and GS are its own: the signal handler sets FS back before it does anything else, and calls no library.
+ * While a case runs, FS and GS are its own: the signal handler sets FS back before it does anything else, and calls no
+ * library.
  * A child that dies is replaced; its case is marked HW_DIED.
  */
 #include <errno.h>
@@ -61,7 +65,8 @@ struct room {            /* the child's view of a case's memory */
 #define GPR_LOAD(n, reg) "mov %c[in]+8*" #n ", %%" #reg "\n\t"
 #define GPR_SAVE(n, reg) "mov %%" #reg ", %c[out]+8*" #n "\n\t"
 
-/* Load page->in, run at page->target, come back with page->out: through `exit` (registers saved here) or `resume` (saved by the handler). */
+/* Load page->in, run at page->target, come back with page->out: through `exit` (registers saved here) or `resume`
+ * (saved by the handler). */
 static __attribute__((noinline)) void enter(void)
 {
     __asm__ volatile(

@@ -1,4 +1,5 @@
-/* test/hw/random.c: numbers for cases: integers, vectors and x87 registers near what breaks, and whole states; memory's template and patches. */
+/* test/hw/random.c: numbers for cases: integers, vectors and x87 registers near what breaks, and whole states;
+ * memory's template and patches. */
 #include <string.h>
 
 #include "test/hw/hw.h"
@@ -205,7 +206,7 @@ void rng_state(struct rng *r, struct hw_state *s, bool x87)
     bytes_put(s->fx + FX_MXCSR, mxcsr, 4);
 }
 
-/* ---- memory ------------------------------------------------------------------------------------------------------- */
+/* ---- memory ------------------------------------------------------------------------------------------------------ */
 
 void hw_template(uint8_t mem[HW_MEM_SIZE])
 {

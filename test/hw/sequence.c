@@ -1,8 +1,12 @@
-/* test/hw/sequence.c: runs of 5 to 30 insns: what one insn leaves (flags, parts of registers, memory) is what the next one finds.
+/* test/hw/sequence.c: runs of 5 to 30 insns: what one insn leaves (flags, parts of registers, memory) is what the next
+ * one finds.
  *
- * Memory operands are [r14 + disp32] and [r15 + disp32], near the writable pages; no insn that writes r14 or r15 (esi, edi) is taken.  The stack pointer is as
- * free as any other register: a push may end the case.  Some sequences are repeated, by a counter in the register before those two.
- * Conditional jumps go forward, to the beginning of a later insn.  An insn that reads a flag which may be undefined there is not taken.
+ * Memory operands are [r14 + disp32] and [r15 + disp32], near the writable pages; no insn that writes r14 or r15 (esi,
+ * edi) is taken.  The stack pointer is as
+ * free as any other register: a push may end the case.  Some sequences are repeated, by a counter in the register
+ * before those two.
+ * Conditional jumps go forward, to the beginning of a later insn.  An insn that reads a flag which may be undefined
+ * there is not taken.
  */
 #include <string.h>
 
@@ -179,7 +183,8 @@ static void resolve_jumps(struct sequence *s)
     }
 }
 
-/* Mostly inside the writable pages or where they meet; sometimes where accesses fault, so that what came before is seen. */
+/* Mostly inside the writable pages or where they meet; sometimes where accesses fault, so that what came before is
+ * seen. */
 static void place_bases(struct sequence *s)
 {
     static const uint32_t at[] = {0x1800, 0x1800, 0x2400, 0x2000, 0x2000, 0x5800, 0x3000, 0x4800, 0x5000, 0x1000};

@@ -1,4 +1,5 @@
-/* test_hw: rhea against the processor it runs on.  Without arguments, a bounded set for `make test`; with arguments, as many cases as wanted:
+/* test_hw: rhea against the processor it runs on.  Without arguments, a bounded set for `make test`; with arguments,
+ * as many cases as wanted:
  *
  *     test_hw --count N         cases of single insns, all rows in turn       --sequences N   cases of sequences
  *     test_hw --row NAME        only rows of that mnemonic                    --index N       only that row
@@ -50,7 +51,8 @@ static struct row_count *count_of(struct rig *g, uint32_t row)
     return &g->rows[row == HW_SEQUENCE ? x86_row_count : row];
 }
 
-/* ---- one half of the batch ------------------------------------------------------------------------------------------- */
+/* ---- one half of the batch
+ * ------------------------------------------------------------------------------------------- */
 
 static uint64_t case_seed(const struct rig *g, uint64_t n, bool sequence)
 {
@@ -160,7 +162,8 @@ static void run_cases(struct rig *g, uint64_t count, bool sequence)
     free(failed);
 }
 
-/* ---- rows -------------------------------------------------------------------------------------------------------------- */
+/* ---- rows
+ * -------------------------------------------------------------------------------------------------------------- */
 
 static void choose_rows(struct rig *g)
 {
@@ -248,7 +251,8 @@ static void print_summary(struct rig *g)
            g->cases, g->insns, g->o->seed, g->differ, differing, g->rows[x86_row_count].differ);
 }
 
-/* ---- whole runs ------------------------------------------------------------------------------------------------------------ */
+/* ---- whole runs
+ * ------------------------------------------------------------------------------------------------------------ */
 
 static void one_case(struct rig *g)
 {
@@ -316,7 +320,8 @@ static bool parse(int argc, char **argv, struct options *o)
     return true;
 }
 
-/* ---- make test ----------------------------------------------------------------------------------------------------------------- */
+/* ---- make test
+ * ----------------------------------------------------------------------------------------------------------------- */
 
 static bool can_run(void)
 {
