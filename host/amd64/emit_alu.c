@@ -432,6 +432,46 @@ void emit_bits(struct emitter *e)
     f_defined(e);
 }
 
+static void emit_lea(struct emitter *e)
+{
+    const struct ir_op *o = e->op;
+    int base = NOREG, index = NOREG;
+    int64_t disp = o->imm;
+    if (o->a != IR_NONE && ir_is_const(o->a))
+        disp += ir_const_value(e->b, o->a);
+    else if (o->a != IR_NONE)
+        base = place_src(e, o->a, I64, RAX);
+    if (o->b != IR_NONE && ir_is_const(o->b))
+        disp += ir_const_value(e->b, o->b) << o->sub;
+    else if (o->b != IR_NONE)
+        index = base == RAX ? place_src_kept(e, o->b, I64) : place_src(e, o->b, I64, RAX);
+    if (o->type == I32)
+        disp = (int32_t)disp;
+    int work = place_can_dst(e, o->d, o->a) ? place_dst(e, o->d, o->a) : RAX;
+    if (base == NOREG && index == NOREG) {
+        asm_mov_imm(&e->a, work, o->type == I32 ? (int64_t)(uint32_t)disp : disp);
+    } else if (fits32(disp)) {
+        if (base == NOREG && o->sub == 0) {
+            base = index;
+            index = NOREG;
+        }
+        asm_lea(&e->a, o->type, work, rm_index(base, index, index == NOREG ? 0 : o->sub, (int32_t)disp));
+    } else {                                        /* a displacement of 64 bits */
+        int sum = base == RAX || index == RAX ? place_scratch(e) : RAX;
+        asm_mov_imm(&e->a, sum, disp);
+        if (index != NOREG)
+            asm_lea(&e->a, I64, sum, rm_index(sum, index, o->sub, 0));
+        if (base != NOREG)
+            asm_lea(&e->a, I64, sum, rm_index(sum, base, 0, 0));
+        asm_mov_rr(&e->a, I64, work, sum);
+    }
+    e->locked = 0;
+    int d = place_dst(e, o->d, IR_NONE);
+    if (d != work)
+        asm_mov_rr(&e->a, I64, d, work);
+    place_dst_done(e, o->d, o->type, d);
+}
+
 void emit_move(struct emitter *e)
 {
     const struct ir_op *o = e->op;
@@ -498,44 +538,7 @@ void emit_move(struct emitter *e)
     case IR_STF:
         asm_store(&e->a, o->type, rm_gs((size_t)o->imm), place_src(e, o->a, o->type, RAX));
         break;
-    case IR_LEA: {
-        int base = NOREG, index = NOREG;
-        int64_t disp = o->imm;
-        if (o->a != IR_NONE && ir_is_const(o->a))
-            disp += ir_const_value(e->b, o->a);
-        else if (o->a != IR_NONE)
-            base = place_src(e, o->a, I64, RAX);
-        if (o->b != IR_NONE && ir_is_const(o->b))
-            disp += ir_const_value(e->b, o->b) << o->sub;
-        else if (o->b != IR_NONE)
-            index = base == RAX ? place_src_kept(e, o->b, I64) : place_src(e, o->b, I64, RAX);
-        if (o->type == I32)
-            disp = (int32_t)disp;
-        int work = place_can_dst(e, o->d, o->a) ? place_dst(e, o->d, o->a) : RAX;
-        if (base == NOREG && index == NOREG) {
-            asm_mov_imm(&e->a, work, o->type == I32 ? (int64_t)(uint32_t)disp : disp);
-        } else if (fits32(disp)) {
-            if (base == NOREG && o->sub == 0) {
-                base = index;
-                index = NOREG;
-            }
-            asm_lea(&e->a, o->type, work, rm_index(base, index, index == NOREG ? 0 : o->sub, (int32_t)disp));
-        } else {                                        /* a displacement of 64 bits */
-            int sum = base == RAX || index == RAX ? place_scratch(e) : RAX;
-            asm_mov_imm(&e->a, sum, disp);
-            if (index != NOREG)
-                asm_lea(&e->a, I64, sum, rm_index(sum, index, o->sub, 0));
-            if (base != NOREG)
-                asm_lea(&e->a, I64, sum, rm_index(sum, base, 0, 0));
-            asm_mov_rr(&e->a, I64, work, sum);
-        }
-        e->locked = 0;
-        int d = place_dst(e, o->d, IR_NONE);
-        if (d != work)
-            asm_mov_rr(&e->a, I64, d, work);
-        place_dst_done(e, o->d, o->type, d);
-        break;
-    }
+    case IR_LEA: emit_lea(e); break;
     case IR_CMOV: {
         unsigned cc = f_condition(e, o->sub);
         /* f_condition may have used rax: bring values only now; MOV and loads leave the flags alone. */

@@ -200,9 +200,11 @@ static void run_machine(struct rng *r, const char *folder)
                         .serial = {"null"}, .nserial = 1, .exec.code_size = 8 << 20};
     o.ram += rng_chance(r, 50) ? 4096 * rng_below(r, 64) : 0;
     o.kernel = rng_chance(r, 90) ? kernel : NULL;
+    if (rng_chance(r, 30))                              /* several modules, with arguments */
+        snprintf(initrd + strlen(initrd), 20, rng_chance(r, 50) ? " a b,/etc/passwd" : ",,");
     o.initrd = rng_chance(r, 40) ? initrd : NULL;
     o.append = rng_chance(r, 50) ? text : NULL;
-    o.bios = rng_chance(r, 10) ? initrd : NULL;
+    o.bios = rng_chance(r, 10) ? kernel : NULL;
     if (machine_init(m, &o, &st)) {
         run_monitor(r, m);
         if (rng_chance(r, 20))
@@ -211,15 +213,45 @@ static void run_machine(struct rng *r, const char *folder)
     machine_fini(m);
     free(m);
     unlink(kernel);
+    initrd[strcspn(initrd, " ,")] = 0;
     unlink(initrd);
+}
+
+/* rhea explain: random bytes through the whole pipe, or a random ELF file. */
+static void run_explain(struct rng *r, const char *folder)
+{
+    static char *const modes[] = {"64", "32", "16"};
+    char file[300], bytes[200] = "", number[32];
+    unsigned mode = rng_below(r, 3);
+    uint8_t code[64];
+    snprintf(file, sizeof file, "%s/fuzz-elf-%d", folder, (int)getpid());
+    snprintf(number, sizeof number, "0x%llx", (unsigned long long)rng_edge(r));
+    char *of_bytes[] = {"--bytes", bytes, "--mode", modes[mode], "--addr", number}, *of_file[] = {file, "--at", "0x100010"}, *of_symbol[] = {file, "--symbol", "x"};
+    bytes_fill(r, (enum x86_bits)(X86_64 - mode), true, code, sizeof code);
+    for (unsigned i = 0, n = rng_below(r, sizeof code); i <= n; i++)
+        snprintf(bytes + 2 * i, 3, "%02x", code[i]);
+    FILE *err = stderr, *none = fopen("/dev/null", "w");
+    stderr = none;                                      /* refusals are not for the terminal */
+    if (rng_chance(r, 60)) {
+        explain_main(6, of_bytes);
+    } else {
+        make_file(r, file);
+        explain_main(3, rng_chance(r, 70) ? of_file : of_symbol);
+        unlink(file);
+    }
+    stderr = err;
+    fclose(none);
 }
 
 void parsers_run(uint64_t seed, uint64_t run, const char *folder)
 {
     struct rng r = {seed ^ run * 0xd1342543de82ef95ull};
     rng_next(&r);
-    if (rng_chance(&r, 80))
+    unsigned kind = rng_below(&r, 100);
+    if (kind < 70)
         run_command_line(&r);
+    else if (kind < 85)
+        run_explain(&r, folder);
     else
         run_machine(&r, folder);
 }

@@ -4,209 +4,17 @@
  * each may turn out to be a fault that shows them to the guest.
  */
 #include "opt/opt.h"
-#include "test/ir/irtest.h"
+#include "test/ir/irmake.h"
 
-enum { BLOCKS = 6000, INSNS = 10, MEM_SIZE = 256, MEM_BASE = 0x40000, REGS = 8, TEMPS = 12 };
+enum { BLOCKS = 6000, REGS = 8 };
 
 struct machine {
     struct cpu cpu; /* first: calls get a pointer to it */
-    uint8_t mem[MEM_SIZE + 64];
+    uint8_t mem[MAKE_MEM_SIZE + 64];
     uint64_t seen; /* hash of what slow paths saw */
     const void *helpers[2];
     jmp_buf fault;
 };
-
-struct maker {
-    struct ir_block *b;
-    uint64_t seed;
-    bool full_temp[TEMPS]; /* written whole since the last label */
-    int open_label;        /* branched to, not placed; -1: none */
-    int open_for;
-};
-
-static unsigned pick(struct maker *m, unsigned n)
-{
-    m->seed ^= m->seed << 13;
-    m->seed ^= m->seed >> 7;
-    m->seed ^= m->seed << 17;
-    return (unsigned)(m->seed >> 20) % n;
-}
-
-static ir_ref any_const(struct maker *m)
-{
-    static const int64_t some[] = {0,    1,    2,    5,      8,  31,        32,         63,
-                                   0x7f, 0x80, 0xff, 0x8000, -1, INT64_MIN, 0x80000000, 0x123456789};
-    return ir_const(m->b, some[pick(m, ARRAY_LEN(some))]);
-}
-
-static ir_ref source(struct maker *m)
-{
-    unsigned k = pick(m, 8);
-    if (k == 0)
-        return any_const(m);
-    for (unsigned i = 0; k < 5 && i < 4; i++) {
-        unsigned t = pick(m, TEMPS);
-        if (m->full_temp[t])
-            return (ir_ref)(IR_TEMP0 + t);
-    }
-    return (ir_ref)pick(m, REGS);
-}
-
-/* temps_only: before the last op of the insn that may fault. */
-static ir_ref dest(struct maker *m, bool temps_only)
-{
-    return temps_only || pick(m, 2) ? (ir_ref)(IR_TEMP0 + pick(m, TEMPS)) : (ir_ref)pick(m, REGS);
-}
-
-static void wrote(struct maker *m, const struct ir_op *o)
-{
-    for (unsigned n = IR_D; n <= IR_E; n++) {
-        ir_ref r = ir_get(o, n);
-        if (r != IR_NONE && ir_is_temp(r) && ir_write_bits(o, n) == 64)
-            m->full_temp[r - IR_TEMP0] = true;
-    }
-}
-
-static void alu(struct maker *m, bool early)
-{
-    static const uint8_t ops[] = {
-        IR_MOV,    IR_MOV,   IR_MOV,  IR_MOV,   IR_ZX8,  IR_ZX16, IR_SX8, IR_SX16, IR_SX32, IR_LEA,   IR_LEA,
-        IR_ADD,    IR_SUB,   IR_ADC,  IR_SBB,   IR_AND,  IR_OR,   IR_XOR, IR_CMP,  IR_TEST, IR_NOT,   IR_NEG,
-        IR_INC,    IR_DEC,   IR_SHL,  IR_SHR,   IR_SAR,  IR_ROL,  IR_ROR, IR_RCL,  IR_RCR,  IR_SHLD,  IR_SHRD,
-        IR_MUL,    IR_UMUL,  IR_SMUL, IR_BT,    IR_BTS,  IR_BTR,  IR_BTC, IR_BSF,  IR_BSR,  IR_TZCNT, IR_LZCNT,
-        IR_POPCNT, IR_BSWAP, IR_CMOV, IR_SETCC, IR_GETF, IR_SETF, IR_STC, IR_CLC,  IR_CMC,  IR_PC,    IR_LDF,
-    };
-    unsigned op = ops[pick(m, ARRAY_LEN(ops))];
-    const char *s = ir_shapes[op].operands;
-    struct ir_op *o = ir_append(m->b, op, pick(m, 4) ? I32 + pick(m, 2) : pick(m, 2));
-    if (o->type < I32 && (s[0] == 'X' || op == IR_LEA || op == IR_BSWAP || (op >= IR_ZX8 && op <= IR_SX32) ||
-                          op == IR_UMUL || op == IR_SMUL || (op >= IR_SHLD && op <= IR_POPCNT)))
-        o->type = I32;
-    if (op == IR_SX32)
-        o->type = I64;
-    for (unsigned n = IR_A; n < IR_FIELDS; n++)
-        if (s[n] == 'V')
-            *ir_field(o, n) = source(m);
-    if (s[IR_D] != '.')
-        o->d = dest(m, early);
-    if (s[IR_D] == 'X' && ir_is_temp(o->d) && !m->full_temp[o->d - IR_TEMP0])
-        o->op = IR_MOV; /* an X operand must have a value before */
-    if (s[IR_E] != '.')
-        do
-            o->e = dest(m, early);
-        while (o->e == o->d);
-    if (ir_is_shift(op)) {
-        ir_ref *count = op >= IR_SHLD ? &o->c : &o->b;
-        if (ir_is_const(*count))
-            *count = ir_const(m->b, 1 + pick(m, 31));
-    }
-    if (op == IR_LEA)
-        o->sub = (uint8_t)pick(m, 4), o->imm = (int)pick(m, 100) - 50;
-    if (o->op == IR_CMOV || op == IR_SETCC)
-        o->sub = (uint8_t)pick(m, 16);
-    if (op == IR_LDF)
-        o->imm = offsetof(struct cpu, mxcsr);
-    if (op == IR_SETF) {
-        o->sub = (uint8_t)(1 + pick(m, 63));
-        o->imm = ir_f_to_x86(o->sub);
-    }
-    if (!early && pick(m, 4)) {
-        o->setf = 1;
-        o->setf = (uint8_t)ir_writes_f(o);
-    }
-    wrote(m, o);
-}
-
-static void memory(struct maker *m)
-{
-    static const uint8_t ops[] = {IR_LD, IR_LDZ, IR_LDS, IR_ST, IR_ST, IR_RMW, IR_XADD, IR_XCHG, IR_CMPXCHG, IR_PROBE};
-    static const uint8_t subs[] = {IR_ADD, IR_SBB, IR_XOR, IR_INC, IR_SHL, IR_RCR};
-    unsigned op = ops[pick(m, ARRAY_LEN(ops))];
-    struct ir_op *o = ir_append(m->b, IR_AND, I64);
-    ir_ref t = o->d = (ir_ref)(IR_TEMP0 + pick(m, TEMPS));
-    o->a = source(m);
-    o->b = ir_const(m->b, MEM_SIZE - 1);
-    wrote(m, o);
-    o = ir_append(m->b, IR_LEA, I64);
-    o->d = o->a = t;
-    o->imm = pick(m, 20) ? MEM_BASE : 0; /* sometimes it faults */
-    o = ir_append(m->b, op, pick(m, 4));
-    const char *s = ir_shapes[op].operands;
-    o->a = t;
-    o->imm = op == IR_PROBE ? 8 : 0;
-    if (op == IR_RMW)
-        o->sub = subs[pick(m, ARRAY_LEN(subs))];
-    if (s[IR_B] == 'V' && !(op == IR_RMW && o->sub == IR_INC))
-        o->b = source(m);
-    if (op == IR_RMW && ir_is_shift(o->sub) && ir_is_const(o->b))
-        o->b = ir_const(m->b, 3);
-    if (op == IR_LDS) {
-        o->type = (uint8_t)pick(m, 3);
-        o->sub = (uint8_t)(o->type + 1);
-    }
-    if (s[IR_D] != '.')
-        o->d = s[IR_D] == 'X' ? (ir_ref)pick(m, REGS) : dest(m, false);
-    o->setf = (uint8_t)(pick(m, 2));
-    o->setf = (uint8_t)ir_writes_f(o);
-    wrote(m, o);
-}
-
-static void place_label(struct maker *m)
-{
-    ir_append(m->b, IR_LABEL, I8)->imm = m->open_label;
-    m->open_label = -1;
-    memset(m->full_temp, 0, sizeof m->full_temp);
-}
-
-static void branch(struct maker *m)
-{
-    static const uint8_t ops[] = {IR_BRCC, IR_BRZ, IR_BRNZ};
-    struct ir_op *o = ir_append(m->b, ops[pick(m, 3)], pick(m, 4));
-    m->open_label = ir_label(m->b);
-    m->open_for = (int)pick(m, 3);
-    o->imm = m->open_label;
-    if (o->op == IR_BRCC)
-        o->sub = (uint8_t)pick(m, 16);
-    else
-        o->a = source(m);
-}
-
-static void call(struct maker *m)
-{
-    struct ir_op *o = ir_append(m->b, IR_CALL, I64);
-    o->a = source(m);
-    o->b = source(m);
-    o->d = dest(m, false);
-    wrote(m, o);
-}
-
-static void make_block(struct maker *m)
-{
-    m->b->nops = m->b->nconsts = m->b->nlabels = 0;
-    m->b->ntemps = TEMPS;
-    m->open_label = -1;
-    memset(m->full_temp, 0, sizeof m->full_temp);
-    for (unsigned i = 0; i < INSNS; i++) {
-        if (m->open_label >= 0 && m->open_for-- == 0)
-            place_label(m);
-        struct ir_op *o = ir_append(m->b, IR_INSN, I8);
-        o->imm = i;
-        o->sub = 1;
-        for (unsigned k = pick(m, 3); k > 0; k--)
-            alu(m, true);
-        if (pick(m, 3) == 0)
-            memory(m);
-        for (unsigned k = pick(m, 4); k > 0; k--)
-            alu(m, false);
-        if (pick(m, 12) == 0)
-            call(m);
-        if (m->open_label < 0 && pick(m, 5) == 0)
-            branch(m);
-    }
-    if (m->open_label >= 0)
-        place_label(m);
-    ir_append(m->b, IR_GOTO, I8)->imm = 77;
-}
 
 /* ---- running ----------------------------------------------------------------------------------------------- */
 
@@ -228,9 +36,9 @@ static int64_t reach(struct cpu *c, gva_t gva, unsigned desc)
 {
     struct machine *m = (struct machine *)c;
     see_state(m, gva ^ (uint64_t)desc << 40);
-    if (gva < MEM_BASE || gva >= MEM_BASE + MEM_SIZE)
+    if (gva < MAKE_MEM_BASE || gva >= MAKE_MEM_BASE + MAKE_MEM_SIZE)
         longjmp(m->fault, 1);
-    return (int64_t)((uintptr_t)m->mem - MEM_BASE);
+    return (int64_t)((uintptr_t)m->mem - MAKE_MEM_BASE);
 }
 
 static uint64_t helper(struct cpu *c, uint64_t a, uint64_t b, uint64_t d)
@@ -249,7 +57,7 @@ static void start(struct machine *m, uint64_t seed)
     m->cpu.helper = m->helpers;
     for (unsigned i = 0; i < REGS; i++)
         m->cpu.reg[i] = (seed = seed * 6364136223846793005 + 1442695040888963407) >> (i % 3 * 20);
-    for (unsigned i = 0; i < MEM_SIZE; i++)
+    for (unsigned i = 0; i < MAKE_MEM_SIZE; i++)
         m->mem[i] = (uint8_t)(i * 37);
     cpu_set_flags(&m->cpu, (uint32_t)(seed >> 30));
 }
@@ -298,7 +106,7 @@ static void test_random(void **state)
                       .before = &before,
                       .now = &now};
     struct opt_trace trace = {check_pass, &k};
-    struct maker m = {.seed = 0x1234567};
+    struct maker m = {.seed = 0x1234567, .regs = REGS};
     unsigned fewer = 0;
     irtest_init(&before);
     irtest_init(&now);
