@@ -68,7 +68,7 @@ static enum tlb_kind kind_of(const struct x86 *x, unsigned desc)
 
 static uint64_t known(struct x86 *x, gva_t gva, unsigned desc)
 {
-    return *tlb_entry(tlb_table(x->tlb, x->cur_slot, kind_of(x, desc)), gva);
+    return x86_table_entry(x, tlb_table(x->tlb, x->cur_slot, kind_of(x, desc)), gva);
 }
 
 static bool crosses(gva_t gva, unsigned desc)
@@ -166,7 +166,7 @@ static int64_t fill_write(struct vcpu *v, gva_t gva, unsigned desc, const struct
     struct x86 *x = &v->x86;
     uint64_t addend = (uint64_t)(uintptr_t)p->host - gva;
     enum tlb_kind kind = kind_of(x, desc);
-    if (!p->walk.writable || kind == TLB_NONE)
+    if (!p->walk.writable || kind == TLB_NONE || !x86_table_whole(gva))
         return (int64_t)addend;
     __atomic_fetch_or(&v->exec->ram->flags[p->ram_page], RAM_WMAPPED, __ATOMIC_SEQ_CST);
     tlb_fill(x->tlb, x->cur_slot, kind, gva, addend, p->walk.fill);

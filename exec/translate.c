@@ -28,14 +28,15 @@ static uint64_t exec_entry(struct vcpu *v, gva_t pc, struct x86_walk *w)
 {
     struct x86 *x = &v->x86;
     uint64_t *entry = tlb_entry(x->cpu.tab_x, pc);
-    if (*entry)
+    if (*entry && x86_table_whole(pc))
         return *entry;
     v->count[COUNT_FETCH_WALKS]++;
     bool user = x86_cpl(x) == 3;
     if (!x86_walk(x, pc, WALK_FETCH | (user ? WALK_USER : 0), w))
         return 0;
     uint64_t value = (w->gpa >> 12) + 1;
-    tlb_fill(x->tlb, x->cur_slot, user ? TLB_X_USER : TLB_X_SUP, pc, value, w->fill);
+    if (x86_table_whole(pc))
+        tlb_fill(x->tlb, x->cur_slot, user ? TLB_X_USER : TLB_X_SUP, pc, value, w->fill);
     return value;
 }
 

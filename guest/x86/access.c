@@ -12,12 +12,25 @@
 
 #include <string.h>
 
+uint64_t x86_table_entry(const struct x86 *x, uint8_t *table, gva_t gva)
+{
+    uint64_t entry = *tlb_entry(table, gva);
+    if (x->cr4 & CR4_LA57 && entry && ram_page_of_host(x->ram, (const void *)(uintptr_t)(gva + entry)) == UINT64_MAX)
+        return 0;
+    return entry;
+}
+
+bool x86_table_whole(gva_t gva)
+{
+    return (gva_t)sign_extend(gva, 48) == gva;
+}
+
 /* Host address of [gva, gva+n) if the table of `kind` knows it, else NULL. */
 static uint8_t *known(struct x86 *x, gva_t gva, unsigned n, unsigned kind)
 {
-    if (!x->tlb || (gva & 4095) + n > 4096 || (gva_t)sign_extend(gva, 48) != gva)
+    if (!x->tlb || (gva & 4095) + n > 4096 || !x86_canonical(x, gva))
         return NULL;
-    uint64_t entry = *tlb_entry(x86_table(x, x->cur_slot, kind), gva);
+    uint64_t entry = x86_table_entry(x, x86_table(x, x->cur_slot, kind), gva);
     return entry ? (uint8_t *)(uintptr_t)(gva + entry) : NULL;
 }
 

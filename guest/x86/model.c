@@ -116,16 +116,18 @@ static enum x86_feature feature_find(const char *text, size_t n)
     return FEAT__;
 }
 
-/* The features a row of models.def lists. */
-static void set_from_row(struct x86_model *m, const struct row *r)
+/* The features a row of models.def lists; with those it only allows ("?name"), if `allowed`. */
+static void set_from_row(struct x86_model *m, const struct row *r, bool allowed)
 {
     memset(m, 0, sizeof *m);
     m->row = r;
     for (const char *p = r->features; *p;) {
+        bool asked = *p == '?';
+        p += asked;
         size_t n = strcspn(p, " ");
         enum x86_feature f = feature_find(p, n);
         rh_assert(f != FEAT__, "model %s: no feature %.*s", r->name, (int)n, p);
-        set_put(m, f, true);
+        set_put(m, f, allowed || !asked);
         p += n + (p[n] == ' ');
     }
 }
@@ -178,8 +180,8 @@ bool x86_model_parse(struct x86_model **out, const char *text, struct status *st
             row = &rows[i];
     if (!row)
         return status_set(st, "-cpu: no model is called \"%.*s\"; \"-cpu help\" lists them", (int)n, text);
-    set_from_row(&max, &rows[0]);
-    set_from_row(&m, row);
+    set_from_row(&max, &rows[0], true);
+    set_from_row(&m, row, false);
     for (unsigned i = 0; i < ARRAY_LEN(m.set); i++)
         m.set[i] &= max.set[i];
     while (text[n] == ',') {
@@ -206,7 +208,7 @@ void x86_model_list(FILE *out)
     struct x86_model max;
     unsigned column = 0;
 
-    set_from_row(&max, &rows[0]);
+    set_from_row(&max, &rows[0], true);
     fprintf(out, "Models:\n");
     for (unsigned i = 0; i < ARRAY_LEN(rows); i++)
         fprintf(out, "  %-10s %s\n", rows[i].name, rows[i].doc);
@@ -236,6 +238,7 @@ void x86_model_apply(struct x86 *x, const struct x86_model *m)
         {FEAT_PAE, CR4_PAE},           {FEAT_MCE, CR4_MCE},   {FEAT_PGE, CR4_PGE},    {FEAT_FXSR, CR4_OSFXSR},
         {FEAT_SSE, CR4_OSXMMEXCPT},    {FEAT_UMIP, CR4_UMIP}, {FEAT_PCID, CR4_PCIDE}, {FEAT_FSGSBASE, CR4_FSGSBASE},
         {FEAT_XSAVE, CR4_OSXSAVE},     {FEAT_SMEP, CR4_SMEP}, {FEAT_SMAP, CR4_SMAP},  {FEAT_PKU, CR4_PKE},
+        {FEAT_LA57, CR4_LA57},
     };
 
     x->model = m;
@@ -457,7 +460,7 @@ static void leaf_extended(const struct x86 *x, uint32_t leaf, uint32_t sub, stru
             l->r[EDX] = 32 << 18 | 8 << 12 | 1 << 8 | 64;
         break;
     case 0x80000008:
-        l->r[EAX] = X86_PHYS_BITS | 48 << 8;
+        l->r[EAX] = X86_PHYS_BITS | (x86_model_has(x->model, FEAT_LA57) ? 57u : 48u) << 8;
         if (!intel)
             l->r[ECX] = (x->nvcpus - 1) | id_bits(x) << 12;
         break;

@@ -54,6 +54,12 @@ unsigned x86_walk_access(const struct x86 *x, unsigned desc);
 /* Raise #PF for a failed walk: sets CR2. */
 _Noreturn void x86_raise_pf(struct x86 *x, gva_t gva, uint32_t error);
 bool x86_canonical(const struct x86 *x, gva_t gva);
+/* What an R or W table says of gva: "host address - gva", or 0.  Tables are indexed by bits 47..12; with 57-bit addresses the entry may be
+ * another address's, and the sum then lies nowhere in RAM (generated code finds out by a host fault). */
+uint64_t x86_table_entry(const struct x86 *x, uint8_t *table, gva_t gva);
+/* Whether W and X entries may be made for an address: only for those that 48 bits tell apart, as W entries are searched by where they lead and X
+ * entries are not checked by the sum. */
+bool x86_table_whole(gva_t gva);
 /* Data breakpoint (DR7) hit by an access to [gva, gva+n): remember it for x86_after_step / the end of the insn. */
 void x86_watch(struct x86 *x, gva_t gva, unsigned n, bool write);
 bool x86_page_watched(const struct x86 *x, gva_t gva);  /* such pages never enter the tables */

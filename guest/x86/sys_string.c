@@ -74,11 +74,11 @@ static gva_t linear(const struct string *s, unsigned reg, bool write)
 }
 
 /* The host address of [gva, gva + bytes) if the current table knows the page, else NULL. */
-static uint8_t *known(uint8_t *table, gva_t gva, unsigned bytes)
+static uint8_t *known(const struct x86 *x, uint8_t *table, gva_t gva, unsigned bytes)
 {
-    if (!table || (gva & 4095) + bytes > 4096 || (gva_t)sign_extend(gva, 48) != gva)
+    if (!table || (gva & 4095) + bytes > 4096 || !x86_canonical(x, gva))
         return NULL;
-    uint64_t addend = *tlb_entry(table, gva);
+    uint64_t addend = x86_table_entry(x, table, gva);
     return addend ? (uint8_t *)(uintptr_t)(gva + addend) : NULL;
 }
 
@@ -91,14 +91,14 @@ static bool in_bounce(const struct x86 *x, const uint8_t *host)
 
 static uint64_t load(const struct string *s, gva_t gva, enum x86_seg seg)
 {
-    const uint8_t *host = known(s->x->cpu.tab_r, gva, s->bytes);
+    const uint8_t *host = known(s->x, s->x->cpu.tab_r, gva, s->bytes);
 
     return host ? bytes_get(host, s->bytes) : x86_load(s->x, gva, s->bytes, seg);
 }
 
 static void store(const struct string *s, gva_t gva, uint64_t v)
 {
-    uint8_t *host = known(s->x->cpu.tab_w, gva, s->bytes);
+    uint8_t *host = known(s->x, s->x->cpu.tab_w, gva, s->bytes);
 
     if (host)
         bytes_put(host, v, s->bytes);
@@ -156,7 +156,7 @@ static uint64_t run_length(const struct string *s, unsigned reg, gva_t gva)
 /* Real host address of the element at gva, or NULL. */
 static uint8_t *run_source(const struct string *s, gva_t gva)
 {
-    uint8_t *host = known(s->x->cpu.tab_r, gva, s->bytes);
+    uint8_t *host = known(s->x, s->x->cpu.tab_r, gva, s->bytes);
 
     if (!host)
         host = sys_host(gva, s->x->access->read(&s->x->cpu, gva, s->bytes | sys_tag(s->seg)));
@@ -166,7 +166,7 @@ static uint8_t *run_source(const struct string *s, gva_t gva)
 static uint8_t *run_target(const struct string *s, gva_t gva)
 {
     struct x86 *x = s->x;
-    uint8_t *host = known(x->cpu.tab_w, gva, s->bytes);
+    uint8_t *host = known(x, x->cpu.tab_w, gva, s->bytes);
 
     if (host)
         return host;

@@ -12,7 +12,7 @@
 struct writer {
     struct rng *r;
     enum x86_bits bits;
-    bool tame;                                          /* rather what does not fault, so that runs last */
+    bool tame; /* rather what does not fault, so that runs last */
     uint8_t *p;
 };
 
@@ -20,7 +20,7 @@ struct writer {
 
 uint64_t rng_next(struct rng *r)
 {
-    uint64_t z = (r->s += 0x9e3779b97f4a7c15ull);       /* splitmix64 */
+    uint64_t z = (r->s += 0x9e3779b97f4a7c15ull); /* splitmix64 */
     z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
     z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
     return z ^ (z >> 31);
@@ -43,12 +43,49 @@ uint64_t rng_edge(struct rng *r)
 uint64_t rng_address(struct rng *r)
 {
     static const uint64_t bases[] = {
-        GPA_CODE, GPA_DATA, GPA_DATA, GPA_DATA, GPA_DEVICE_DATA, GPA_DEVICE_DATA - 0x1000, GPA_STACK + 0x1000, GPA_STACK + STACK_SIZE, GPA_PML4, GPA_PDPT, GPA_PD, GPA_PT,
-        GPA_PD32, GPA_PT32, GPA_GDT, GPA_IDT, GPA_TSS, GPA_HANDLERS, GPA_DEVICE, GPA_ROM, RAM_LOW, 0xf0000, 0x100000, 0x140000, 0x200000,
-        0xffff, 0x10000, 0xfffff000, 0x100000000, 0x100040000, 0xfee00000, 0,
+        GPA_CODE,
+        GPA_DATA,
+        GPA_DATA,
+        GPA_DATA,
+        GPA_DEVICE_DATA,
+        GPA_DEVICE_DATA - 0x1000,
+        GPA_STACK + 0x1000,
+        GPA_STACK + STACK_SIZE,
+        GPA_PML4,
+        GPA_PDPT,
+        GPA_PD,
+        GPA_PT,
+        GPA_PD32,
+        GPA_PT32,
+        GPA_GDT,
+        GPA_IDT,
+        GPA_TSS,
+        GPA_HANDLERS,
+        GPA_DEVICE,
+        GPA_ROM,
+        RAM_LOW,
+        0xf0000,
+        0x100000,
+        0x140000,
+        0x200000,
+        0xffff,
+        0x10000,
+        0xfffff000,
+        0x100000000,
+        0x100040000,
+        0xfee00000,
+        0,
     };
-    static const uint64_t aliases[] = {0, 0, 0, 0, 0, 0, 0x200000, 0x400000, 0x40000000, 0xffff800000000000, 0xffffffffc0000000, 0xffffff0000000000};
-    static const uint64_t borders[] = {0, 0x7fffffff, 0x80000000, 0xffffffff, 0x800000000000, 0xffff800000000000, 0x8000000000000000, 0xffff7fffffffffff};
+    static const uint64_t aliases[] = {
+        0, 0, 0, 0, 0, 0, 0x200000, 0x400000, 0x40000000, 0xffff800000000000, 0xffffffffc0000000, 0xffffff0000000000};
+    static const uint64_t borders[] = {0,
+                                       0x7fffffff,
+                                       0x80000000,
+                                       0xffffffff,
+                                       0x800000000000,
+                                       0xffff800000000000,
+                                       0x8000000000000000,
+                                       0xffff7fffffffffff};
     uint64_t at = bases[rng_below(r, ARRAY_LEN(bases))] + aliases[rng_below(r, ARRAY_LEN(aliases))];
     switch (rng_below(r, 6)) {
     case 0: return at + 0x1000 - rng_below(r, 20);
@@ -109,8 +146,12 @@ static void put_vector_prefix(struct writer *w, const struct x86_row *row)
 
 static void put_modrm(struct writer *w, const struct x86_row *row)
 {
-    unsigned mod = row->mod == 1 ? 3 : row->mod == 2 ? rng_below(w->r, 3) : rng_chance(w->r, 35) ? 3 : rng_below(w->r, 3);
-    unsigned reg = row->ext >= 0 ? (unsigned)row->ext : rng_below(w->r, 8), rm = row->rm >= 0 ? (unsigned)row->rm : rng_below(w->r, 8);
+    unsigned mod = row->mod == 1          ? 3
+                   : row->mod == 2        ? rng_below(w->r, 3)
+                   : rng_chance(w->r, 35) ? 3
+                                          : rng_below(w->r, 3);
+    unsigned reg = row->ext >= 0 ? (unsigned)row->ext : rng_below(w->r, 8),
+             rm = row->rm >= 0 ? (unsigned)row->rm : rng_below(w->r, 8);
     put(w, mod << 6 | reg << 3 | rm, 1);
     if (mod == 3)
         return;
@@ -122,7 +163,8 @@ static void put_modrm(struct writer *w, const struct x86_row *row)
     if (mod == 1)
         put(w, rng_next(w->r), 1);
     else if (wide)
-        put(w, rng_chance(w->r, w->tame ? 90 : 50) ? rng_below(w->r, 64) - 32ull : rng_address(w->r), w->bits == X86_16 ? 2 : 4);
+        put(w, rng_chance(w->r, w->tame ? 90 : 50) ? rng_below(w->r, 64) - 32ull : rng_address(w->r),
+            w->bits == X86_16 ? 2 : 4);
 }
 
 /* Jumps mostly stay near, so that the run goes on. */
@@ -138,8 +180,9 @@ static void bend_jump(struct writer *w, const struct x86_insn *i, uint8_t *start
 
 static bool suits(const struct writer *w, const struct x86_row *row)
 {
-    static const uint16_t wild[] = {LIFT_int, LIFT_ud, LIFT_hlt, LIFT_iret, LIFT_syscall, LIFT_sysenter, LIFT_jmp_far, LIFT_call_far, LIFT_ret_far, LIFT_pop_seg,
-                                    LIFT_ret, LIFT_leave, LIFT_load_far, LIFT_bound};
+    static const uint16_t wild[] = {LIFT_int,      LIFT_ud,      LIFT_hlt,      LIFT_iret,    LIFT_syscall,
+                                    LIFT_sysenter, LIFT_jmp_far, LIFT_call_far, LIFT_ret_far, LIFT_pop_seg,
+                                    LIFT_ret,      LIFT_leave,   LIFT_load_far, LIFT_bound};
     if (row->lift == LIFT_none)
         return false;
     if (!w->tame)
@@ -234,13 +277,13 @@ static void change_control(struct writer *w)
     unsigned cr = which[rng_below(w->r, w->bits == X86_64 ? 8 : 7)];
     if (cr == 3) {
         move(w, X86_RAX, rng_chance(w->r, 80) ? tables[rng_below(w->r, ARRAY_LEN(tables))] : rng_edge(w->r));
-    } else {                                            /* flip a bit or two of what is there */
+    } else { /* flip a bit or two of what is there */
         put(w, 0x200f, 2);
         put(w, 0xc0 | (cr & 7) << 3, 1);
         for (unsigned n = 1 + rng_below(w->r, 2); n; n--) {
             if (w->bits == X86_16)
                 put(w, 0x66, 1);
-            put(w, 0xf8ba0f, 3);                        /* btc eax, n */
+            put(w, 0xf8ba0f, 3); /* btc eax, n */
             put(w, rng_chance(w->r, 15) ? 31 : rng_below(w->r, 23), 1);
         }
     }
@@ -252,8 +295,11 @@ static void change_control(struct writer *w)
 
 static void change_msr(struct writer *w)
 {
-    static const uint32_t msrs[] = {0xc0000080, 0xc0000080, 0xc0000081, 0xc0000082, 0xc0000084, 0xc0000100, 0xc0000101, 0xc0000102, 0xc0000103, 0x1b,
-                                    0x10, 0x3a, 0x48, 0x174, 0x175, 0x176, 0x1a0, 0x1d9, 0x200, 0x250, 0x277, 0x2ff, 0x6e0, 0x808, 0x80f, 0x830, 0xda0, 0x3b, 0x17a};
+    static const uint32_t msrs[] = {0xc0000080, 0xc0000080, 0xc0000081, 0xc0000082, 0xc0000084, 0xc0000100,
+                                    0xc0000101, 0xc0000102, 0xc0000103, 0x1b,       0x10,       0x3a,
+                                    0x48,       0x174,      0x175,      0x176,      0x1a0,      0x1d9,
+                                    0x200,      0x250,      0x277,      0x2ff,      0x6e0,      0x808,
+                                    0x80f,      0x830,      0xda0,      0x3b,       0x17a};
     move(w, X86_RCX, rng_chance(w->r, 90) ? msrs[rng_below(w->r, ARRAY_LEN(msrs))] : rng_edge(w->r));
     if (rng_chance(w->r, 50)) {
         put(w, 0x320f, 2);
@@ -270,13 +316,13 @@ static void load_tables(struct writer *w)
 {
     static const uint16_t groups[] = {0x100f, 0x010f, 0x010f, 0x000f, 0x000f};
     unsigned k = rng_below(w->r, 5);
-    if (k < 3) {                                        /* LGDT, LIDT of what lies in the data area */
+    if (k < 3) { /* LGDT, LIDT of what lies in the data area */
         put(w, 0x010f, 2);
         operand_at(w, 2 + rng_below(w->r, 2), GPA_DATA + rng_below(w->r, 64) * 16);
         return;
     }
     move(w, X86_RAX, selector(w));
-    put(w, groups[k], 2);                               /* LLDT, LTR, VERR.. */
+    put(w, groups[k], 2); /* LLDT, LTR, VERR.. */
     put(w, 0xc0 | rng_below(w->r, 6) << 3, 1);
 }
 
@@ -305,13 +351,13 @@ static uint64_t flags_value(struct writer *w)
 static void far_transfer(struct writer *w)
 {
     unsigned kind = rng_below(w->r, 5);
-    if (kind == 0 && w->bits != X86_64) {               /* JMP, CALL ptr16:16/32 */
+    if (kind == 0 && w->bits != X86_64) { /* JMP, CALL ptr16:16/32 */
         put(w, rng_chance(w->r, 50) ? 0xea : 0x9a, 1);
         put(w, code_address(w), w->bits == X86_32 ? 4 : 2);
         put(w, selector(w), 2);
         return;
     }
-    if (kind == 1) {                                    /* through memory: the data area holds pointers */
+    if (kind == 1) { /* through memory: the data area holds pointers */
         put(w, 0xff, 1);
         operand_at(w, rng_chance(w->r, 50) ? 3 : 5, GPA_DATA + rng_below(w->r, 64) * 16);
         return;
@@ -326,18 +372,18 @@ static void far_transfer(struct writer *w)
     push_value(w, code_address(w));
     if (w->bits == X86_64)
         put(w, 0x48, 1);
-    put(w, kind == 2 ? 0xcb : 0xcf, 1);                 /* RETF, IRET */
+    put(w, kind == 2 ? 0xcb : 0xcf, 1); /* RETF, IRET */
 }
 
 static void store_code(struct writer *w)
 {
     unsigned kind = rng_below(w->r, 4);
     uint64_t at = GPA_CODE + rng_below(w->r, CODE_SIZE);
-    if (kind == 0 && w->bits == X86_64) {               /* mov dword [rip + near], value */
+    if (kind == 0 && w->bits == X86_64) { /* mov dword [rip + near], value */
         put(w, 0x05c7, 2);
         put(w, rng_below(w->r, 40) - 20ull, 4);
         put(w, rng_next(w->r), 4);
-    } else if (kind == 1) {                             /* rep stos or movs over code */
+    } else if (kind == 1) { /* rep stos or movs over code */
         move(w, X86_RDI, at);
         move(w, X86_RCX, rng_below(w->r, 40));
         put(w, 0xf3, 1);
@@ -361,11 +407,11 @@ static void store_page_table(struct writer *w)
     operand_at(w, 0, table + page * 8);
     if (rng_chance(w->r, 50)) {
         move(w, X86_RBX, page << 12);
-        put(w, 0x010f, 2);                              /* invlpg [rbx] */
+        put(w, 0x010f, 2); /* invlpg [rbx] */
         put(w, w->bits == X86_16 ? 0x3f : 0x3b, 1);
     } else if (rng_chance(w->r, 50)) {
         put(w, 0xd8200fu, 3);
-        put(w, 0xd8220fu, 3);                           /* mov cr3, cr3's value */
+        put(w, 0xd8220fu, 3); /* mov cr3, cr3's value */
     }
 }
 
@@ -388,8 +434,9 @@ static void string_run(struct writer *w)
 static void odds_and_ends(struct writer *w)
 {
     static const uint32_t insns[] = {
-        0x9d, 0x9d, 0xf4fb, 0xfb, 0xfa, 0xcc, 0xce, 0xf1, 0x80cd, 0x050f, 0x070f, 0x340f, 0x350f, 0xf8010f, 0xd0010f, 0xd1010f, 0xf9010f, 0x090f, 0xa20f,
-        0xf8230f, 0xf0230f, 0xc0230f, 0x060f, 0x770f, 0xf4, 0xc9010f, 0xca010f, 0xcb010f, 0xcf, 0xcb, 0xc3, 0x0fc8,
+        0x9d,   0x9d,   0xf4fb,   0xfb,     0xfa,     0xcc,     0xce,   0xf1,   0x80cd,   0x050f,   0x070f,
+        0x340f, 0x350f, 0xf8010f, 0xd0010f, 0xd1010f, 0xf9010f, 0x090f, 0xa20f, 0xf8230f, 0xf0230f, 0xc0230f,
+        0x060f, 0x770f, 0xf4,     0xc9010f, 0xca010f, 0xcb010f, 0xcf,   0xcb,   0xc3,     0x0fc8,
     };
     uint64_t v = insns[rng_below(w->r, ARRAY_LEN(insns))];
     if (v == 0x9d)
@@ -402,7 +449,8 @@ static void odds_and_ends(struct writer *w)
 static void put_program(struct writer *w, bool system)
 {
     static void (*const programs[])(struct writer *) = {
-        store_code, store_code, string_run, odds_and_ends, far_transfer, load_segment, store_page_table, change_control, change_control, change_msr, load_tables,
+        store_code,       store_code,     string_run,     odds_and_ends, far_transfer, load_segment,
+        store_page_table, change_control, change_control, change_msr,    load_tables,
     };
     programs[rng_below(w->r, system ? ARRAY_LEN(programs) : 6)](w);
 }

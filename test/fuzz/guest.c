@@ -35,11 +35,11 @@ struct guest {
     struct bus *mem, *io;
     struct log log;
     struct x86_model *model[MODELS];
-    unsigned current;                                   /* which model the vCPUs are */
+    unsigned current; /* which model the vCPUs are */
     FILE *nowhere;
     uint8_t *map, *rom;
     struct rng r;
-    int pending[CPUS];                                  /* interrupt vector, -1: none; atomic */
+    int pending[CPUS]; /* interrupt vector, -1: none; atomic */
     uint64_t insns;
 };
 
@@ -77,7 +77,8 @@ static void on_usr1(int sig, siginfo_t *info, void *context)
 
 static void watch_signals(void)
 {
-    struct sigaction sa = {.sa_sigaction = on_segv, .sa_flags = SA_SIGINFO | SA_ONSTACK}, usr = {.sa_sigaction = on_usr1, .sa_flags = SA_SIGINFO};
+    struct sigaction sa = {.sa_sigaction = on_segv, .sa_flags = SA_SIGINFO | SA_ONSTACK},
+                     usr = {.sa_sigaction = on_usr1, .sa_flags = SA_SIGINFO};
     sigaction(SIGSEGV, &sa, &backend);
     sigaction(SIGUSR1, &usr, NULL);
 }
@@ -138,11 +139,13 @@ static bool map_ram(struct guest *g, struct status *st)
     size_t size = RAM_SIZE + 4 * CANARY;
     g->map = mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     g->rom = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (g->map == MAP_FAILED || g->rom == MAP_FAILED || mprotect(g->map + CANARY, size - 2 * CANARY, PROT_READ | PROT_WRITE))
+    if (g->map == MAP_FAILED || g->rom == MAP_FAILED ||
+        mprotect(g->map + CANARY, size - 2 * CANARY, PROT_READ | PROT_WRITE))
         return status_set(st, "no memory: %s", strerror(errno));
     memset(g->map + CANARY, CANARY_BYTE, CANARY);
     memset(g->map + 2 * CANARY + RAM_SIZE, CANARY_BYTE, CANARY);
-    g->ram = (struct ram){.host = g->map + 2 * CANARY, .size = RAM_SIZE, .low = RAM_LOW, .flags = calloc(RAM_SIZE >> 12, 1)};
+    g->ram =
+        (struct ram){.host = g->map + 2 * CANARY, .size = RAM_SIZE, .low = RAM_LOW, .flags = calloc(RAM_SIZE >> 12, 1)};
     return g->ram.flags || status_set(st, "no memory");
 }
 
@@ -188,8 +191,8 @@ bool guest_init(struct guest **out, struct status *st)
     for (unsigned i = 0; i < CPUS; i++) {
         if (!vcpu_new(&g->v[i], &g->exec, i, CPUS, g->model[0], st))
             return false;
-        g->v[i]->x86.intc = (struct x86_intc){&g->pending[i], intc_pending, intc_accept, intc_get, intc_set_tpr, intc_get, intc_set_base, intc_msr_read,
-                                              intc_msr_write};
+        g->v[i]->x86.intc = (struct x86_intc){&g->pending[i], intc_pending,  intc_accept,   intc_get,      intc_set_tpr,
+                                              intc_get,       intc_set_base, intc_msr_read, intc_msr_write};
         g->v[i]->x86.tsc_hz = 1000000000;
     }
     watch_signals();
@@ -339,7 +342,8 @@ static void end_thread(struct vcpu *v)
         err = pthread_cond_timedwait(&v->changed, &v->lock, &until);
     pthread_mutex_unlock(&v->lock);
     if (err) {
-        fprintf(stderr, "fuzz: vCPU %u: block at 0x%" PRIx64 " + 0x%x, mode 0x%x\n", v->index, v->x86.cpu.reg[IR_PCB], v->x86.cpu.insn_off, v->x86.mode);
+        fprintf(stderr, "fuzz: vCPU %u: block at 0x%" PRIx64 " + 0x%x, mode 0x%x\n", v->index, v->x86.cpu.reg[IR_PCB],
+                v->x86.cpu.insn_off, v->x86.mode);
         pthread_kill(v->thread, SIGUSR1);
         sleep(5);
         abort();
@@ -351,10 +355,12 @@ static void check_memory(const struct guest *g, const struct fuzz_input *in)
 {
     const uint8_t *low = g->map + CANARY, *high = g->ram.host + RAM_SIZE;
     for (unsigned i = 0; i < CANARY; i++)
-        rh_assert(low[i] == CANARY_BYTE && high[i] == CANARY_BYTE, "the guest wrote outside its RAM, %u bytes after its end or %u before it", i, CANARY - i);
+        rh_assert(low[i] == CANARY_BYTE && high[i] == CANARY_BYTE,
+                  "the guest wrote outside its RAM, %u bytes after its end or %u before it", i, CANARY - i);
     for (unsigned i = 0; i < ARRAY_LEN(hidden); i++)
         for (unsigned k = 0; k < 4096; k++)
-            rh_assert(g->ram.host[hidden[i] + k] == CANARY_BYTE, "the guest wrote to RAM that is hidden: at 0x%x", hidden[i] + k);
+            rh_assert(g->ram.host[hidden[i] + k] == CANARY_BYTE, "the guest wrote to RAM that is hidden: at 0x%x",
+                      hidden[i] + k);
     rh_assert(memcmp(g->rom, in->rom, sizeof in->rom) == 0, "the guest wrote to ROM");
 }
 

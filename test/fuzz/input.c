@@ -30,7 +30,9 @@ static uint64_t random_entry(struct maker *m)
 
 static uint64_t leaf(struct maker *m, unsigned page, unsigned odd)
 {
-    uint64_t at = page < 256 ? page * 0x1000ull : page < 320 ? 0x100000000ull + (page - 256) * 0x1000ull : (page & 0xff) * 0x1000ull;
+    uint64_t at = page < 256   ? page * 0x1000ull
+                  : page < 320 ? 0x100000000ull + (page - 256) * 0x1000ull
+                               : (page & 0xff) * 0x1000ull;
     if (rng_chance(&m->r, odd))
         return random_entry(m);
     return at | P | W | U | (rng_chance(&m->r, 10) ? G : 0);
@@ -65,7 +67,7 @@ static void make_tables(struct maker *m)
     }
     for (unsigned i = 0; odd && i < 30; i++)
         bytes_put(ram + GPA_PML4 + 8 * rng_below(&m->r, 3 * 512), random_entry(m), 8);
-    for (unsigned i = 0; i < 512; i++)                  /* what code stands on stays mapped, most of the time */
+    for (unsigned i = 0; i < 512; i++) /* what code stands on stays mapped, most of the time */
         if ((i < 0x14 || (i >= 0x30 && i < 0x33)) && rng_chance(&m->r, 99)) {
             bytes_put(ram + GPA_PT + 8 * i, i * 0x1000ull | all, 8);
             bytes_put(ram + GPA_PT32 + 4 * i, i * 0x1000ull | all, 4);
@@ -78,14 +80,14 @@ static uint64_t descriptor(uint32_t base, uint32_t limit, unsigned attr) /* attr
 {
     if (attr & SEG_G)
         limit >>= 12;
-    return (limit & 0xffff) | (uint64_t)(base & 0xffffff) << 16 | (uint64_t)(attr & 0xf0ff) << 40 | (uint64_t)(limit >> 16 & 15) << 48 |
-           (uint64_t)(base >> 24) << 56;
+    return (limit & 0xffff) | (uint64_t)(base & 0xffffff) << 16 | (uint64_t)(attr & 0xf0ff) << 40 |
+           (uint64_t)(limit >> 16 & 15) << 48 | (uint64_t)(base >> 24) << 56;
 }
 
 static uint64_t gate(struct maker *m, uint32_t offset, unsigned cs, unsigned type, unsigned dpl)
 {
-    return (offset & 0xffff) | (uint64_t)cs << 16 | (uint64_t)(SEG_P | dpl << 5 | type) << 40 | (uint64_t)(offset >> 16) << 48 |
-           (rng_chance(&m->r, 10) ? (uint64_t)rng_below(&m->r, 8) << 32 : 0);
+    return (offset & 0xffff) | (uint64_t)cs << 16 | (uint64_t)(SEG_P | dpl << 5 | type) << 40 |
+           (uint64_t)(offset >> 16) << 48 | (rng_chance(&m->r, 10) ? (uint64_t)rng_below(&m->r, 8) << 32 : 0);
 }
 
 static void put_gdt(struct maker *m, unsigned n, uint64_t d)
@@ -115,18 +117,21 @@ static void make_gdt(struct maker *m)
     put_gdt(m, GDT_LDT, descriptor(GPA_LDT, 0xff, SEG_P | 2));
     for (unsigned i = GDT_GATES; i < GDT_COUNT; i++) {
         uint64_t d = rng_next(&m->r);
-        if (i % 4 == 0)                                 /* call gates, task gates */
-            d = gate(m, GPA_CODE + rng_below(&m->r, CODE_SIZE), kernel_code(m) * 8, rng_chance(&m->r, 70) ? 12 : 4 + rng_below(&m->r, 2), 3);
+        if (i % 4 == 0) /* call gates, task gates */
+            d = gate(m, GPA_CODE + rng_below(&m->r, CODE_SIZE), kernel_code(m) * 8,
+                     rng_chance(&m->r, 70) ? 12 : 4 + rng_below(&m->r, 2), 3);
         else if (i % 4 == 1)
-            d = descriptor((uint32_t)rng_address(&m->r), (uint32_t)rng_address(&m->r) & 0xfffff, (unsigned)rng_next(&m->r) & 0xd0ff) | 1ull << 47;
-        else if (i % 4 == 2)                            /* upper halves in long mode */
+            d = descriptor((uint32_t)rng_address(&m->r), (uint32_t)rng_address(&m->r) & 0xfffff,
+                           (unsigned)rng_next(&m->r) & 0xd0ff) |
+                1ull << 47;
+        else if (i % 4 == 2) /* upper halves in long mode */
             d &= 0xffffffff;
         put_gdt(m, i, d);
         bytes_put(m->in->ram + GPA_LDT + 8 * (i % 32), d, 8);
     }
-    for (unsigned i = 0; i < 0x200; i += 4)             /* TSS: stacks, and a whole processor state for task switches */
+    for (unsigned i = 0; i < 0x200; i += 4) /* TSS: stacks, and a whole processor state for task switches */
         bytes_put(m->in->ram + GPA_TSS + i, m->long_mode ? 0 : (rng_next(&m->r) & 0x1f8) | GPA_CODE, 4);
-    for (unsigned i = 0; i < 10; i++)                   /* 64-bit: RSP0..2, IST; else ESP0, SS0 */
+    for (unsigned i = 0; i < 10; i++) /* 64-bit: RSP0..2, IST; else ESP0, SS0 */
         bytes_put(m->in->ram + GPA_TSS + 4 + (m->long_mode ? 8u * i : 4u), GPA_STACK + STACK_SIZE - 0x100, 4);
     if (!m->long_mode)
         bytes_put(m->in->ram + GPA_TSS + 8, GDT_DATA * 8, 4);
@@ -175,7 +180,8 @@ static void make_idt(struct maker *m)
             bytes_put(ram + 4 * v + 2, at >> 4 & 0xf000, 2);
             continue;
         }
-        unsigned type = rng_chance(&m->r, 97) ? (m->bits == X86_16 && !m->long_mode ? 6 : 14) + rng_below(&m->r, 2) : rng_below(&m->r, 32);
+        unsigned type = rng_chance(&m->r, 97) ? (m->bits == X86_16 && !m->long_mode ? 6 : 14) + rng_below(&m->r, 2)
+                                              : rng_below(&m->r, 32);
         uint64_t g = gate(m, at, kernel_code(m) * 8, type, v == 0x80 || rng_chance(&m->r, 30) ? 3 : 0);
         bytes_put(ram + GPA_IDT + v * (m->long_mode ? 16 : 8), g, 8);
         if (m->long_mode)
@@ -202,7 +208,9 @@ static void make_segments(struct maker *m)
     unsigned user = m->ring == 3, code = m->bits == X86_64 ? GDT_CODE64 : m->bits == X86_32 ? GDT_CODE32 : GDT_CODE16;
     if (in->mode == FUZZ_REAL) {
         for (unsigned i = 0; i < SEG_COUNT; i++) {
-            unsigned sel = i == SEG_CS ? GPA_CODE >> 4 : i == SEG_SS ? GPA_STACK >> 4 : (unsigned)rng_address(&m->r) & 0xffff;
+            unsigned sel = i == SEG_CS   ? GPA_CODE >> 4
+                           : i == SEG_SS ? GPA_STACK >> 4
+                                         : (unsigned)rng_address(&m->r) & 0xffff;
             in->seg[i] = (struct x86_segment){(uint16_t)sel, SEG_P | SEG_S | (i == SEG_CS ? 11 : 3), 0xffff, sel * 16u};
         }
         in->ldtr = (struct x86_segment){.attr = SEG_P | 2, .limit = 0xffff};
@@ -218,7 +226,7 @@ static void make_segments(struct maker *m)
     if (m->bits == X86_64 && sign_extend(in->seg[SEG_FS].base, 48) != (int64_t)in->seg[SEG_FS].base)
         in->seg[SEG_FS].base = 0;
     in->tr = from_gdt(m, GDT_TSS, 0);
-    in->tr.attr |= 2;                                   /* busy */
+    in->tr.attr |= 2; /* busy */
     in->ldtr = from_gdt(m, GDT_LDT, 0);
 }
 
@@ -226,10 +234,12 @@ static void make_control(struct maker *m)
 {
     struct fuzz_input *in = m->in;
     in->cr0 = CR0_ET | CR0_NE | CR0_MP | (in->mode == FUZZ_REAL ? 0 : CR0_PE);
-    in->cr4 = CR4_OSFXSR | CR4_OSXMMEXCPT | (rng_chance(&m->r, 70) ? CR4_OSXSAVE : 0) | (rng_chance(&m->r, 50) ? CR4_PGE : 0) |
-              (rng_chance(&m->r, 50) ? CR4_FSGSBASE : 0) | (rng_chance(&m->r, 20) ? CR4_SMEP : 0) | (rng_chance(&m->r, 20) ? CR4_SMAP : 0) |
+    in->cr4 = CR4_OSFXSR | CR4_OSXMMEXCPT | (rng_chance(&m->r, 70) ? CR4_OSXSAVE : 0) |
+              (rng_chance(&m->r, 50) ? CR4_PGE : 0) | (rng_chance(&m->r, 50) ? CR4_FSGSBASE : 0) |
+              (rng_chance(&m->r, 20) ? CR4_SMEP : 0) | (rng_chance(&m->r, 20) ? CR4_SMAP : 0) |
               (rng_chance(&m->r, 10) ? CR4_UMIP : 0) | (rng_chance(&m->r, 10) ? CR4_DE : 0) | CR4_PSE;
-    in->cr0 |= (rng_chance(&m->r, 70) ? CR0_WP : 0) | (rng_chance(&m->r, 20) ? CR0_AM : 0) | (rng_chance(&m->r, 5) ? CR0_TS : 0);
+    in->cr0 |= (rng_chance(&m->r, 70) ? CR0_WP : 0) | (rng_chance(&m->r, 20) ? CR0_AM : 0) |
+               (rng_chance(&m->r, 5) ? CR0_TS : 0);
     in->efer = EFER_SCE | EFER_NXE;
     in->xcr0 = rng_chance(&m->r, 70) ? 7 : 3;
     if (m->long_mode) {
@@ -250,8 +260,11 @@ static void make_registers(struct maker *m)
     struct fuzz_input *in = m->in;
     for (unsigned i = 0; i < 16; i++)
         in->gpr[i] = rng_edge(&m->r);
-    in->gpr[X86_RSP] = in->mode == FUZZ_REAL ? STACK_SIZE - 0x200 : rng_chance(&m->r, 90) ? GPA_STACK + STACK_SIZE - 0x800 : rng_address(&m->r);
-    in->rflags = 2 | (rng_next(&m->r) & 0x8d5) | (rng_chance(&m->r, 50) ? FL_IF : 0) | (rng_chance(&m->r, 20) ? FL_AC : 0) | (rng_chance(&m->r, 5) ? FL_TF : 0) |
+    in->gpr[X86_RSP] = in->mode == FUZZ_REAL   ? STACK_SIZE - 0x200
+                       : rng_chance(&m->r, 90) ? GPA_STACK + STACK_SIZE - 0x800
+                                               : rng_address(&m->r);
+    in->rflags = 2 | (rng_next(&m->r) & 0x8d5) | (rng_chance(&m->r, 50) ? FL_IF : 0) |
+                 (rng_chance(&m->r, 20) ? FL_AC : 0) | (rng_chance(&m->r, 5) ? FL_TF : 0) |
                  (rng_chance(&m->r, 30) ? FL_IOPL : 0);
     in->pc = GPA_CODE + (rng_chance(&m->r, 20) ? 0x1000 - rng_below(&m->r, 30) : rng_below(&m->r, 0x3000));
     in->mxcsr = rng_chance(&m->r, 70) ? 0x1f80 : (uint32_t)rng_next(&m->r) & 0xffff;
@@ -274,7 +287,9 @@ static void make_data(struct maker *m)
         uint8_t *at = ram + GPA_DATA + i * 16;
         if (i % 2 == 0) {
             bytes_put(at, rng_below(&m->r, 0x1000), 2);
-            bytes_put(at + 2, rng_chance(&m->r, 80) ? (uint64_t)(rng_chance(&m->r, 50) ? GPA_GDT : GPA_IDT) : rng_address(&m->r), 8);
+            bytes_put(
+                at + 2,
+                rng_chance(&m->r, 80) ? (uint64_t)(rng_chance(&m->r, 50) ? GPA_GDT : GPA_IDT) : rng_address(&m->r), 8);
         } else {
             unsigned n = m->bits == X86_16 ? 2 : 4;
             bytes_put(at, GPA_CODE + rng_below(&m->r, CODE_SIZE), n);
@@ -282,7 +297,8 @@ static void make_data(struct maker *m)
         }
     }
     for (unsigned i = 0; i < STACK_SIZE; i += 8)
-        bytes_put(ram + GPA_STACK + i, rng_chance(&m->r, 40) ? GPA_CODE + rng_below(&m->r, CODE_SIZE) : rng_edge(&m->r), 8);
+        bytes_put(ram + GPA_STACK + i, rng_chance(&m->r, 40) ? GPA_CODE + rng_below(&m->r, CODE_SIZE) : rng_edge(&m->r),
+                  8);
 }
 
 void input_make(struct fuzz_input *in, uint64_t seed, uint64_t run, enum fuzz_mode mode, int ring)
@@ -300,8 +316,9 @@ void input_make(struct fuzz_input *in, uint64_t seed, uint64_t run, enum fuzz_mo
     m.long_mode = in->mode == FUZZ_64 || (in->mode != FUZZ_REAL && rng_chance(&m.r, 30));
     m.pae = rng_chance(&m.r, 50);
     in->microseconds = rng_chance(&m.r, 5) ? 10000 : 600;
-    in->how = (rng_chance(&m.r, 12) ? HOW_INTERP : 0) | (rng_chance(&m.r, 10) ? HOW_NO_LINKS : 0) | (rng_chance(&m.r, 10) ? HOW_NO_PASSES : 0) |
-              (rng_chance(&m.r, 15) ? HOW_SHORT_BLOCKS : 0) | (rng_chance(&m.r, 15) ? HOW_SMP : 0) | (rng_chance(&m.r, 30) ? HOW_INTERRUPTS : 0) |
+    in->how = (rng_chance(&m.r, 12) ? HOW_INTERP : 0) | (rng_chance(&m.r, 10) ? HOW_NO_LINKS : 0) |
+              (rng_chance(&m.r, 10) ? HOW_NO_PASSES : 0) | (rng_chance(&m.r, 15) ? HOW_SHORT_BLOCKS : 0) |
+              (rng_chance(&m.r, 15) ? HOW_SMP : 0) | (rng_chance(&m.r, 30) ? HOW_INTERRUPTS : 0) |
               (rng_chance(&m.r, 2) ? HOW_LOG : 0) | (rng_chance(&m.r, 20) ? rng_below(&m.r, 4) << 8 : 0);
     make_tables(&m);
     if (in->mode != FUZZ_REAL || rng_chance(&m.r, 50))

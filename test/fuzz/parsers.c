@@ -31,7 +31,8 @@ static size_t make_elf(struct rng *r, uint8_t *f)
     bytes_put(f + (wide ? 56 : 44), 3, 2);
     for (unsigned i = 0; i < 3; i++) {
         uint8_t *p = f + ph + i * phsize;
-        uint64_t value[] = {0x1000 + 0x800 * i, 0x100000 + 0x2000 * i, 0x100000 + 0x2000 * i, i == 2 ? 20 : 0x700, 0x1000};
+        uint64_t value[] = {0x1000 + 0x800 * i, 0x100000 + 0x2000 * i, 0x100000 + 0x2000 * i, i == 2 ? 20 : 0x700,
+                            0x1000};
         bytes_put(p, i == 2 ? 4 : 1, 4);
         for (unsigned k = 0; k < 5; k++)
             bytes_put(p + (wide ? 8 + 8 * k : 4 + 4 * k), rng_chance(r, 5) ? rng_edge(r) : value[k], wide ? 8 : 4);
@@ -45,7 +46,9 @@ static size_t make_multiboot(struct rng *r, uint8_t *f)
 {
     uint8_t *h = f + rng_below(r, 16) * 4;
     uint32_t flags = (rng_chance(r, 70) ? 0x10000 : 0) | (rng_chance(r, 50) ? rng_below(r, 8) : 0);
-    const uint32_t value[] = {0x1badb002, flags, 0u - 0x1badb002 - flags, 0x100000 + (uint32_t)(h - f), 0x100000, 0x101000, 0x102000, 0x100040};
+    const uint32_t value[] = {
+        0x1badb002, flags,   0u - 0x1badb002 - flags, 0x100000 + (uint32_t)(h - f), 0x100000, 0x101000,
+        0x102000,   0x100040};
     for (unsigned i = 0; i < 8; i++)
         bytes_put(h + 4 * i, i > 2 && rng_chance(r, 8) ? rng_edge(r) : value[i], 4);
     return 0x1000 + rng_below(r, 0x100);
@@ -98,13 +101,126 @@ static void make_file(struct rng *r, const char *path)
 /* ---- text: pieces that mean something, cut and glued at random ----------------------------------------------------------------- */
 
 static const char *const words[] = {
-    "-m", "-smp", "-cpu", "-machine", "-accel", "-kernel", "-initrd", "-append", "-bios", "-serial", "-monitor", "-debugcon", "-device", "-d", "-dfilter",
-    "-name", "-rtc", "-display", "--nographic", "-S", "-no-acpi", "isa-debug-exit", "iobase=", "iosize=", "max", "qemu64", "+sse4.2", "-avx", "sse=off",
-    "pc", "accel=tcg", "tb-size=", "interp", "size=", "cpus=", "512M", "1G", "0x", "..", "+", "-", ",", ",,", "=", ":", "tcp:", "unix:", "file:", "help", "none",
-    "0xffffffffffffffff", "18446744073709551616", "18446744073709551615", "0", "1", "-1", "08", "4096", "in_asm", "op_opt", "int", "all", "base=utc",
-    "info ", "registers", "-a", "jit", "mem", "tlb", "mtree", "cpus", "lapic", "pic", "pci", "status", "x/", "xp/", "print ", "p/", "gva2gpa ", "cpu ",
-    "stop", "cont", "log ", "help ", "system_reset", "nmi", "$rip", "$rsp", "$eax", "$cs", "$cr3", "$xmm0", "$", "(", ")", "*", "/", "%", "10i", "4xg", "3c",
-    "99999999999", "1u", "b", "h", "w", "g", " ", "\x1b[A", "\x1b[B", "\b", "\n", "\x03", "~", "\xff", "%s%n", "0x100000", "0xfee00000", "0xfffffff0",
+    "-m",
+    "-smp",
+    "-cpu",
+    "-machine",
+    "-accel",
+    "-kernel",
+    "-initrd",
+    "-append",
+    "-bios",
+    "-serial",
+    "-monitor",
+    "-debugcon",
+    "-device",
+    "-d",
+    "-dfilter",
+    "-name",
+    "-rtc",
+    "-display",
+    "--nographic",
+    "-S",
+    "-no-acpi",
+    "isa-debug-exit",
+    "iobase=",
+    "iosize=",
+    "max",
+    "qemu64",
+    "+sse4.2",
+    "-avx",
+    "sse=off",
+    "pc",
+    "accel=tcg",
+    "tb-size=",
+    "interp",
+    "size=",
+    "cpus=",
+    "512M",
+    "1G",
+    "0x",
+    "..",
+    "+",
+    "-",
+    ",",
+    ",,",
+    "=",
+    ":",
+    "tcp:",
+    "unix:",
+    "file:",
+    "help",
+    "none",
+    "0xffffffffffffffff",
+    "18446744073709551616",
+    "18446744073709551615",
+    "0",
+    "1",
+    "-1",
+    "08",
+    "4096",
+    "in_asm",
+    "op_opt",
+    "int",
+    "all",
+    "base=utc",
+    "info ",
+    "registers",
+    "-a",
+    "jit",
+    "mem",
+    "tlb",
+    "mtree",
+    "cpus",
+    "lapic",
+    "pic",
+    "pci",
+    "status",
+    "x/",
+    "xp/",
+    "print ",
+    "p/",
+    "gva2gpa ",
+    "cpu ",
+    "stop",
+    "cont",
+    "log ",
+    "help ",
+    "system_reset",
+    "nmi",
+    "$rip",
+    "$rsp",
+    "$eax",
+    "$cs",
+    "$cr3",
+    "$xmm0",
+    "$",
+    "(",
+    ")",
+    "*",
+    "/",
+    "%",
+    "10i",
+    "4xg",
+    "3c",
+    "99999999999",
+    "1u",
+    "b",
+    "h",
+    "w",
+    "g",
+    " ",
+    "\x1b[A",
+    "\x1b[B",
+    "\b",
+    "\n",
+    "\x03",
+    "~",
+    "\xff",
+    "%s%n",
+    "0x100000",
+    "0xfee00000",
+    "0xfffffff0",
 };
 
 static void make_text(struct rng *r, char *to, size_t size, unsigned most)
@@ -129,7 +245,7 @@ static void make_text(struct rng *r, char *to, size_t size, unsigned most)
 static void run_command_line(struct rng *r)
 {
     enum { WORDS = 8, LENGTH = 3000 };
-    char (*text)[LENGTH] = malloc(WORDS * sizeof *text), *argv[WORDS + 1] = {0};
+    char(*text)[LENGTH] = malloc(WORDS * sizeof *text), *argv[WORDS + 1] = {0};
     rh_assert(text, "no memory");
     int argc = (int)rng_below(r, WORDS + 1);
     for (int i = 0; i < argc; i++) {
@@ -168,7 +284,7 @@ static void run_monitor(struct rng *r, struct machine *m)
     if (!monitor_init(&m->monitor, m, &back, &st))
         return;
     struct x86 *x = &m->cpu[0].vcpu->x86;
-    if (rng_chance(r, 30)) {                            /* page tables made of what is there */
+    if (rng_chance(r, 30)) { /* page tables made of what is there */
         x->cr0 = CR0_PE | CR0_PG;
         x->cr3 = rng_edge(r) & 0x7ff000;
         x->cr4 = rng_chance(r, 70) ? CR4_PAE : CR4_PSE;
@@ -196,11 +312,17 @@ static void run_machine(struct rng *r, const char *folder)
     make_file(r, kernel);
     make_file(r, initrd);
     make_text(r, text, sizeof text, 10);
-    struct options o = {.ram = RAM >> rng_below(r, 5), .cpus = 1 + rng_below(r, 4), .cpu = "max", .start_stopped = true, .no_display = true,
-                        .serial = {"null"}, .nserial = 1, .exec.code_size = 8 << 20};
+    struct options o = {.ram = RAM >> rng_below(r, 5),
+                        .cpus = 1 + rng_below(r, 4),
+                        .cpu = "max",
+                        .start_stopped = true,
+                        .no_display = true,
+                        .serial = {"null"},
+                        .nserial = 1,
+                        .exec.code_size = 8 << 20};
     o.ram += rng_chance(r, 50) ? 4096 * rng_below(r, 64) : 0;
     o.kernel = rng_chance(r, 90) ? kernel : NULL;
-    if (rng_chance(r, 30))                              /* several modules, with arguments */
+    if (rng_chance(r, 30)) /* several modules, with arguments */
         snprintf(initrd + strlen(initrd), 20, rng_chance(r, 50) ? " a b,/etc/passwd" : ",,");
     o.initrd = rng_chance(r, 40) ? initrd : NULL;
     o.append = rng_chance(r, 50) ? text : NULL;
@@ -226,12 +348,13 @@ static void run_explain(struct rng *r, const char *folder)
     uint8_t code[64];
     snprintf(file, sizeof file, "%s/fuzz-elf-%d", folder, (int)getpid());
     snprintf(number, sizeof number, "0x%llx", (unsigned long long)rng_edge(r));
-    char *of_bytes[] = {"--bytes", bytes, "--mode", modes[mode], "--addr", number}, *of_file[] = {file, "--at", "0x100010"}, *of_symbol[] = {file, "--symbol", "x"};
+    char *of_bytes[] = {"--bytes", bytes, "--mode", modes[mode], "--addr", number},
+         *of_file[] = {file, "--at", "0x100010"}, *of_symbol[] = {file, "--symbol", "x"};
     bytes_fill(r, (enum x86_bits)(X86_64 - mode), true, code, sizeof code);
     for (unsigned i = 0, n = rng_below(r, sizeof code); i <= n; i++)
         snprintf(bytes + 2 * i, 3, "%02x", code[i]);
     FILE *err = stderr, *none = fopen("/dev/null", "w");
-    stderr = none;                                      /* refusals are not for the terminal */
+    stderr = none; /* refusals are not for the terminal */
     if (rng_chance(r, 60)) {
         explain_main(6, of_bytes);
     } else {

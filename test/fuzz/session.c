@@ -19,20 +19,22 @@
 enum { BATCH = 1024, STUCK_SECONDS = 40, FAILURES_MAX = 12 };
 
 struct shared {
-    uint64_t run;                                       /* the child is at this one */
+    uint64_t run; /* the child is at this one */
     uint64_t insns;
 };
 
 static void make_input(const struct session *s, struct fuzz_input *in, uint64_t run)
 {
     input_make(in, s->seed, run, s->mode, s->ring);
+    in->how |= s->how;
     if (s->engine == ENGINE_EMIT)
         in->how &= ~HOW_INTERP;
     else if (s->engine == ENGINE_INTERP)
         in->how |= HOW_INTERP;
 }
 
-static void run_inputs(const struct session *s, struct shared *sh, uint64_t first, uint64_t count, const struct fuzz_input *given)
+static void run_inputs(const struct session *s, struct shared *sh, uint64_t first, uint64_t count,
+                       const struct fuzz_input *given)
 {
     struct status st = {""};
     struct guest *g = NULL;
@@ -40,11 +42,11 @@ static void run_inputs(const struct session *s, struct shared *sh, uint64_t firs
     rh_assert(in != NULL, "no memory");
     if (!s->parsers)
         rh_assert(guest_init(&g, &st), "%s", st.text);
-    else                                                /* what help prints is not for the terminal */
+    else /* what help prints is not for the terminal */
         rh_assert(freopen("/dev/null", "w", stdout) != NULL, "no /dev/null");
     for (uint64_t run = first; run < first + count; run++) {
         sh->run = run;
-        alarm(STUCK_SECONDS);                           /* the parent sees a death by SIGALRM */
+        alarm(STUCK_SECONDS); /* the parent sees a death by SIGALRM */
         if (s->parsers) {
             parsers_run(s->seed, run, s->folder);
         } else {
@@ -64,7 +66,8 @@ static void run_inputs(const struct session *s, struct shared *sh, uint64_t firs
 }
 
 /* A child's exit status: 0 all well. */
-static int in_child(const struct session *s, struct shared *sh, uint64_t first, uint64_t count, const struct fuzz_input *given)
+static int in_child(const struct session *s, struct shared *sh, uint64_t first, uint64_t count,
+                    const struct fuzz_input *given)
 {
     fflush(NULL);
     pid_t pid = fork();
@@ -100,14 +103,16 @@ static void save_input(const struct session *s, uint64_t run)
 static void report(const struct session *s, struct shared *sh, uint64_t first, int status)
 {
     uint64_t run = sh->run;
-    fprintf(stderr, "fuzz: --seed %" PRIu64 " run %" PRIu64 " FAILED: %s %d\n", s->seed, run, WIFSIGNALED(status) ? "signal" : "exit status",
+    fprintf(stderr, "fuzz: --seed %" PRIu64 " run %" PRIu64 " FAILED: %s %d\n", s->seed, run,
+            WIFSIGNALED(status) ? "signal" : "exit status",
             WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
     bool alone = in_child(s, sh, run, 1, NULL) != 0;
     if (alone && !s->parsers)
         save_input(s, run);
     else
-        fprintf(stderr, "fuzz: %s run it again by --seed %" PRIu64 " --first %" PRIu64 " --runs %" PRIu64 "%s\n", alone ? "" : "only after others;", s->seed,
-                alone ? run : first, alone ? 1 : run - first + 1, s->parsers ? " --parsers" : "");
+        fprintf(stderr, "fuzz: %s run it again by --seed %" PRIu64 " --first %" PRIu64 " --runs %" PRIu64 "%s\n",
+                alone ? "" : "only after others;", s->seed, alone ? run : first, alone ? 1 : run - first + 1,
+                s->parsers ? " --parsers" : "");
 }
 
 unsigned session_run(const struct session *s, uint64_t *done)
@@ -129,7 +134,8 @@ unsigned session_run(const struct session *s, uint64_t *done)
         run = failed + 1;
     }
     *done = run - s->first;
-    printf("fuzz: %" PRIu64 " inputs, %" PRIu64 " insns translated, %.0f s, %u failed\n", *done, sh->insns, (double)(os_nanoseconds() - began) / 1e9, failures);
+    printf("fuzz: %" PRIu64 " inputs, %" PRIu64 " insns translated, %.0f s, %u failed\n", *done, sh->insns,
+           (double)(os_nanoseconds() - began) / 1e9, failures);
     munmap(sh, sizeof *sh);
     return failures;
 }

@@ -18,10 +18,25 @@ static const struct found {
     uint32_t ring, how, pc, n;
     uint8_t bytes[16];
 } found[] = {
-    {FUZZ_64, 3, 0, GPA_CODE + 0x100, 5, {0xe9, 0xff, 0xff, 0xff, 0x7f}},                         /* jmp 2 GB away, farther from the page's begin */
-    {FUZZ_64, 3, 0, GPA_CODE + 0x100, 9, {0x48, 0x8d, 0x05, 0xff, 0xff, 0xff, 0x7f, 0x8b, 0x00}}, /* lea rax, [rip + 2 GB]; mov eax, [rax] */
-    {FUZZ_64, 3, HOW_INTERP, GPA_CODE, 6, {0x0f, 0x57, 0xc0, 0x0f, 0x5e, 0xc0}},                  /* xorps, divps: 0 / 0, unmasked, interpreted */
-    {FUZZ_32, 0, 0, GPA_ROM - 1, 5, {0xb8, 1, 2, 3, 4}},                                          /* an insn that begins in RAM and ends in ROM */
+    {FUZZ_64,
+     3,
+     0,
+     GPA_CODE + 0x100,
+     5,
+     {0xe9, 0xff, 0xff, 0xff, 0x7f}}, /* jmp 2 GB away, farther from the page's begin */
+    {FUZZ_64,
+     3,
+     0,
+     GPA_CODE + 0x100,
+     9,
+     {0x48, 0x8d, 0x05, 0xff, 0xff, 0xff, 0x7f, 0x8b, 0x00}}, /* lea rax, [rip + 2 GB]; mov eax, [rax] */
+    {FUZZ_64,
+     3,
+     HOW_INTERP,
+     GPA_CODE,
+     6,
+     {0x0f, 0x57, 0xc0, 0x0f, 0x5e, 0xc0}},              /* xorps, divps: 0 / 0, unmasked, interpreted */
+    {FUZZ_32, 0, 0, GPA_ROM - 1, 5, {0xb8, 1, 2, 3, 4}}, /* an insn that begins in RAM and ends in ROM */
     {FUZZ_32, 0, 0, GPA_ROM - 2, 7, {0x90, 0xb8, 1, 2, 3, 4}},
 };
 
@@ -45,9 +60,37 @@ static void test_found(void **state)
         memcpy(in->ram + f->pc, f->bytes, f->n);
         memset(in->rom, 0xf4, 64);
         if (f->pc < GPA_ROM)
-            memcpy(in->rom, f->bytes + (GPA_ROM - f->pc < f->n ? GPA_ROM - f->pc : f->n), GPA_ROM - f->pc < f->n ? f->n - (GPA_ROM - f->pc) : 0);
+            memcpy(in->rom, f->bytes + (GPA_ROM - f->pc < f->n ? GPA_ROM - f->pc : f->n),
+                   GPA_ROM - f->pc < f->n ? f->n - (GPA_ROM - f->pc) : 0);
         guest_run(g, in);
     }
+    guest_fini(g);
+    free(in);
+}
+
+/* #AC handlers that run at CPL 3 on a misaligned stack: delivering #AC raises #AC.  The vCPU must still quit when asked. */
+static void test_endless_delivery(void **state)
+{
+    (void)state;
+    enum { GATE = SEG_P | 3 << 5 | 14, CS = (GDT_CODE32 + 1) * 8 | 3 };
+    struct guest *g;
+    struct status st = {""};
+    struct fuzz_input *in = malloc(sizeof *in);
+    assert_non_null(in);
+    if (!guest_init(&g, &st))
+        fail_msg("%s", st.text);
+    input_make(in, 1, 0, FUZZ_32, 3);
+    in->how = 0;
+    in->cr0 = (in->cr0 | CR0_AM) & ~(uint64_t)CR0_PG;
+    in->efer &= ~(uint64_t)(EFER_LME | EFER_LMA);
+    in->rflags = 2 | FL_AC;
+    in->gpr[X86_RSP] = GPA_STACK + 0x801;
+    in->seg[SEG_SS].base = 0;
+    in->seg[SEG_SS].limit = 0xffffffff;
+    for (unsigned v = 0; v < 256; v++)
+        bytes_put(in->ram + GPA_IDT + 8 * v, GPA_HANDLERS | (uint64_t)CS << 16 | (uint64_t)GATE << 40, 8);
+    memset(in->ram + in->pc, 0x50, 16); /* push eax */
+    guest_run(g, in);
     guest_fini(g);
     free(in);
 }
@@ -107,6 +150,8 @@ static int fuzz_main(int argc, char **argv)
             s.engine = engine_of(v);
         else if (!strcmp(o, "--ring"))
             s.ring = atoi(v);
+        else if (!strcmp(o, "--how"))
+            s.how = (uint32_t)strtoul(v, NULL, 0);
         else if (!strcmp(o, "--folder"))
             s.folder = v;
         else if ((flag = !strcmp(o, "--parsers")))
@@ -114,8 +159,11 @@ static int fuzz_main(int argc, char **argv)
         else if ((flag = !strcmp(o, "--verbose")))
             s.verbose = true;
         else {
-            fprintf(stderr, "usage: test_fuzz [--seed N] [--first N] [--runs N] [--seconds N] [--mode 64|32|16|real] [--ring 0|3]\n"
-                            "                 [--engine emit|interp] [--parsers] [--folder DIR] [--verbose] | --replay FILE\n");
+            fprintf(
+                stderr,
+                "usage: test_fuzz [--seed N] [--first N] [--runs N] [--seconds N] [--mode 64|32|16|real] [--ring 0|3]\n"
+                "                 [--engine emit|interp] [--how HOW_ bits] [--parsers] [--folder DIR] [--verbose] | "
+                "--replay FILE\n");
             return 1;
         }
         i += !flag;
@@ -131,6 +179,7 @@ int main(int argc, char **argv)
         return fuzz_main(argc, argv);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_found),
+        cmocka_unit_test(test_endless_delivery),
         cmocka_unit_test(test_guests),
         cmocka_unit_test(test_parsers),
     };
