@@ -85,7 +85,7 @@ check-san: ## build with address and undefined sanitizers, run the unit tests, s
 	+$(SAN_MAKE) tests kernels
 	@BUILD=$(BUILD)/san $(SAN_ENV) script/run-tests.sh $(or $(ONLY),test_ tool/ system/)
 SAN_ENV := UBSAN_OPTIONS=print_stacktrace=1 ASAN_OPTIONS=allow_user_segv_handler=1:handle_segv=0:handle_sigbus=0:handle_sigfpe=0:use_sigaltstack=0:detect_stack_use_after_return=0
-SAN_MAKE = $(MAKE) BUILD=$(BUILD)/san OPT=-O1 SANITIZE="-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer"
+SAN_MAKE = $(MAKE) BUILD=$(BUILD)/san OPT=-O1 SANITIZE="-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -DRHEA_VERIFY"
 
 FUZZ_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(wildcard test/fuzz/*.c))
 $(BUILD)/test/fuzz/test_fuzz: $(FUZZ_OBJ) $(filter-out $(BUILD)/tool/main.o,$(TOOL_OBJ)) $(BUILD)/librhea.a

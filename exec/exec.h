@@ -55,6 +55,7 @@ struct vcpu {
     struct code_writer writer;
     struct arena arena;
     uint64_t count[COUNT_MAX];
+    const struct ir_block *translating;                 /* for a panic's message */
 
     pthread_t thread;
     pthread_mutex_t lock;                               /* guards halted, paused, requests' waiting */

@@ -254,10 +254,22 @@ static enum cpu_leave run(struct vcpu *v)
     return why;
 }
 
+/* What a broken belief shows of this vCPU. */
+static void print_panic(void *arg)
+{
+    struct vcpu *v = arg;
+    x86_print(stderr, &v->x86);
+    if (v->translating) {
+        fprintf(stderr, "the block being translated:\n");
+        ir_print(stderr, v->translating, x86_helper_name);
+    }
+}
+
 void vcpu_loop(struct vcpu *v)
 {
     struct x86 *x = &v->x86;
     host_thread_init(&x->cpu);
+    rh_panic_hook(print_panic, v);
     for (;;) {
         __atomic_store_n(&x->cpu.kick, 0, __ATOMIC_SEQ_CST);
         if (!serve(v))
@@ -286,6 +298,7 @@ void vcpu_loop(struct vcpu *v)
         if (x->triple)
             v->halted = true;
     }
+    rh_panic_hook(NULL, NULL);
     pthread_mutex_lock(&v->lock);
     v->stopped = true;
     pthread_cond_broadcast(&v->changed);

@@ -200,7 +200,10 @@ static enum made make_block(struct vcpu *v, struct fetch *f, unsigned max, bool 
     code_reserve(e->code, &v->writer, need, aux, &span);
     struct host_span hs = {.rw = span.rw, .rx_delta = code_rx_delta(e->code), .size = span.size};
     struct host_code hc;
-    if (!host_emit(&e->thunks, &ir, &hs, &v->arena, &hc)) {
+    v->translating = &ir;
+    bool emitted = host_emit(&e->thunks, &ir, &hs, &v->arena, &hc);
+    v->translating = NULL;
+    if (!emitted) {
         code_abort(e->code, &span);
         return MADE_SMALLER;
     }

@@ -100,7 +100,7 @@ static ir_ref relative_ip(struct x86_lift *l, const struct x86_insn *i)
     return i->osize == 2 ? ops_zero_extend(l, 2, ip) : ip;
 }
 
-static void jump_relative(struct x86_lift *l, const struct x86_insn *i, unsigned slot)
+static void jump_relative(struct x86_lift *l, const struct x86_insn *i, unsigned slot, bool check)
 {
     int64_t target = l->next + i->imm;
     bool near_by = i->imm > -FAR_ENOUGH_TO_WRAP && i->imm < FAR_ENOUGH_TO_WRAP;
@@ -114,13 +114,10 @@ static void jump_relative(struct x86_lift *l, const struct x86_insn *i, unsigned
         ops_goto_linear(l, linear_pc(l, target));
         return;
     }
-    ops_goto_ip(l, relative_ip(l, i));
-}
-
-static void check_relative(struct x86_lift *l, const struct x86_insn *i)
-{
-    if (!mode_flat(l))
-        check_target(l, relative_ip(l, i));
+    ir_ref ip = relative_ip(l, i);
+    if (check)
+        check_target(l, ip);
+    ops_goto_ip(l, ip);
 }
 
 /* Fall through here; `taken` is where the jump is made. */
@@ -128,9 +125,8 @@ static void split(struct x86_lift *l, const struct x86_insn *i, int taken)
 {
     ops_goto(l, 0, l->next, false);
     ops_label(l, taken);
-    if (i->map == 1 || i->opcode < 0xe0 || i->opcode > 0xe2) /* LOOP has counted already */
-        check_relative(l, i);
-    jump_relative(l, i, 1);
+    bool counted = i->map == 0 && i->opcode >= 0xe0 && i->opcode <= 0xe2; /* LOOP: too late for a fault without a trace */
+    jump_relative(l, i, 1, !counted);
 }
 
 void lift_jcc(struct x86_lift *l, const struct x86_insn *i)
@@ -185,8 +181,7 @@ static ir_ref indirect_target(struct x86_lift *l, const struct x86_insn *i)
 void lift_jmp(struct x86_lift *l, const struct x86_insn *i)
 {
     if (i->op[0].kind == OPERAND_REL) {
-        check_relative(l, i);
-        jump_relative(l, i, 0);
+        jump_relative(l, i, 0, true);
     } else {
         ir_ref t = indirect_target(l, i);
         check_target(l, t);
@@ -211,9 +206,10 @@ void lift_call(struct x86_lift *l, const struct x86_insn *i)
         call_indirect(l, i);
         return;
     }
-    check_relative(l, i);
+    if (!mode_flat(l))
+        check_target(l, relative_ip(l, i));
     ops_push(l, i->osize, i->osize, ops_return_address(l));
-    jump_relative(l, i, 0);
+    jump_relative(l, i, 0, false);
 }
 
 /* RET, and RET n, which releases n more bytes. */

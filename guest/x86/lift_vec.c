@@ -182,3 +182,11 @@ void lift_stmxcsr(struct x86_lift *l, const struct x86_insn *i)
     ops_call_const(l, HELPER_SSE_CHECK, 0, 0, 0);
     ops_write(l, i, 0, ops_field(l, 4, offsetof(struct cpu, mxcsr)));
 }
+
+/* MASKMOVDQU: op 0 is the data, op 1 the mask, memory at DS:rDI. */
+void lift_maskmov(struct x86_lift *l, const struct x86_insn *i)
+{
+    check_sse(l);
+    ir_ref addr = ops_linear(l, i, 16, true);
+    ops_call(l, HELPER_MASKMOVDQU, addr, ops_const(l, i->op[0].reg | (int64_t)i->op[1].reg << 8), ops_const(l, i->mem.seg));
+}

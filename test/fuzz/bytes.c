@@ -42,50 +42,22 @@ uint64_t rng_edge(struct rng *r)
 
 uint64_t rng_address(struct rng *r)
 {
+    /* clang-format off */
     static const uint64_t bases[] = {
-        GPA_CODE,
-        GPA_DATA,
-        GPA_DATA,
-        GPA_DATA,
-        GPA_DEVICE_DATA,
-        GPA_DEVICE_DATA - 0x1000,
-        GPA_STACK + 0x1000,
-        GPA_STACK + STACK_SIZE,
-        GPA_PML4,
-        GPA_PDPT,
-        GPA_PD,
-        GPA_PT,
-        GPA_PD32,
-        GPA_PT32,
-        GPA_GDT,
-        GPA_IDT,
-        GPA_TSS,
-        GPA_HANDLERS,
-        GPA_DEVICE,
-        GPA_ROM,
-        RAM_LOW,
-        0xf0000,
-        0x100000,
-        0x140000,
-        0x200000,
-        0xffff,
-        0x10000,
-        0xfffff000,
-        0x100000000,
-        0x100040000,
-        0xfee00000,
-        0,
+        GPA_CODE, GPA_DATA, GPA_DATA, GPA_DATA, GPA_DEVICE_DATA, GPA_DEVICE_DATA - 0x1000, GPA_STACK + 0x1000,
+        GPA_STACK + STACK_SIZE, GPA_PML4, GPA_PDPT, GPA_PD, GPA_PT, GPA_PD32, GPA_PT32, GPA_GDT, GPA_IDT, GPA_TSS,
+        GPA_HANDLERS, GPA_DEVICE, GPA_ROM, RAM_LOW, 0xf0000, 0x100000, 0x140000, 0x200000, 0xffff, 0x10000,
+        0xfffff000, 0x100000000, 0x100040000, 0xfee00000, 0
     };
+    /* clang-format on */
     static const uint64_t aliases[] = {
         0, 0, 0, 0, 0, 0, 0x200000, 0x400000, 0x40000000, 0xffff800000000000, 0xffffffffc0000000, 0xffffff0000000000};
-    static const uint64_t borders[] = {0,
-                                       0x7fffffff,
-                                       0x80000000,
-                                       0xffffffff,
-                                       0x800000000000,
-                                       0xffff800000000000,
-                                       0x8000000000000000,
-                                       0xffff7fffffffffff};
+    /* clang-format off */
+    static const uint64_t borders[] = {
+        0, 0x7fffffff, 0x80000000, 0xffffffff, 0x800000000000, 0xffff800000000000, 0x8000000000000000,
+        0xffff7fffffffffff
+    };
+    /* clang-format on */
     uint64_t at = bases[rng_below(r, ARRAY_LEN(bases))] + aliases[rng_below(r, ARRAY_LEN(aliases))];
     switch (rng_below(r, 6)) {
     case 0: return at + 0x1000 - rng_below(r, 20);
@@ -433,11 +405,10 @@ static void string_run(struct writer *w)
 
 static void odds_and_ends(struct writer *w)
 {
-    static const uint32_t insns[] = {
-        0x9d,   0x9d,   0xf4fb,   0xfb,     0xfa,     0xcc,     0xce,   0xf1,   0x80cd,   0x050f,   0x070f,
-        0x340f, 0x350f, 0xf8010f, 0xd0010f, 0xd1010f, 0xf9010f, 0x090f, 0xa20f, 0xf8230f, 0xf0230f, 0xc0230f,
-        0x060f, 0x770f, 0xf4,     0xc9010f, 0xca010f, 0xcb010f, 0xcf,   0xcb,   0xc3,     0x0fc8,
-    };
+    static const uint32_t insns[] = {0x9d,     0x9d,     0xf4fb,   0xfb,     0xfa,     0xcc,     0xce,     0xf1,
+                                     0x80cd,   0x050f,   0x070f,   0x340f,   0x350f,   0xf8010f, 0xd0010f, 0xd1010f,
+                                     0xf9010f, 0x090f,   0xa20f,   0xf8230f, 0xf0230f, 0xc0230f, 0x060f,   0x770f,
+                                     0xf4,     0xc9010f, 0xca010f, 0xcb010f, 0xcf,     0xcb,     0xc3,     0x0fc8};
     uint64_t v = insns[rng_below(w->r, ARRAY_LEN(insns))];
     if (v == 0x9d)
         push_value(w, flags_value(w));
@@ -448,10 +419,9 @@ static void odds_and_ends(struct writer *w)
 
 static void put_program(struct writer *w, bool system)
 {
-    static void (*const programs[])(struct writer *) = {
-        store_code,       store_code,     string_run,     odds_and_ends, far_transfer, load_segment,
-        store_page_table, change_control, change_control, change_msr,    load_tables,
-    };
+    static void (*const programs[])(struct writer *) = {store_code,     store_code,   string_run,       odds_and_ends,
+                                                        far_transfer,   load_segment, store_page_table, change_control,
+                                                        change_control, change_msr,   load_tables};
     programs[rng_below(w->r, system ? ARRAY_LEN(programs) : 6)](w);
 }
 

@@ -18,26 +18,14 @@ static const struct found {
     uint32_t ring, how, pc, n;
     uint8_t bytes[16];
 } found[] = {
-    {FUZZ_64,
-     3,
-     0,
-     GPA_CODE + 0x100,
-     5,
-     {0xe9, 0xff, 0xff, 0xff, 0x7f}}, /* jmp 2 GB away, farther from the page's begin */
-    {FUZZ_64,
-     3,
-     0,
-     GPA_CODE + 0x100,
-     9,
-     {0x48, 0x8d, 0x05, 0xff, 0xff, 0xff, 0x7f, 0x8b, 0x00}}, /* lea rax, [rip + 2 GB]; mov eax, [rax] */
-    {FUZZ_64,
-     3,
-     HOW_INTERP,
-     GPA_CODE,
-     6,
-     {0x0f, 0x57, 0xc0, 0x0f, 0x5e, 0xc0}},              /* xorps, divps: 0 / 0, unmasked, interpreted */
-    {FUZZ_32, 0, 0, GPA_ROM - 1, 5, {0xb8, 1, 2, 3, 4}}, /* an insn that begins in RAM and ends in ROM */
-    {FUZZ_32, 0, 0, GPA_ROM - 2, 7, {0x90, 0xb8, 1, 2, 3, 4}},
+    /* jmp 2 GB away, farther from the page's begin;  lea rax, [rip + 2 GB]; mov eax, [rax] */
+    {FUZZ_64, 3, 0, GPA_CODE + 0x100, 5, {0xe9, 0xff, 0xff, 0xff, 0x7f}},
+    {FUZZ_64, 3, 0, GPA_CODE + 0x100, 9, {0x48, 0x8d, 0x05, 0xff, 0xff, 0xff, 0x7f, 0x8b, 0x00}},
+    /* xorps, divps: 0 / 0, unmasked, interpreted */
+    {FUZZ_64, 3, HOW_INTERP, GPA_CODE, 6, {0x0f, 0x57, 0xc0, 0x0f, 0x5e, 0xc0}},
+    /* an insn that begins in RAM and ends in ROM, as a block's first and second */
+    {FUZZ_32, 0, 0, GPA_ROM - 1, 5, {0xb8, 1, 2, 3, 4}},
+    {FUZZ_32, 0, 0, GPA_ROM - 2, 6, {0x90, 0xb8, 1, 2, 3, 4}},
 };
 
 static void test_found(void **state)
