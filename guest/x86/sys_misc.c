@@ -261,15 +261,14 @@ X86_HELP(help_unlifted)
     x86_raise(x, EX_UD);
 }
 
-/* MASKMOVDQU (vol. 2): a byte whose mask bit is clear is not touched; all others must be writable before one is written. */
+/* MASKMOVDQU (vol. 2): a byte whose mask bit is clear is not written.  Whether it may fault is the implementation's choice; AMD's processors want all 16
+ * bytes writable. */
 uint64_t help_maskmovdqu(struct x86 *x, uint64_t gva, uint64_t regs, uint64_t seg)
 {
     const uint8_t *data = x->cpu.vec[regs & 15], *mask = x->cpu.vec[regs >> 8 & 15];
     unsigned tag = (unsigned)seg << MD_TAG_SHIFT;
 
-    for (unsigned k = 0; k < 16; k++)
-        if (mask[k] & 0x80)
-            x->access->write(&x->cpu, gva + k, 1 | MD_WRITE | MD_PROBE | tag);
+    x->access->write(&x->cpu, gva, 16 | MD_WRITE | MD_PROBE | tag);
     for (unsigned k = 0; k < 16; k++)
         if (mask[k] & 0x80)
             x86_store(x, gva + k, data[k], 1, (enum x86_seg)seg);

@@ -49,10 +49,10 @@ uint64_t rng_address(struct rng *r)
         GPA_HANDLERS, GPA_DEVICE, GPA_ROM, RAM_LOW, 0xf0000, 0x100000, 0x140000, 0x200000, 0xffff, 0x10000,
         0xfffff000, 0x100000000, 0x100040000, 0xfee00000, 0
     };
-    /* clang-format on */
     static const uint64_t aliases[] = {
-        0, 0, 0, 0, 0, 0, 0x200000, 0x400000, 0x40000000, 0xffff800000000000, 0xffffffffc0000000, 0xffffff0000000000};
-    /* clang-format off */
+        0, 0, 0, 0, 0, 0, 0x200000, 0x400000, 0x40000000, 0xffff800000000000, 0xffffffffc0000000, 0xffffff0000000000,
+        0x1000000000000, 0xff00000000000000
+    };
     static const uint64_t borders[] = {
         0, 0x7fffffff, 0x80000000, 0xffffffff, 0x800000000000, 0xffff800000000000, 0x8000000000000000,
         0xffff7fffffffffff

@@ -41,6 +41,7 @@ enum {
     GPA_TSS = 0xa000,
     GPA_LDT = 0xb000,
     GPA_HANDLERS = 0xc000,
+    GPA_PML5 = 0xd000,
     GPA_CODE = 0x10000,
     CODE_SIZE = 0x4000,
     GPA_DATA = 0x20000,
@@ -69,7 +70,7 @@ enum { /* fuzz_input.how */
        HOW_SMP = 16,
        HOW_INTERRUPTS = 32,
        HOW_LOG = 64,
-       HOW_MODEL = 3 << 8, /* which of guest.c's models */
+       HOW_MODEL = 3 << 8, /* which of guest.c's models; 2: with 5-level paging */
 };
 
 struct fuzz_input {

@@ -168,7 +168,7 @@ static bool map_devices(struct guest *g)
     return bus_map(g->io, &all);
 }
 
-static const char *const models[MODELS] = {"max", "qemu64", "qemu64,-sse,-mmx", "max,-xsave,-pge,-smap"};
+static const char *const models[MODELS] = {"max", "qemu64", "max,+la57", "qemu64,-sse,-mmx"};
 
 bool guest_init(struct guest **out, struct status *st)
 {

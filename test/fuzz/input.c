@@ -45,7 +45,8 @@ static void make_tables(struct maker *m)
     unsigned odd = rng_chance(&m->r, 40) ? 0 : rng_below(&m->r, 20);
     static const uint16_t roots[] = {0, 256, 511};
     for (unsigned i = 0; i < 3; i++)
-        bytes_put(ram + GPA_PML4 + 8 * roots[i], GPA_PDPT | all, 8);
+        for (unsigned level = 0; level < 2; level++)
+            bytes_put(ram + (level ? GPA_PML5 : GPA_PML4) + 8 * roots[i], (level ? GPA_PML4 : GPA_PDPT) | all, 8);
     bytes_put(ram + GPA_PML4 + 8 * 510, GPA_PML4 | all, 8);
     static const uint16_t seconds[] = {0, 1, 511};
     for (unsigned i = 0; i < 3; i++)
@@ -247,6 +248,10 @@ static void make_control(struct maker *m)
         in->cr4 |= CR4_PAE | (rng_chance(&m->r, 20) ? CR4_PCIDE : 0);
         in->efer |= EFER_LME | EFER_LMA;
         in->cr3 = GPA_PML4;
+        if ((in->how & HOW_MODEL) >> 8 == 2 && rng_chance(&m->r, 70)) {
+            in->cr4 |= CR4_LA57;
+            in->cr3 = GPA_PML5;
+        }
     } else if (in->mode != FUZZ_REAL && rng_chance(&m->r, 70)) {
         in->cr0 |= CR0_PG;
         in->cr4 |= m->pae ? CR4_PAE : 0;

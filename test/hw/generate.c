@@ -603,6 +603,7 @@ static bool suit(struct gen *g)
     case LIFT_idiv: use_divide(g); break;
     case LIFT_x87: use_x87(g); break;
     case LIFT_mmx:
+    case LIFT_maskmov:
         if (g->i.map == 1 && g->i.opcode == 0xf7)
             use_masked(g);
         break;
@@ -704,6 +705,7 @@ static bool checks_alignment(const struct x86_insn *i)
     switch (i->row->lift) {
     case LIFT_x87:
     case LIFT_mmx:
+    case LIFT_maskmov:
     case LIFT_fxsave:
     case LIFT_fxrstor:
     case LIFT_enter:
