@@ -190,10 +190,12 @@ static bool set_accel_key(struct options *o, const struct option_word *w, struct
         return good ||
                status_set(st, "-accel: x-insns is 1 to %d (guest insns a block), not '%s'", BLOCK_INSNS_MAX, w->value);
     }
+    if (!strcmp(w->key, "stats"))
+        return set_flag("-accel", w, &o->stats, st);
     if (!strcmp(w->key, "x-no-passes"))
         return set_flag("-accel", w, &o->exec.no_passes, st);
     return status_set(
-        st, "-accel: no setting '%s'; there are tb-size=, thread=, one-insn-per-tb=, x-insns=, x-no-passes=", w->key);
+        st, "-accel: no setting '%s'; there are tb-size=, thread=, stats=, one-insn-per-tb=, x-insns=, x-no-passes=", w->key);
 }
 
 OPTION_VALUE(accel)
