@@ -79,7 +79,7 @@ test: tests kernels ## run all tests; ends with "N passed, N failed"
 
 # Code that host_leave abandons frames of: their red zones on the stack would stay behind.
 NO_STACK_ZONES = $(if $(findstring clang,$(shell $(CC) --version)),-mllvm -asan-stack=0,--param asan-stack=0)
-$(BUILD)/exec/%.o $(BUILD)/guest/%.o $(BUILD)/host/%.o: ZONES = $(if $(SANITIZE),$(NO_STACK_ZONES))
+$(BUILD)/exec/%.o $(BUILD)/guest/%.o $(BUILD)/host/%.o $(BUILD)/ir/%.o: ZONES = $(if $(SANITIZE),$(NO_STACK_ZONES))
 
 check-san: ## build with address and undefined sanitizers, run the unit tests, short runs and a boot
 	+$(SAN_MAKE) tests kernels

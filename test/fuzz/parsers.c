@@ -168,12 +168,11 @@ static void null_write(struct back_char *b, const void *data, size_t n)
     (void)b, (void)data, (void)n;
 }
 
-static void run_monitor(struct rng *r, struct machine *m)
+static void run_monitor(struct rng *r, struct machine *m, struct back_char *back)
 {
-    struct back_char back = {.write = null_write};
     struct status st = {""};
     char line[2000];
-    if (!monitor_init(&m->monitor, m, &back, &st))
+    if (!monitor_init(&m->monitor, m, back, &st))
         return;
     struct x86 *x = &m->cpu[0].vcpu->x86;
     if (rng_chance(r, 30)) { /* page tables made of what is there */
@@ -188,7 +187,7 @@ static void run_monitor(struct rng *r, struct machine *m)
     for (unsigned i = 0; i < 40; i++) {
         make_text(r, line, sizeof line, 6);
         strcat(line, "\n");
-        back.receive(back.arg, (const uint8_t *)line, strlen(line));
+        back->receive(back->arg, (const uint8_t *)line, strlen(line));
         m->ending = false;
     }
 }
@@ -197,6 +196,7 @@ static void run_machine(struct rng *r, const char *folder)
 {
     char kernel[300], initrd[300], text[3000];
     struct status st = {""};
+    struct back_char back = {.write = null_write}; /* the monitor's, until machine_fini */
     struct machine *m = calloc(1, sizeof *m);
     rh_assert(m, "no memory");
     snprintf(kernel, sizeof kernel, "%s/fuzz-kernel-%d", folder, (int)getpid());
@@ -220,7 +220,7 @@ static void run_machine(struct rng *r, const char *folder)
     o.append = rng_chance(r, 50) ? text : NULL;
     o.bios = rng_chance(r, 10) ? kernel : NULL;
     if (machine_init(m, &o, &st)) {
-        run_monitor(r, m);
+        run_monitor(r, m, &back);
         if (rng_chance(r, 20))
             pc_reset(&m->pc, &st);
     }
