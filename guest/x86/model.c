@@ -6,7 +6,8 @@
  * Why "max" is a GenuineIntel, family 6, model 6AH.  A guest kernel must learn the TSC's frequency from leaves 15H and 16H
  * instead of measuring it, and Linux reads those of Intel processors only.  It must not pay for defects that a translator does not
  * have: IA32_ARCH_CAPABILITIES (sys_msr.c) says so for each, which turns off page-table isolation, buffer clearing and L1 flushes,
- * and IBRS_ALL ("enhanced IBRS") makes it set SPEC_CTRL once where it would use retpolines.
+ * and IBRS_ALL ("enhanced IBRS") makes it set SPEC_CTRL once where it would use retpolines.  Some kernels want branch history cleared
+ * although BHI_NO is told; BHI_CTRL lets them set a bit of SPEC_CTRL instead of running a loop at every system call.
  *
  * Frequencies.  The "core crystal clock" is also the local APIC timer's input clock, which counts nanoseconds: 1 GHz.  Leaf 15H says
  * TSC = crystal * EBX / EAX; Linux computes that in kHz and 32 bits, so EBX stays below 2^32 / 10^6, which makes the ratio coarse.
@@ -326,7 +327,7 @@ static void leaf_7(const struct x86 *x, uint32_t sub, struct leaf *l)
 
     if (sub)
         return;
-    l->r[EAX] = 1;
+    l->r[EAX] = 2;
     l->r[EBX] |= NO_FCS_FDS;
     if (x->cr4 & CR4_PKE)
         l->r[ECX] |= OSPKE;

@@ -357,7 +357,7 @@ static bool amd_write(struct x86 *x, uint32_t msr)
 
 static bool msr_write(struct x86 *x, uint32_t msr, uint64_t v)
 {
-    enum { IBRS = 1, STIBP = 2, SSBD = 4, IBPB = 1, BTF = 2, LBR = 1 };
+    enum { IBRS = 1, STIBP = 2, SSBD = 4, BHI_DIS_S = 1 << 10, IBPB = 1, BTF = 2, LBR = 1 };
     enum rule rule;
     uint64_t *field = plain_find(x, msr, &rule);
 
@@ -380,7 +380,7 @@ static bool msr_write(struct x86 *x, uint32_t msr, uint64_t v)
             tsc_shift(x, v - x->tsc_adjust);
         return x86_model_has(x->model, FEAT_TSC_ADJUST);
     case MSR_SPEC_CTRL:
-        x->spec_ctrl = v & (IBRS | STIBP | SSBD);
+        x->spec_ctrl = v & (IBRS | STIBP | SSBD | (x86_model_has(x->model, FEAT_BHI_CTRL) ? BHI_DIS_S : 0));
         return x86_model_has(x->model, FEAT_SPEC_CTRL) && x->spec_ctrl == v;
     case MSR_PRED_CMD: return x86_model_has(x->model, FEAT_SPEC_CTRL) && !(v & ~(uint64_t)IBPB);
     case MSR_PAT:
