@@ -35,6 +35,7 @@ enum vcpu_request {                                     /* bits of vcpu.requests
 
 struct vcpu_slow {                                      /* a store that waits for its commit */
     unsigned n;
+    bool alone;                                         /* locked: the other vCPUs stand still until then */
     struct {
         gpa_t gpa;
         uint8_t *host;                                  /* RAM, or NULL: a device (or ROM) */

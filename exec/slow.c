@@ -175,6 +175,22 @@ static int64_t fill_write(struct vcpu *v, gva_t gva, unsigned desc, const struct
     return (int64_t)addend;
 }
 
+static void unlock_world(struct vcpu *v);
+
+/* A locked access that goes through the bounce buffer runs alone from before its read to its commit (vol. 3, 8.1.2: locked operations are atomic at any
+ * alignment).  Waiting for that, this vCPU stood outside: if code memory was reused meanwhile, the block it came from may be gone, and the insn begins again. */
+static void lock_world(struct vcpu *v)
+{
+    uint64_t evictions = code_evictions(v->exec->code);
+    world_stop(v);
+    v->slow.alone = true;
+    if (evictions == code_evictions(v->exec->code))
+        return;
+    unlock_world(v);
+    v->x86.cpu.pc = cpu_insn_pc(&v->x86.cpu);
+    host_leave(&v->x86.cpu, LEAVE_NEXT);
+}
+
 static int64_t slow_write(struct cpu *c, gva_t gva, unsigned desc)
 {
     struct vcpu *v = vcpu_of(c);
@@ -199,6 +215,8 @@ static int64_t slow_write(struct cpu *c, gva_t gva, unsigned desc)
     if (n == 1 && !watched && plain(v, &p[0]))
         return fill_write(v, gva, desc, &p[0]);
     v->count[n == 2 ? COUNT_SLOW_WRITE_CROSS : p[0].ram_page == UINT64_MAX ? COUNT_SLOW_WRITE_DEV : COUNT_SLOW_WRITE_CODE]++;
+    if (desc & MD_LOCK && v->exec->nvcpus > 1)
+        lock_world(v);
     v->slow.n = n;
     unsigned at = 0;
     for (unsigned i = 0; i < n; i++) {
@@ -211,6 +229,13 @@ static int64_t slow_write(struct cpu *c, gva_t gva, unsigned desc)
     }
     c->pending = 1;
     return to_bounce(v, gva);
+}
+
+static void unlock_world(struct vcpu *v)
+{
+    if (v->slow.alone)
+        world_start(v);
+    v->slow.alone = false;
 }
 
 /* The block that runs now, if one that can be looked up does. */
@@ -236,6 +261,7 @@ static void drop_code(struct vcpu *v, const uint8_t *host, unsigned len, bool ag
     bool self = false;
     code_write(v->exec->code, page, off, len, again ? NULL : running_block(v), &self);
     if (self) {
+        unlock_world(v);
         v->x86.cpu.one_insn = 1;
         v->x86.cpu.pc = cpu_insn_pc(&v->x86.cpu);
         host_leave(&v->x86.cpu, LEAVE_AGAIN);
@@ -280,6 +306,7 @@ static void slow_commit(struct cpu *c)
             drop_code(v, host, len, true);
         from += len;
     }
+    unlock_world(v);
 }
 
 static void divide_error(struct cpu *c)

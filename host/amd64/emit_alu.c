@@ -438,11 +438,11 @@ static void emit_lea(struct emitter *e)
     int base = NOREG, index = NOREG;
     int64_t disp = o->imm;
     if (o->a != IR_NONE && ir_is_const(o->a))
-        disp += ir_const_value(e->b, o->a);
+        disp = (int64_t)((uint64_t)disp + (uint64_t)ir_const_value(e->b, o->a));
     else if (o->a != IR_NONE)
         base = place_src(e, o->a, I64, RAX);
     if (o->b != IR_NONE && ir_is_const(o->b))
-        disp += ir_const_value(e->b, o->b) << o->sub;
+        disp = (int64_t)((uint64_t)disp + ((uint64_t)ir_const_value(e->b, o->b) << o->sub));
     else if (o->b != IR_NONE)
         index = base == RAX ? place_src_kept(e, o->b, I64) : place_src(e, o->b, I64, RAX);
     if (o->type == I32)
