@@ -92,7 +92,7 @@ static bool alu_as_lea(struct emitter *e)
         if (o->type == I32)
             v = (int32_t)v;
         if (o->op == IR_SUB)
-            v = -v;
+            v = (int64_t)-(uint64_t)v;
         if (!fits32(v))
             return false;
         lea_to(e, a, rm_mem(ra, (int32_t)v));

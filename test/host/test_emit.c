@@ -184,6 +184,23 @@ static void setup(struct rig *r)
     assert_true(host_faults_init(&r->faults, &st));
 }
 
+static void machine_free(struct machine *m)
+{
+    munmap(m->mem, PAGES);
+    free(m);
+}
+
+static void teardown(struct rig *r)
+{
+    machine_free(r->wanted);
+    machine_free(r->got);
+    os_release(r->table, (size_t)1 << 39);
+    os_code_memory_free(r->rw, r->rx, 1 << 20);
+    arena_fini(&r->scratch);
+    irtest_fini(&r->before);
+    irtest_fini(&r->now);
+}
+
 static void fill_table(struct rig *r, bool fill)
 {
     for (unsigned page = 0; page < 2; page++) {
@@ -279,6 +296,7 @@ static void random_blocks(bool bounce, bool table, uint64_t seed)
             fail_msg("host code differs from the interpreter, seed %llu", (unsigned long long)m.seed);
         }
     }
+    teardown(&r);
 }
 
 static void test_slow(void **state)
