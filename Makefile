@@ -8,6 +8,9 @@ CFLAGS ?= -g $(OPT)
 PREFIX ?= /usr/local
 # 16-byte atomics of the guest are the host's.
 HOST_CFLAGS := $(if $(filter x86_64,$(shell uname -m)),-mcx16)
+# rhea itself is optimised as a whole program where gcc builds it (translating gets a tenth faster); tests link the same objects without.
+LTO := $(if $(SANITIZE),,$(if $(findstring Free Software,$(shell $(CC) --version)),-flto=auto))
+FAT := $(if $(LTO),$(LTO) -ffat-lto-objects)
 PACKAGES := capstone libelf
 TEST_PACKAGES := cmocka
 ALL_CFLAGS = -std=gnu11 -Wall -Wextra -Werror -D_GNU_SOURCE -I. -pthread $(HOST_CFLAGS) $(CFLAGS) $(SANITIZE) $(ZONES) $(PACKAGE_CFLAGS)
@@ -44,7 +47,7 @@ all: $(BUILD)/rhea $(BUILD)/rhea-system-x86_64 ## build build/rhea (the default)
 $(BUILD)/%.o: %.c Makefile | $(NEEDED)
 	@mkdir -p $(@D)
 	$(SAY) cc $<
-	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -c $< -o $@
+	$(Q)$(CC) $(ALL_CFLAGS) $(FAT) -MMD -MP -c $< -o $@
 
 $(BUILD)/librhea.a: $(LIB_OBJ)
 	@rm -f $@
@@ -52,7 +55,7 @@ $(BUILD)/librhea.a: $(LIB_OBJ)
 
 $(BUILD)/rhea: $(TOOL_OBJ) $(BUILD)/librhea.a
 	$(SAY) link $@
-	$(Q)$(CC) $(ALL_CFLAGS) $^ -o $@ $(ALL_LIBS)
+	$(Q)$(CC) $(ALL_CFLAGS) $(LTO) $^ -o $@ $(ALL_LIBS)
 
 $(BUILD)/rhea-system-x86_64: $(BUILD)/rhea
 	@ln -sf rhea $@
