@@ -11,6 +11,7 @@ HOST_CFLAGS := $(if $(filter x86_64,$(shell uname -m)),-mcx16)
 # rhea itself is optimised as a whole program where gcc builds it (translating gets a tenth faster); tests link the same objects without.
 LTO := $(if $(SANITIZE),,$(if $(findstring Free Software,$(shell $(CC) --version)),-flto=auto))
 FAT := $(if $(LTO),$(LTO) -ffat-lto-objects)
+PLAIN := $(if $(LTO),-fno-lto)
 PACKAGES := capstone libelf
 TEST_PACKAGES := cmocka
 ALL_CFLAGS = -std=gnu11 -Wall -Wextra -Werror -D_GNU_SOURCE -I. -pthread $(HOST_CFLAGS) $(CFLAGS) $(SANITIZE) $(ZONES) $(PACKAGE_CFLAGS)
@@ -55,14 +56,14 @@ $(BUILD)/librhea.a: $(LIB_OBJ)
 
 $(BUILD)/rhea: $(TOOL_OBJ) $(BUILD)/librhea.a
 	$(SAY) link $@
-	$(Q)$(CC) $(ALL_CFLAGS) $(LTO) $^ -o $@ $(ALL_LIBS)
+	$(Q)$(CC) $(ALL_CFLAGS) $(LTO) $(if $(LTO),-Wno-error) $^ -o $@ $(ALL_LIBS)
 
 $(BUILD)/rhea-system-x86_64: $(BUILD)/rhea
 	@ln -sf rhea $@
 
 $(BUILD)/test/%: $(BUILD)/test/%.o $(filter-out $(BUILD)/tool/main.o,$(TOOL_OBJ)) $(BUILD)/librhea.a
 	$(SAY) link $@
-	$(Q)$(CC) $(ALL_CFLAGS) $^ -o $@ -lcmocka $(ALL_LIBS)
+	$(Q)$(CC) $(ALL_CFLAGS) $(PLAIN) $^ -o $@ -lcmocka $(ALL_LIBS)
 
 $(KERNEL): | $(NEEDED)
 	BUILD=$(BUILD) script/fetch-kernel.sh linux-image-cloud-amd64
@@ -93,7 +94,7 @@ SAN_MAKE = $(MAKE) BUILD=$(BUILD)/san OPT=-O1 SANITIZE="-fsanitize=address,undef
 FUZZ_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(wildcard test/fuzz/*.c))
 $(BUILD)/test/fuzz/test_fuzz: $(FUZZ_OBJ) $(filter-out $(BUILD)/tool/main.o,$(TOOL_OBJ)) $(BUILD)/librhea.a
 	$(SAY) link $@
-	$(Q)$(CC) $(ALL_CFLAGS) -rdynamic $^ -o $@ -lcmocka $(ALL_LIBS)
+	$(Q)$(CC) $(ALL_CFLAGS) $(PLAIN) -rdynamic $^ -o $@ -lcmocka $(ALL_LIBS)
 
 # A third each: guests, guests and then parsers under the sanitizers.
 fuzz: $(BUILD)/test/fuzz/test_fuzz ## random guests, kernels, command lines: SECONDS=60 FUZZ="--mode 64 --ring 3"; failing inputs go to build/
@@ -132,7 +133,7 @@ help: ## print this
 HW_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(wildcard test/hw/*.c))
 $(BUILD)/test/hw/test_hw: $(HW_OBJ) $(filter-out $(BUILD)/tool/main.o,$(TOOL_OBJ)) $(BUILD)/librhea.a
 	$(SAY) link $@
-	$(Q)$(CC) $(ALL_CFLAGS) $^ -o $@ -lcmocka $(ALL_LIBS)
+	$(Q)$(CC) $(ALL_CFLAGS) $(PLAIN) $^ -o $@ -lcmocka $(ALL_LIBS)
 
 hwtest: $(BUILD)/test/hw/test_hw ## random insns on this processor and in rhea, 64 and 32 bits: N=1000000 SEED=1 HW="--coverage"
 	@for bits in 64 32; do $(BUILD)/test/hw/test_hw --bits $$bits --count $(or $(N),1000000) \

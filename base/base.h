@@ -11,10 +11,10 @@
 #include <stdint.h>
 #include <stdio.h>
 
-typedef uint64_t gva_t;                                 /* guest virtual (linear) address */
-typedef uint64_t gpa_t;                                 /* guest physical address */
+typedef uint64_t gva_t; /* guest virtual (linear) address */
+typedef uint64_t gpa_t; /* guest physical address */
 
-#define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
+#define ARRAY_LEN(a)                  (sizeof(a) / sizeof((a)[0]))
 #define CONTAINER_OF(p, type, member) ((type *)((char *)(p)-offsetof(type, member)))
 
 /* ---- broken beliefs of our own: always on, print and abort ------------------------------------------------- */
@@ -30,7 +30,7 @@ void rh_panic_hook(void (*print)(void *arg), void *arg);
 /* ---- problems of the outside world: a message for the user ------------------------------------------------- */
 
 struct status {
-    char text[1024];                                    /* empty: no problem so far */
+    char text[1024]; /* empty: no problem so far */
 };
 /* Fill s with what is wrong, where, and what to do.  Always returns false, so callers can `return status_set(...)`. */
 bool status_set(struct status *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
@@ -83,9 +83,9 @@ enum {
 #include "base/log.def"
 };
 struct log {
-    FILE *out;                                          /* stderr, or the file of -D */
-    uint32_t items;                                     /* LOG_ bits wanted */
-    unsigned nranges;                                   /* -dfilter: 0 means every address */
+    FILE *out;        /* stderr, or the file of -D */
+    uint32_t items;   /* LOG_ bits wanted */
+    unsigned nranges; /* -dfilter: 0 means every address */
     struct {
         gva_t from, to;
     } range[16];
@@ -124,14 +124,14 @@ bool os_catch_faults(bool (*fn)(void *arg, enum os_fault what, void *context), v
 
 /* ---- time and the event loop (one thread; devices' timers and back ends run on it) --------------------------- */
 
-uint64_t os_nanoseconds(void);                          /* monotonic */
+uint64_t os_nanoseconds(void); /* monotonic */
 
 struct loop;
 struct loop_timer {
     struct loop *loop;
-    void (*fn)(void *arg);                              /* runs on the loop's thread */
+    void (*fn)(void *arg); /* runs on the loop's thread */
     void *arg;
-    uint64_t deadline;                                  /* os_nanoseconds() time; UINT64_MAX: not set */
+    uint64_t deadline; /* os_nanoseconds() time; UINT64_MAX: not set */
     struct loop_timer *next;
 };
 bool loop_init(struct loop **l, struct status *st);

@@ -24,41 +24,45 @@
 #include "base/base.h"
 
 struct block;
-struct link {                                           /* one patchable jump of a block */
-    struct block *from, *to;                            /* to: NULL while not linked */
-    struct link *next_in;                               /* others that go to the same block */
-    uint32_t jump_at, miss_at, guard_at;                /* offsets from the block's host code, see struct host_jump */
+/* One patchable jump of a block. */
+struct link {
+    struct block *from, *to;             /* to: NULL while not linked */
+    struct link *next_in;                /* others that go to the same block */
+    uint32_t jump_at, miss_at, guard_at; /* offsets from the block's host code, see struct host_jump */
     bool present, cross;
 };
 
 enum block_death { ALIVE, DEAD_WRITE, DEAD_EVICTED, DEAD_FLUSH }; /* why a block was dropped */
 
 struct block {
-    gpa_t gpa;                                          /* of the first guest byte */
-    gpa_t gpa2;                                         /* of the second page's first byte, or ~0: the block lies on one page */
-    uint32_t mode;                                      /* the guest's mode bits */
+    gpa_t gpa;     /* of the first guest byte */
+    gpa_t gpa2;    /* of the second page's first byte, or ~0: the block lies on one page */
+    uint32_t mode; /* the guest's mode bits */
     uint16_t guest_size, ninsns;
     uint32_t host_size;
-    uint8_t *rw;                                        /* host code, writable view */
-    const uint8_t *rx;                                  /* host code, executable view: the entry */
+    uint8_t *rw;       /* host code, writable view */
+    const uint8_t *rx; /* host code, executable view: the entry */
     struct link link[2];
-    struct link *in;                                    /* links that come here */
+    struct link *in; /* links that come here */
     struct block *hash_next;
-    uintptr_t page_next[2];                             /* lists of the one or two pages it lies on, see page.c */
-    const struct host_fault *fault;                     /* ascending by `at`; lives in the region */
+    uintptr_t page_next[2];         /* lists of the one or two pages it lies on, see page.c */
+    const struct host_fault *fault; /* ascending by `at`; lives in the region */
     unsigned nfaults;
-    uint32_t page[2];                                   /* indexes of the RAM pages; page[1] is ~0 if there is one */
-    uint8_t death;                                      /* enum block_death */
+    uint32_t page[2]; /* indexes of the RAM pages; page[1] is ~0 if there is one */
+    uint8_t death;    /* enum block_death */
     uint8_t region;
 };
 
-struct code_counts {                                    /* by cause, always on */
-    uint64_t blocks, guest_bytes, host_bytes, dropped[4], links_made, links_cut, evictions, code_stores, code_stores_hit, pages;
+/* By cause, always on. */
+struct code_counts {
+    uint64_t blocks, guest_bytes, host_bytes, dropped[4], links_made, links_cut, evictions, code_stores,
+        code_stores_hit, pages;
 };
 
 struct code;
 struct code_writer;
-struct code_hooks {                                     /* how this folder reaches the host back end, set once */
+/* How this folder reaches the host back end, set once. */
+struct code_hooks {
     void *arg;
     void (*link_set)(struct link *l, const struct block *to); /* to NULL: unlink.  Called with the lock held */
     /* b has just died: who remembers its entry must forget it.  Called with the lock held; may be NULL. */
@@ -69,7 +73,8 @@ struct code_hooks {                                     /* how this folder reach
     void (*start_others)(void *arg, struct code_writer *w);
 };
 /* `size` bytes in all, at least 8 MB; max_pages: pages of RAM; marks: ram.flags (RAM_CODE is bit 0). */
-bool code_init(struct code **c, size_t size, uint64_t max_pages, uint8_t *marks, const struct code_hooks *h, struct status *st);
+bool code_init(struct code **c, size_t size, uint64_t max_pages, uint8_t *marks, const struct code_hooks *h,
+               struct status *st);
 void code_fini(struct code *c);
 struct code_counts *code_counts(struct code *c);
 size_t code_size(const struct code *c, size_t *used);
@@ -82,13 +87,14 @@ uint8_t *code_fixed(struct code *c, size_t *size);
 struct code_span {
     uint8_t *rw;
     size_t size;
-    struct block *block;                                /* zeroed, to be filled by the caller before commit */
-    void *aux;                                          /* `aux_size` bytes kept with the block (fault table) */
-    size_t aux_size;                                    /* the caller may lower it before commit */
+    struct block *block; /* zeroed, to be filled by the caller before commit */
+    void *aux;           /* `aux_size` bytes kept with the block (fault table) */
+    size_t aux_size;     /* the caller may lower it before commit */
     unsigned region;
 };
-struct code_writer {                                    /* one a vCPU */
-    int region;                                         /* -1: none yet */
+/* One a vCPU. */
+struct code_writer {
+    int region; /* -1: none yet */
 };
 /* Room for `need` bytes of host code and aux_size bytes; evicts a region if it must.  Always succeeds for
  * need + aux_size <= 256 KB.  If code_evictions is not what it was before, every block and link that the caller held is void,
@@ -101,7 +107,7 @@ void code_reserve(struct code *c, struct code_writer *w, size_t need, size_t aux
  * translate again. */
 struct block *code_commit(struct code *c, struct code_span *s, const uint64_t page[2], const uint32_t seen[2]);
 void code_abort(struct code *c, struct code_span *s);
-uint64_t code_evictions(const struct code *c);          /* how many regions were evicted so far */
+uint64_t code_evictions(const struct code *c); /* how many regions were evicted so far */
 
 /* ---- lookup and links --------------------------------------------------------------------------------------- */
 
@@ -124,7 +130,8 @@ uint32_t code_page_begin(struct code *c, uint64_t page, bool *fresh);
  * overlaps; returns how many. If `self` (may be NULL) is among them *hit_self is set and *nothing is dropped*: the
  * caller must leave that block first and store again. With several vCPUs (or for a device's store) it must be called
  * after the bytes are written, too: a translator may have read the old ones meanwhile. */
-unsigned code_write(struct code *c, uint64_t page, unsigned off, unsigned len, const struct block *self, bool *hit_self);
+unsigned code_write(struct code *c, uint64_t page, unsigned off, unsigned len, const struct block *self,
+                    bool *hit_self);
 /* True if a store of those bytes would overlap a block. */
 bool code_overlaps(const struct code *c, uint64_t page, unsigned off, unsigned len);
 /* Drop every block (reset of the machine, change of what the lifter assumes). */

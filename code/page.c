@@ -41,7 +41,8 @@ void pages_fini(struct code *c)
 
 /* ---- where a block lies ------------------------------------------------------------------------------------ */
 
-struct part { /* bytes of one page */
+/* Bytes of one page. */
+struct part {
     unsigned off, len;
 };
 

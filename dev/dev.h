@@ -231,14 +231,15 @@ enum { HPET_BASE = 0xfed00000, HPET_PERIOD_FS = 10000000 };
 
 /* ---- ACPI, resets, small ports ---------------------------------------------------------------------------------- */
 
-enum { /* offsets from the PM base, as in the FADT */
-       ACPI_PM1_EVENT = 0,
-       ACPI_PM1_CONTROL = 4,
-       ACPI_PM_TIMER = 8,
-       ACPI_GPE0 = 12,
-       ACPI_PM_SIZE = 64,
-       ACPI_S5 = 0,
-       ACPI_S3 = 1,
+/* Offsets from the PM base, as in the FADT. */
+enum {
+    ACPI_PM1_EVENT = 0,
+    ACPI_PM1_CONTROL = 4,
+    ACPI_PM_TIMER = 8,
+    ACPI_GPE0 = 12,
+    ACPI_PM_SIZE = 64,
+    ACPI_S5 = 0,
+    ACPI_S3 = 1,
 };
 struct acpi_pm;
 /* power_off gets 0.  sci: level triggered. */

@@ -10,24 +10,25 @@
 
 #include "dev/dev.h"
 
-enum { /* ICW1, OCW2, OCW3 as bits of a write to the even port */
-       ICW1_SELECT = 0x10,
-       ICW1_ICW4 = 0x01,
-       ICW1_SINGLE = 0x02,
-       ICW1_LEVEL = 0x08,
-       OCW3_SELECT = 0x08,
-       OCW3_READ = 0x02,
-       OCW3_READ_ISR = 0x01,
-       OCW3_POLL = 0x04,
-       OCW3_SMM_SET = 0x40,
-       OCW3_SMM = 0x20,
-       ICW4_AUTO_EOI = 0x02,
-       ICW4_NESTED = 0x10,
-       PORT_MASTER = 0x20,
-       PORT_SLAVE = 0xa0,
-       PORT_ELCR = 0x4d0,
-       CASCADE = 2,
-       SPURIOUS = 7,
+/* ICW1, OCW2, OCW3 as bits of a write to the even port. */
+enum {
+    ICW1_SELECT = 0x10,
+    ICW1_ICW4 = 0x01,
+    ICW1_SINGLE = 0x02,
+    ICW1_LEVEL = 0x08,
+    OCW3_SELECT = 0x08,
+    OCW3_READ = 0x02,
+    OCW3_READ_ISR = 0x01,
+    OCW3_POLL = 0x04,
+    OCW3_SMM_SET = 0x40,
+    OCW3_SMM = 0x20,
+    ICW4_AUTO_EOI = 0x02,
+    ICW4_NESTED = 0x10,
+    PORT_MASTER = 0x20,
+    PORT_SLAVE = 0xa0,
+    PORT_ELCR = 0x4d0,
+    CASCADE = 2,
+    SPURIOUS = 7,
 };
 
 struct chip {

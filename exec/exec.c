@@ -12,8 +12,10 @@ enum { ARENA_SIZE = 4 << 20 };
 
 static void link_set(struct link *l, const struct block *to)
 {
-    struct host_jump j = {.present = true, .cross = l->cross, .jump_at = l->jump_at, .miss_at = l->miss_at, .guard_at = l->guard_at};
-    host_link_set(l->from->rw, (intptr_t)(l->from->rx - l->from->rw), &j, to ? to->rx : NULL, to ? (uint32_t)(to->gpa >> 12) + 1 : 0);
+    struct host_jump j = {
+        .present = true, .cross = l->cross, .jump_at = l->jump_at, .miss_at = l->miss_at, .guard_at = l->guard_at};
+    host_link_set(l->from->rw, (intptr_t)(l->from->rx - l->from->rw), &j, to ? to->rx : NULL,
+                  to ? (uint32_t)(to->gpa >> 12) + 1 : 0);
 }
 
 /* A block dies: no jump cache may lead to it. */
@@ -21,13 +23,14 @@ static void dropped(void *arg, const struct block *b)
 {
     struct exec *e = arg;
     for (unsigned i = 0; i < e->nvcpus; i++)
-        if (b->death != DEAD_WRITE)                     /* many die together */
+        if (b->death != DEAD_WRITE) /* many die together */
             memset(e->vcpu[i]->x86.cpu.jc, 0xff, sizeof e->vcpu[i]->x86.cpu.jc);
-        else for (unsigned k = 0; k < CPU_JC_SIZE; k++) {
-            struct cpu_jc *entry = &e->vcpu[i]->x86.cpu.jc[k];
-            if (entry->hpc == b->rx)
-                __atomic_store_n(&entry->tag, ~0ull, __ATOMIC_RELEASE);
-        }
+        else
+            for (unsigned k = 0; k < CPU_JC_SIZE; k++) {
+                struct cpu_jc *entry = &e->vcpu[i]->x86.cpu.jc[k];
+                if (entry->hpc == b->rx)
+                    __atomic_store_n(&entry->tag, ~0ull, __ATOMIC_RELEASE);
+            }
 }
 
 /* The block whose code holds hpc, those that run alone included. */
@@ -44,13 +47,13 @@ static struct block *block_at(const struct exec *e, const void *hpc)
 
 struct link *exec_link_of(struct vcpu *v, const void *after)
 {
-    const void *hpc = (const uint8_t *)after - 1;       /* the stub's call may be the block's last instruction */
+    const void *hpc = (const uint8_t *)after - 1; /* the stub's call may be the block's last instruction */
     struct block *b = block_at(v->exec, hpc);
     if (!b)
         return NULL;
     uint32_t at = (uint32_t)((const uint8_t *)hpc - b->rx);
     struct link *l = &b->link[0], *m = &b->link[1];
-    if (l->present && m->present)                       /* stubs follow each other: the last that begins before hpc */
+    if (l->present && m->present) /* stubs follow each other: the last that begins before hpc */
         return (m->miss_at < at) && (l->miss_at >= at || m->miss_at > l->miss_at) ? m : l;
     return m->present ? m : l;
 }
@@ -88,8 +91,8 @@ static const struct host_fault *find_fault(void *arg, const void *hpc, const uin
 
 /* ---- set-up ----------------------------------------------------------------------------------------------------------- */
 
-bool exec_init(struct exec *e, const struct exec_config *c, struct bus *mem, struct bus *io, struct ram *ram, struct log *log,
-               struct status *st)
+bool exec_init(struct exec *e, const struct exec_config *c, struct bus *mem, struct bus *io, struct ram *ram,
+               struct log *log, struct status *st)
 {
     *e = (struct exec){.config = *c, .mem = mem, .io = io, .ram = ram, .log = log, .access = &exec_access};
     pthread_mutex_init(&e->world, NULL);
@@ -98,7 +101,8 @@ bool exec_init(struct exec *e, const struct exec_config *c, struct bus *mem, str
         e->config.insns_max = BLOCK_INSNS_MAX;
     if (!host_supported(st))
         return false;
-    struct code_hooks hooks = {.arg = e, .link_set = link_set, .dropped = dropped, .stop_others = stop_others, .start_others = start_others};
+    struct code_hooks hooks = {
+        .arg = e, .link_set = link_set, .dropped = dropped, .stop_others = stop_others, .start_others = start_others};
     if (!code_init(&e->code, c->code_size ? c->code_size : CODE_SIZE_DEFAULT, ram->size >> 12, ram->flags, &hooks, st))
         return false;
     struct host_span s = {.rx_delta = code_rx_delta(e->code)};
@@ -117,7 +121,8 @@ void exec_fini(struct exec *e)
     pthread_cond_destroy(&e->world_changed);
 }
 
-bool vcpu_new(struct vcpu **out, struct exec *e, unsigned index, unsigned nvcpus, const struct x86_model *model, struct status *st)
+bool vcpu_new(struct vcpu **out, struct exec *e, unsigned index, unsigned nvcpus, const struct x86_model *model,
+              struct status *st)
 {
     struct vcpu *v = aligned_alloc(64, (sizeof *v + 63) & ~63ul);
     if (!v)
@@ -206,9 +211,11 @@ void exec_print_counters(FILE *out, struct exec *e)
     fprintf(out, "%14zu  code memory: bytes of %zu in use\n", used, size);
     fprintf(out, "%14" PRIu64 "  links made\n%14" PRIu64 "  links cut\n", c->links_made, c->links_cut);
     fprintf(out, "%14" PRIu64 "  blocks dropped: their bytes were stored to\n", c->dropped[DEAD_WRITE]);
-    fprintf(out, "%14" PRIu64 "  blocks dropped: region evicted (%" PRIu64 " evictions)\n", c->dropped[DEAD_EVICTED], c->evictions);
+    fprintf(out, "%14" PRIu64 "  blocks dropped: region evicted (%" PRIu64 " evictions)\n", c->dropped[DEAD_EVICTED],
+            c->evictions);
     fprintf(out, "%14" PRIu64 "  blocks dropped: flush\n", c->dropped[DEAD_FLUSH]);
-    fprintf(out, "%14" PRIu64 "  stores to pages with code, %" PRIu64 " of them hit a block\n", c->code_stores, c->code_stores_hit);
+    fprintf(out, "%14" PRIu64 "  stores to pages with code, %" PRIu64 " of them hit a block\n", c->code_stores,
+            c->code_stores_hit);
     fprintf(out, "%14" PRIu64 "  times a page began to hold code\n", c->pages);
     if (sum[COUNT_TRANS_NS])
         fprintf(out, "%14.2f  million guest insns translated a second\n",

@@ -25,53 +25,55 @@ enum counter {
 
 enum { BLOCK_INSNS_MAX = 512, VCPUS_MAX = 255 };
 
-enum vcpu_request {                                     /* bits of vcpu.requests; any thread sets them, then kicks */
-    REQUEST_PAUSE = 1,                                  /* stand still until it is taken back */
-    REQUEST_QUIT = 2,                                   /* leave the thread */
+/* Bits of vcpu.requests; any thread sets them, then kicks. */
+enum vcpu_request {
+    REQUEST_PAUSE = 1, /* stand still until it is taken back */
+    REQUEST_QUIT = 2,  /* leave the thread */
     REQUEST_NMI = 4,
     REQUEST_INIT = 8,
-    REQUEST_STARTUP = 16,                               /* SIPI with vcpu.startup_vector */
+    REQUEST_STARTUP = 16, /* SIPI with vcpu.startup_vector */
 };
 
-struct vcpu_slow {                                      /* a store that waits for its commit */
+/* A store that waits for its commit. */
+struct vcpu_slow {
     unsigned n;
-    bool alone;                                         /* locked: the other vCPUs stand still until then */
+    bool alone; /* locked: the other vCPUs stand still until then */
     struct {
         gpa_t gpa;
-        uint8_t *host;                                  /* RAM, or NULL: a device (or ROM) */
+        uint8_t *host; /* RAM, or NULL: a device (or ROM) */
         unsigned len;
     } part[2];
 };
 
 struct vcpu {
-    struct x86 x86;                                     /* first: cpu, x86 and vcpu share one address */
+    struct x86 x86; /* first: cpu, x86 and vcpu share one address */
     struct exec *exec;
     unsigned index;
-    bool in_code;                                       /* generated code runs (or a helper it called) */
-    bool inside;                                        /* may hold blocks, links, table entries: see world.c; guarded by exec.world */
-    struct block alone;                                 /* the block of a one_insn run: never looked up */
+    bool in_code;       /* generated code runs (or a helper it called) */
+    bool inside;        /* may hold blocks, links, table entries: see world.c; guarded by exec.world */
+    struct block alone; /* the block of a one_insn run: never looked up */
     struct vcpu_slow slow;
-    void *interp;                                       /* interp.c's own while it runs a block */
+    void *interp; /* interp.c's own while it runs a block */
     const struct block *interp_block;
     struct code_writer writer;
     struct arena arena;
     uint64_t count[COUNT_MAX];
-    const struct ir_block *translating;                 /* for a panic's message */
+    const struct ir_block *translating; /* for a panic's message */
 
     pthread_t thread;
-    pthread_mutex_t lock;                               /* guards halted, paused, requests' waiting */
+    pthread_mutex_t lock; /* guards halted, paused, requests' waiting */
     pthread_cond_t wake, changed;
-    uint32_t requests;                                  /* enum vcpu_request bits; atomic */
+    uint32_t requests; /* enum vcpu_request bits; atomic */
     uint8_t startup_vector;
     bool halted, paused, stopped, wait_sipi;
 };
 
 struct exec_config {
-    size_t code_size;                                   /* bytes of code memory; 0: the default */
-    unsigned insns_max;                                 /* insns a block; 0: BLOCK_INSNS_MAX */
-    bool interp;                                        /* -accel interp: run the IR, emit nothing */
-    bool no_links;                                      /* every jump comes back to the loop (-d nochain) */
-    bool no_passes;                                     /* only what emission needs: flag liveness */
+    size_t code_size;   /* bytes of code memory; 0: the default */
+    unsigned insns_max; /* insns a block; 0: BLOCK_INSNS_MAX */
+    bool interp;        /* -accel interp: run the IR, emit nothing */
+    bool no_links;      /* every jump comes back to the loop (-d nochain) */
+    bool no_passes;     /* only what emission needs: flag liveness */
 };
 struct exec {
     struct exec_config config;
@@ -83,9 +85,9 @@ struct exec {
     struct ram *ram;
     struct vcpu *vcpu[VCPUS_MAX];
     unsigned nvcpus;
-    pthread_mutex_t world;                              /* guards stopper and every vcpu.inside; taken before no other lock */
+    pthread_mutex_t world; /* guards stopper and every vcpu.inside; taken before no other lock */
     pthread_cond_t world_changed;
-    struct vcpu *stopper;                               /* the vCPU that runs alone now */
+    struct vcpu *stopper; /* the vCPU that runs alone now */
     const struct x86_access *access;
     /* Prints code for -d in_asm and out_asm (tool/ sets it; disassembly is not exec's business). */
     void (*disassemble)(void *arg, FILE *out, const uint8_t *code, size_t n, uint64_t pc, int bits);
@@ -94,27 +96,28 @@ struct exec {
 
 /* ---- set-up ---------------------------------------------------------------------------------------------------- */
 
-bool exec_init(struct exec *e, const struct exec_config *c, struct bus *mem, struct bus *io, struct ram *ram, struct log *log,
-               struct status *st);
+bool exec_init(struct exec *e, const struct exec_config *c, struct bus *mem, struct bus *io, struct ram *ram,
+               struct log *log, struct status *st);
 void exec_fini(struct exec *e);
 /* A processor of the given model, reset.  `nvcpus` is how many there will be. */
-bool vcpu_new(struct vcpu **v, struct exec *e, unsigned index, unsigned nvcpus, const struct x86_model *model, struct status *st);
+bool vcpu_new(struct vcpu **v, struct exec *e, unsigned index, unsigned nvcpus, const struct x86_model *model,
+              struct status *st);
 void vcpu_free(struct vcpu *v);
 
 /* ---- running (loop.c) --------------------------------------------------------------------------------------------- */
 
-bool vcpu_start(struct vcpu *v, struct status *st);     /* its thread; starts paused if REQUEST_PAUSE is set */
+bool vcpu_start(struct vcpu *v, struct status *st); /* its thread; starts paused if REQUEST_PAUSE is set */
 void vcpu_join(struct vcpu *v);
-void vcpu_kick(struct vcpu *v);                         /* any thread: look at interrupts and requests soon */
-void vcpu_ask(struct vcpu *v, uint32_t requests);       /* any thread: set bits and kick */
-void vcpu_pause(struct vcpu *v);                        /* any other thread: returns when it stands still */
+void vcpu_kick(struct vcpu *v);                   /* any thread: look at interrupts and requests soon */
+void vcpu_ask(struct vcpu *v, uint32_t requests); /* any thread: set bits and kick */
+void vcpu_pause(struct vcpu *v);                  /* any other thread: returns when it stands still */
 void vcpu_resume(struct vcpu *v);
 /* The vCPU loop itself, on the calling thread, until REQUEST_QUIT. */
 void vcpu_loop(struct vcpu *v);
 
 /* ---- running alone (world.c) ------------------------------------------------------------------------------------------ */
 
-void world_enter(struct vcpu *v);                       /* before looking for a block; waits while another vCPU runs alone */
+void world_enter(struct vcpu *v); /* before looking for a block; waits while another vCPU runs alone */
 void world_leave(struct vcpu *v);
 /* Between the two, no other vCPU is inside.  The caller must be; what it got from lookups before may be gone afterwards. */
 void world_stop(struct vcpu *v);
@@ -126,8 +129,9 @@ void world_start(struct vcpu *v);
  * block is v->alone. */
 struct block *exec_block(struct vcpu *v, gva_t pc, bool *fault);
 /* From guest bytes to IR and through the passes, for exec_block and for explain. */
-bool exec_lift(struct exec *e, struct arena *a, struct ir_block *b, uint32_t mode, const uint32_t *features, int64_t off,
-               const struct x86_source *src, unsigned max, bool one, bool *second, enum x86_lift_result *result);
+bool exec_lift(struct exec *e, struct arena *a, struct ir_block *b, uint32_t mode, const uint32_t *features,
+               int64_t off, const struct x86_source *src, unsigned max, bool one, bool *second,
+               enum x86_lift_result *result);
 
 /* The jump whose exit stub ends at `after` (cpu.link), or NULL if its block is no more. */
 struct link *exec_link_of(struct vcpu *v, const void *after);

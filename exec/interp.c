@@ -58,8 +58,8 @@ enum cpu_leave exec_interp(struct vcpu *v, struct block *b)
         src.bytes = copy;
         src.nbytes = sizeof copy;
     }
-    bool ok = exec_lift(v->exec, &v->arena, &ir, b->mode, x86_model_features(v->x86.model), off, &src, b->ninsns, b == &v->alone,
-                        &second, &lifted);
+    bool ok = exec_lift(v->exec, &v->arena, &ir, b->mode, x86_model_features(v->x86.model), off, &src, b->ninsns,
+                        b == &v->alone, &second, &lifted);
     rh_assert(ok, "a block that was lifted once is lifted again");
     if (second)
         exec_expect_second(&ir, b->gpa2);
@@ -67,7 +67,7 @@ enum cpu_leave exec_interp(struct vcpu *v, struct block *b)
     v->interp = &r;
     enum cpu_leave left = host_guard(&v->exec->thunks, &v->x86.cpu, interpret);
     if (left != LEAVE_NEXT)
-        return left;                                    /* a slow path or helper left */
+        return left; /* a slow path or helper left */
     if (r.why == LEAVE_LINK)
         v->x86.cpu.link = b->rx + b->link[r.slot].miss_at + 1;
     return r.why;

@@ -120,7 +120,7 @@ static bool serve(struct vcpu *v)
         v->halted = v->wait_sipi;
     }
     if (take(v, REQUEST_STARTUP) && v->wait_sipi) {
-        struct x86_segment *cs = &v->x86.seg[SEG_CS];   /* SDM vol. 3, 8.4.4: CS:IP = VV00:0000 */
+        struct x86_segment *cs = &v->x86.seg[SEG_CS]; /* SDM vol. 3, 8.4.4: CS:IP = VV00:0000 */
         cs->selector = (uint16_t)(v->startup_vector << 8);
         cs->base = (uint64_t)v->startup_vector << 12;
         x86_mode_update(&v->x86);
@@ -141,14 +141,14 @@ static void branch_fault(struct cpu *c)
     uint8_t bytes[15] = {0};
     uint64_t pc = cpu_insn_pc(c);
     size_t n = 0x1000 - (pc & 0xfff) < sizeof bytes ? 0x1000 - (pc & 0xfff) : sizeof bytes;
-    exec_peek(v, pc + n, bytes + n, sizeof bytes - n);  /* may not be there: then the insn ends before it */
+    exec_peek(v, pc + n, bytes + n, sizeof bytes - n); /* may not be there: then the insn ends before it */
     if (exec_peek(v, pc, bytes, n) && x86_decode(X86_64, bytes, sizeof bytes, &i) == X86_OK && i.map == 0) {
         if (i.opcode == 0xc3 || i.opcode == 0xc2)
             c->reg[X86_RSP] -= 8 + (i.opcode == 0xc2 ? (uint16_t)i.imm : 0);
         else if (i.opcode == 0xe8 || (i.opcode == 0xff && (i.reg & 7) == 2))
             c->reg[X86_RSP] += 8;
         else if (i.opcode != 0xe9 && i.opcode != 0xeb && !(i.opcode == 0xff && (i.reg & 7) == 4))
-            return;                                     /* no near branch: the fetch will fault */
+            return; /* no near branch: the fetch will fault */
         x86_raise_error(&v->x86, EX_GP, 0);
     }
 }
@@ -223,7 +223,7 @@ static enum cpu_leave run(struct vcpu *v)
         bool fault;
         gva_t pc = c->pc;
         bool step = v->x86.mode & MODE_STEP;
-        bool shadow = v->x86.shadow;                    /* no interrupt between STI and the next insn */
+        bool shadow = v->x86.shadow; /* no interrupt between STI and the next insn */
         if (shadow)
             c->one_insn = 1;
         if (step) {
@@ -236,14 +236,14 @@ static enum cpu_leave run(struct vcpu *v)
         if (fault)
             return LEAVE_FAULT;
         if (evictions != code_evictions(v->exec->code))
-            why = LEAVE_NEXT;                           /* cpu.link may have been in the region that made room */
+            why = LEAVE_NEXT; /* cpu.link may have been in the region that made room */
         if (b != &v->alone && why == LEAVE_LINK)
             after_link(v, b);
         else if (b != &v->alone && why == LEAVE_LOOKUP)
             after_lookup(v, b, pc);
         why = run_block(v, b);
         if (!(v->x86.mode & MODE_64))
-            c->pc = (uint32_t)c->pc;                    /* linear addresses wrap at 4 GB outside 64-bit mode */
+            c->pc = (uint32_t)c->pc; /* linear addresses wrap at 4 GB outside 64-bit mode */
         if (shadow && !step)
             v->x86.shadow = false;
         if (branched_nowhere(v, why))

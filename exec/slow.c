@@ -20,10 +20,11 @@ static struct vcpu *vcpu_of(struct cpu *c)
     return (struct vcpu *)c;
 }
 
-struct place {                                          /* where one page's part of an access lies */
+/* Where one page's part of an access lies. */
+struct place {
     gpa_t gpa;
-    uint8_t *host;                                      /* of the first byte; NULL: no RAM or ROM there */
-    uint64_t ram_page;                                  /* index in ram.flags, UINT64_MAX: not RAM */
+    uint8_t *host;     /* of the first byte; NULL: no RAM or ROM there */
+    uint64_t ram_page; /* index in ram.flags, UINT64_MAX: not RAM */
     struct x86_walk walk;
 };
 
@@ -57,7 +58,7 @@ static void check_address(struct x86 *x, gva_t gva, unsigned desc)
         raise_address(x, desc);
     bool ordinary = size == 2 || size == 4 || size == 8;
     if (ordinary && (gva & (size - 1)) && kind_of(x, desc) == TLB_NONE)
-        x86_raise_error(x, EX_AC, 0);                   /* vol. 3, 6.15, interrupt 17 */
+        x86_raise_error(x, EX_AC, 0); /* vol. 3, 6.15, interrupt 17 */
 }
 
 /* Which table the access belongs to. */
@@ -87,7 +88,7 @@ static void read_part(struct vcpu *v, const struct place *p, uint8_t *to, unsign
         memcpy(to, p->host, n);
         return;
     }
-    for (unsigned done = 0; done < n;) {                /* the largest piece that is aligned as devices expect */
+    for (unsigned done = 0; done < n;) { /* the largest piece that is aligned as devices expect */
         unsigned piece = n - done >= 8 ? 8 : n - done >= 4 ? 4 : n - done >= 2 ? 2 : 1;
         bytes_put(to + done, bus_read(v->x86.mem, p->gpa + done, piece), piece);
         done += piece;
@@ -117,7 +118,8 @@ static bool may_fill(struct vcpu *v, gva_t gva)
 static void log_fill(struct vcpu *v, gva_t gva, const struct place *p, enum tlb_kind kind)
 {
     if (log_on(v->exec->log, LOG_MMU))
-        log_print(v->exec->log, "fill %d: 0x%llx -> 0x%llx\n", kind, (unsigned long long)gva, (unsigned long long)p->gpa);
+        log_print(v->exec->log, "fill %d: 0x%llx -> 0x%llx\n", kind, (unsigned long long)gva,
+                  (unsigned long long)p->gpa);
 }
 
 static int64_t slow_read(struct cpu *c, gva_t gva, unsigned desc)
@@ -158,7 +160,8 @@ static int64_t slow_read(struct cpu *c, gva_t gva, unsigned desc)
 /* RAM that holds no code: the store may go straight there. */
 static bool plain(struct vcpu *v, const struct place *p)
 {
-    return p->host && p->ram_page != UINT64_MAX && !(__atomic_load_n(&v->exec->ram->flags[p->ram_page], __ATOMIC_SEQ_CST) & RAM_CODE);
+    return p->host && p->ram_page != UINT64_MAX &&
+           !(__atomic_load_n(&v->exec->ram->flags[p->ram_page], __ATOMIC_SEQ_CST) & RAM_CODE);
 }
 
 static int64_t fill_write(struct vcpu *v, gva_t gva, unsigned desc, const struct place *p)
@@ -214,7 +217,9 @@ static int64_t slow_write(struct cpu *c, gva_t gva, unsigned desc)
         x86_watch(x, gva, size, true);
     if (n == 1 && !watched && plain(v, &p[0]))
         return fill_write(v, gva, desc, &p[0]);
-    v->count[n == 2 ? COUNT_SLOW_WRITE_CROSS : p[0].ram_page == UINT64_MAX ? COUNT_SLOW_WRITE_DEV : COUNT_SLOW_WRITE_CODE]++;
+    v->count[n == 2                        ? COUNT_SLOW_WRITE_CROSS
+             : p[0].ram_page == UINT64_MAX ? COUNT_SLOW_WRITE_DEV
+                                           : COUNT_SLOW_WRITE_CODE]++;
     if (desc & MD_LOCK && v->exec->nvcpus > 1)
         lock_world(v);
     v->slow.n = n;
@@ -290,7 +295,7 @@ static void slow_commit(struct cpu *c)
         unsigned len = s->part[i].len;
         uint8_t *host = s->part[i].host;
         if (host && len <= 8 && !(len & (len - 1)) && !((uintptr_t)host & (len - 1))) {
-            uint64_t value = bytes_get(from, len);      /* other vCPUs see it whole (vol. 3, 8.1.1) */
+            uint64_t value = bytes_get(from, len); /* other vCPUs see it whole (vol. 3, 8.1.1) */
             switch (len) {
             case 1: __atomic_store_n(host, (uint8_t)value, __ATOMIC_RELEASE); break;
             case 2: __atomic_store_n((uint16_t *)host, (uint16_t)value, __ATOMIC_RELEASE); break;

@@ -13,14 +13,15 @@
 
 #include "exec/exec.h"
 
-struct fetch {                                          /* where the bytes of a translation come from */
+/* Where the bytes of a translation come from. */
+struct fetch {
     struct vcpu *v;
     gva_t pc;
     gpa_t gpa, gpa2;
-    const uint8_t *page;                                /* host address of the first page, NULL: not memory */
-    uint64_t index, index2;                             /* pages of RAM; UINT64_MAX: ROM, or none */
+    const uint8_t *page;    /* host address of the first page, NULL: not memory */
+    uint64_t index, index2; /* pages of RAM; UINT64_MAX: ROM, or none */
     uint32_t seen[2];
-    uint8_t copy[32];                                   /* bytes of a device page, for one insn */
+    uint8_t copy[32]; /* bytes of a device page, for one insn */
 };
 
 /* The table entry for code on pc's page, walked if need be; 0: the fault is raised by the caller from *w. */
@@ -50,11 +51,11 @@ static uint32_t mark_page(struct vcpu *v, uint64_t index)
         if (!marked)
             world_stop(v);
         uint32_t seen = code_page_begin(e->code, index, &fresh);
-        if (fresh && marked)                            /* it lost its mark a moment ago: begin again, alone */
+        if (fresh && marked) /* it lost its mark a moment ago: begin again, alone */
             world_stop(v);
         for (unsigned i = 0; fresh && i < e->nvcpus; i++)
             tlb_drop_writes(e->vcpu[i]->x86.tlb, e->ram, e->ram->host + index * 4096);
-        if (fresh && marked)                            /* refuse what others made of it since */
+        if (fresh && marked) /* refuse what others made of it since */
             code_write(e->code, index, 0, 4096, NULL, &hit);
         if (fresh || !marked)
             world_start(v);
@@ -90,8 +91,9 @@ static void trace_ir(struct exec *e, const char *what, const struct ir_block *b)
     log_print(e->log, "\n");
 }
 
-bool exec_lift(struct exec *e, struct arena *a, struct ir_block *b, uint32_t mode, const uint32_t *features, int64_t off,
-               const struct x86_source *src, unsigned max, bool one, bool *second, enum x86_lift_result *result)
+bool exec_lift(struct exec *e, struct arena *a, struct ir_block *b, uint32_t mode, const uint32_t *features,
+               int64_t off, const struct x86_source *src, unsigned max, bool one, bool *second,
+               enum x86_lift_result *result)
 {
     if (!ir_block_init(b, a, max * 24 + 64))
         return false;
@@ -132,8 +134,8 @@ static unsigned count_faults(const struct ir_block *b)
     return n;
 }
 
-static void fill_block(struct block *b, const struct ir_block *ir, const struct host_code *hc, const struct host_span *s,
-                       const struct host_fault *faults)
+static void fill_block(struct block *b, const struct ir_block *ir, const struct host_code *hc,
+                       const struct host_span *s, const struct host_fault *faults)
 {
     b->guest_size = (uint16_t)ir->guest_size;
     b->ninsns = (uint16_t)ir->ninsns;
@@ -144,8 +146,12 @@ static void fill_block(struct block *b, const struct ir_block *ir, const struct 
     b->nfaults = hc->nfaults;
     for (unsigned i = 0; i < 2; i++) {
         const struct host_jump *j = &hc->jump[i];
-        b->link[i] = (struct link){.from = b, .jump_at = j->jump_at, .miss_at = j->miss_at, .guard_at = j->guard_at,
-                                   .present = j->present, .cross = j->cross};
+        b->link[i] = (struct link){.from = b,
+                                   .jump_at = j->jump_at,
+                                   .miss_at = j->miss_at,
+                                   .guard_at = j->guard_at,
+                                   .present = j->present,
+                                   .cross = j->cross};
     }
 }
 
@@ -187,10 +193,11 @@ static enum made make_block(struct vcpu *v, struct fetch *f, unsigned max, bool 
     struct ir_block ir;
     bool second = false;
     enum x86_lift_result lifted;
-    if (!exec_lift(e, &v->arena, &ir, v->x86.mode, x86_model_features(v->x86.model), off, &src, max, alone, &second, &lifted))
+    if (!exec_lift(e, &v->arena, &ir, v->x86.mode, x86_model_features(v->x86.model), off, &src, max, alone, &second,
+                   &lifted))
         return lifted == X86_LIFT_FETCH ? MADE_FETCH_FAULT : MADE_SMALLER;
     if (second && f->index2 == UINT64_MAX && !alone)
-        return MADE_ALONE;                              /* from RAM into ROM: nothing would tell of changes */
+        return MADE_ALONE; /* from RAM into ROM: nothing would tell of changes */
     if (second)
         exec_expect_second(&ir, f->gpa2);
     struct code_span span;
@@ -220,7 +227,7 @@ static enum made make_block(struct vcpu *v, struct fetch *f, unsigned max, bool 
     v->count[COUNT_TRANS_HOST] += hs.used;
     span.aux_size = hc.nfaults * sizeof(struct host_fault);
     if (alone) {
-        code_abort(e->code, &span);                     /* nothing else of this vCPU is emitted until it has run */
+        code_abort(e->code, &span); /* nothing else of this vCPU is emitted until it has run */
         *out = b;
         return MADE;
     }
@@ -283,7 +290,7 @@ static void raise_fetch(struct cpu *c)
         x86_raise_error(x, EX_GP, 0);
     if (!x86_walk(x, second, access, &w))
         x86_raise_pf(x, second, w.error);
-    x86_raise_error(x, EX_GP, 0);                       /* an insn that runs from memory into a device */
+    x86_raise_error(x, EX_GP, 0); /* an insn that runs from memory into a device */
 }
 
 struct block *exec_block(struct vcpu *v, gva_t pc, bool *fault)
@@ -312,7 +319,8 @@ struct block *exec_block(struct vcpu *v, gva_t pc, bool *fault)
             if (b && !stale)
                 return b;
             v->count[COUNT_LOOKUP_MISSES]++;
-            b = translate(v, &f, stale, fault);         /* its second page is another one now: that one stays, this runs alone */
+            b = translate(v, &f, stale,
+                          fault); /* its second page is another one now: that one stays, this runs alone */
             if (b)
                 return b;
         }

@@ -46,8 +46,8 @@ struct host_code {
 };
 
 /* C functions that generated code calls; the same for every vCPU. */
+/* Return "host address - gva" for the access, real or into cpu->bounce.  May raise a guest fault and not return. */
 struct host_calls {
-    /* Return "host address - gva" for the access, real or into cpu->bounce.  May raise a guest fault and not return. */
     int64_t (*mem_read)(struct cpu *, gva_t, unsigned desc);
     /* The same for a store or RMW; if cpu->pending is set afterwards the access must be followed by mem_commit. */
     int64_t (*mem_write)(struct cpu *, gva_t, unsigned desc);

@@ -20,17 +20,18 @@
 
 #include "base/base.h"
 
+/* 0..15: the guest's general registers, in the guest's own numbering.  16..31: meaning given by the guest module. */
 enum {
-    /* 0..15: the guest's general registers, in the guest's own numbering.  16..31: meaning given by the guest module. */
     IR_NREG = 32,
-    IR_PCB = 31,                                        /* linear address of the page the current block starts on */
+    IR_PCB = 31, /* linear address of the page the current block starts on */
     IR_NVEC = 32,
 };
 
 enum { CPU_JC_BITS = 12, CPU_JC_SIZE = 1 << CPU_JC_BITS }; /* jump cache entries */
 
-struct cpu_jc {                                         /* both words are compared whole: a pc of any value finds only what was put there for it */
-    uint64_t pc, tag;                                   /* tag ~0 when empty: no jc_tag is */
+/* Both words are compared whole: a pc of any value finds only what was put there for it. */
+struct cpu_jc {
+    uint64_t pc, tag; /* tag ~0 when empty: no jc_tag is */
     const void *hpc;
     uint64_t spare;
 };
@@ -43,36 +44,37 @@ static inline uint32_t cpu_jc_offset(uint64_t pc, uint64_t tag)
 
 #define CPU_PAGE_MASK 0x7ffffffff8ull
 
-enum cpu_leave {                                        /* why generated code came back to the loop */
-    LEAVE_LINK,                                         /* a direct jump without a link: cpu.link says which; pc is the target */
-    LEAVE_LOOKUP,                                       /* an indirect jump missed the jump cache: pc is the target */
-    LEAVE_KICK,                                         /* the poll saw `kick`: pc is the next insn */
-    LEAVE_FAULT,                                        /* a helper raised a guest fault: see the guest's state; pc is the insn */
-    LEAVE_HALT,                                         /* the guest waits for an interrupt; pc is the next insn */
-    LEAVE_AGAIN,                                        /* run the insn at pc once more, alone (one_insn is set) */
-    LEAVE_NEXT,                                         /* nothing special: look at interrupts, go on at pc */
+/* Why generated code came back to the loop. */
+enum cpu_leave {
+    LEAVE_LINK,   /* a direct jump without a link: cpu.link says which; pc is the target */
+    LEAVE_LOOKUP, /* an indirect jump missed the jump cache: pc is the target */
+    LEAVE_KICK,   /* the poll saw `kick`: pc is the next insn */
+    LEAVE_FAULT,  /* a helper raised a guest fault: see the guest's state; pc is the insn */
+    LEAVE_HALT,   /* the guest waits for an interrupt; pc is the next insn */
+    LEAVE_AGAIN,  /* run the insn at pc once more, alone (one_insn is set) */
+    LEAVE_NEXT,   /* nothing special: look at interrupts, go on at pc */
 };
 
 struct cpu {
-    uint64_t reg[IR_NREG];                              /* homes; while in generated code the pinned ones are in host registers */
-    uint32_t kick;                                      /* nonzero: leave at the next poll */
-    uint16_t cc;                                        /* arithmetic flags, see above */
-    uint8_t pending;                                    /* a slow store waits in `bounce` for its commit */
-    uint8_t one_insn;                                   /* the next translation holds one insn and is not kept */
-    uint32_t insn_off;                                  /* slow paths and helper calls: offset of the insn from reg[IR_PCB] */
-    uint32_t mxcsr;                                     /* the guest's; loaded while generated code runs */
+    uint64_t reg[IR_NREG]; /* homes; while in generated code the pinned ones are in host registers */
+    uint32_t kick;         /* nonzero: leave at the next poll */
+    uint16_t cc;           /* arithmetic flags, see above */
+    uint8_t pending;       /* a slow store waits in `bounce` for its commit */
+    uint8_t one_insn;      /* the next translation holds one insn and is not kept */
+    uint32_t insn_off;     /* slow paths and helper calls: offset of the insn from reg[IR_PCB] */
+    uint32_t mxcsr;        /* the guest's; loaded while generated code runs */
     uint64_t pc;
-    uint64_t page_mask;                                 /* CPU_PAGE_MASK, a memory operand for generated code */
-    uint8_t *tab_r, *tab_w, *tab_x;                     /* tables of the current address space and privilege */
-    uint64_t jc_tag;                                    /* address space (high half) and mode (low half) that jump cache entries are for */
-    const void *link;                                   /* LEAVE_LINK: a host address inside the exit stub of the jump that was taken */
-    uint64_t tsc_offset;                                /* guest TSC = host TSC + tsc_offset (unless scaled by a helper) */
-    struct cpu *self;                                   /* this very address */
-    uint64_t host_rsp;                                  /* stack pointer to leave with */
+    uint64_t page_mask;             /* CPU_PAGE_MASK, a memory operand for generated code */
+    uint8_t *tab_r, *tab_w, *tab_x; /* tables of the current address space and privilege */
+    uint64_t jc_tag;                /* address space (high half) and mode (low half) that jump cache entries are for */
+    const void *link;               /* LEAVE_LINK: a host address inside the exit stub of the jump that was taken */
+    uint64_t tsc_offset;            /* guest TSC = host TSC + tsc_offset (unless scaled by a helper) */
+    struct cpu *self;               /* this very address */
+    uint64_t host_rsp;              /* stack pointer to leave with */
     uint32_t host_mxcsr;
-    const void *const *helper;                          /* helper entry points, by number */
-    uint64_t scratch[8];                                /* thunks' own */
-    uint8_t bounce[128] __attribute__((aligned(64)));   /* data of an access that cannot go straight to host memory */
+    const void *const *helper;                        /* helper entry points, by number */
+    uint64_t scratch[8];                              /* thunks' own */
+    uint8_t bounce[128] __attribute__((aligned(64))); /* data of an access that cannot go straight to host memory */
     uint8_t vec[IR_NVEC][64] __attribute__((aligned(64))); /* vector registers; pinned ones as for reg[] */
     struct cpu_jc jc[CPU_JC_SIZE];
 };

@@ -31,7 +31,7 @@ enum ir_opcode {
     IR_OP_COUNT
 };
 
-enum ir_type { I8, I16, I32, I64, IR_TYPE_COUNT };      /* 1 << type bytes */
+enum ir_type { I8, I16, I32, I64, IR_TYPE_COUNT }; /* 1 << type bytes */
 static inline unsigned ir_bits(enum ir_type t)
 {
     return 8u << t;
@@ -53,12 +53,12 @@ enum ir_cc { CC_O, CC_NO, CC_B, CC_AE, CC_E, CC_NE, CC_BE, CC_A, CC_S, CC_NS, CC
 
 typedef uint16_t ir_ref;
 enum {
-    IR_REG0 = 0,                                        /* 0..31   guest registers */
-    IR_VEC0 = 32,                                       /* 32..63  vector registers */
-    IR_VEC_SCRATCH = 24,                                /* v24..v31 are no guest's state: lifters use them inside an insn */
-    IR_TEMP0 = 64,                                      /* 64..    temps */
+    IR_REG0 = 0,         /* 0..31   guest registers */
+    IR_VEC0 = 32,        /* 32..63  vector registers */
+    IR_VEC_SCRATCH = 24, /* v24..v31 are no guest's state: lifters use them inside an insn */
+    IR_TEMP0 = 64,       /* 64..    temps */
     IR_TEMP_MAX = 4096,
-    IR_CONST0 = 0x8000,                                 /* constants: index into block->consts */
+    IR_CONST0 = 0x8000, /* constants: index into block->consts */
     IR_NONE = 0xffff,
 };
 static inline bool ir_is_reg(ir_ref r)
@@ -80,23 +80,23 @@ static inline bool ir_is_const(ir_ref r)
 
 /* Op flags. */
 enum {
-    IR_LOCK = 1,                                        /* atomic with respect to all vCPUs */
-    IR_POLL = 2,                                        /* GOTO: look at cpu.kick first (set on every backward jump) */
-    IR_NEAR = 4,                                        /* memory: probably on the page of the last access so marked (the stack): a hint */
+    IR_LOCK = 1, /* atomic with respect to all vCPUs */
+    IR_POLL = 2, /* GOTO: look at cpu.kick first (set on every backward jump) */
+    IR_NEAR = 4, /* memory: probably on the page of the last access so marked (the stack): a hint */
 };
 
-enum { IR_LABEL_MAX = 256 };                            /* labels in a block */
+enum { IR_LABEL_MAX = 256 }; /* labels in a block */
 
 struct ir_op {
-    uint8_t op;                                         /* enum ir_opcode */
-    uint8_t type;                                       /* enum ir_type */
-    uint8_t sub;                                        /* condition, shift, RMW's operation, link slot, leave reason: see ops.def */
-    uint8_t flags;                                      /* IR_LOCK, IR_POLL */
-    uint8_t setf;                                       /* IRF_: flags this op must define */
-    uint8_t livef;                                      /* IRF_: flags wanted after this op */
-    uint8_t tag;                                        /* memory ops: the guest's own (x86: segment number), handed to the slow path */
+    uint8_t op;    /* enum ir_opcode */
+    uint8_t type;  /* enum ir_type */
+    uint8_t sub;   /* condition, shift, RMW's operation, link slot, leave reason: see ops.def */
+    uint8_t flags; /* IR_LOCK, IR_POLL */
+    uint8_t setf;  /* IRF_: flags this op must define */
+    uint8_t livef; /* IRF_: flags wanted after this op */
+    uint8_t tag;   /* memory ops: the guest's own (x86: segment number), handed to the slow path */
     uint8_t spare;
-    uint16_t row;                                       /* VEC: row of vec.def */
+    uint16_t row; /* VEC: row of vec.def */
     ir_ref d, e, a, b, c;
     int64_t imm;
 };
@@ -108,10 +108,10 @@ struct ir_block {
     unsigned nconsts, const_cap;
     unsigned ntemps, nlabels;
     unsigned ninsns;
-    int64_t guest_off;                                  /* page offset of the first insn */
-    uint32_t guest_size;                                /* bytes of guest code covered, from guest_off */
-    bool full;                                          /* an append found no room: the block is void, translate a shorter one */
-    uint64_t (*log_pc)(void *);                         /* unused by passes; for printers that want a guest pc */
+    int64_t guest_off;          /* page offset of the first insn */
+    uint32_t guest_size;        /* bytes of guest code covered, from guest_off */
+    bool full;                  /* an append found no room: the block is void, translate a shorter one */
+    uint64_t (*log_pc)(void *); /* unused by passes; for printers that want a guest pc */
     void *log_arg;
 };
 
@@ -124,13 +124,14 @@ bool ir_block_init(struct ir_block *b, struct arena *a, unsigned max_ops);
 struct ir_op *ir_append(struct ir_block *b, enum ir_opcode op, enum ir_type type);
 ir_ref ir_temp(struct ir_block *b);
 ir_ref ir_const(struct ir_block *b, int64_t v);
-int ir_label(struct ir_block *b);                       /* a fresh label number, to be placed by LABEL */
+int ir_label(struct ir_block *b); /* a fresh label number, to be placed by LABEL */
 static inline int64_t ir_const_value(const struct ir_block *b, ir_ref r)
 {
     return b->consts[r - IR_CONST0];
 }
 /* d = op(a, b), setf as given. */
-struct ir_op *ir_alu(struct ir_block *b, enum ir_opcode op, enum ir_type t, unsigned setf, ir_ref d, ir_ref x, ir_ref y);
+struct ir_op *ir_alu(struct ir_block *b, enum ir_opcode op, enum ir_type t, unsigned setf, ir_ref d, ir_ref x,
+                     ir_ref y);
 
 /* ---- what an op is ----------------------------------------------------------------------------------------- */
 
@@ -142,12 +143,12 @@ enum ir_effects {
     IRE_LOADS = 8,
     IRE_STORES = 16,
     IRE_ENDS = 32,
-    IRE_FAULTS = 64,                                    /* may leave the block as a guest fault: all guest state must be exact */
-    IRE_STAYS = 128,                                    /* touches nothing, but is never deleted: markers, branches, fences */
+    IRE_FAULTS = 64, /* may leave the block as a guest fault: all guest state must be exact */
+    IRE_STAYS = 128, /* touches nothing, but is never deleted: markers, branches, fences */
 };
 struct ir_shape {
-    const char *name;                                   /* as in ops.def; text uses lower case */
-    const char *operands;                               /* the deabci letters */
+    const char *name;     /* as in ops.def; text uses lower case */
+    const char *operands; /* the deabci letters */
     const char *doc;
 };
 extern const struct ir_shape ir_shapes[IR_OP_COUNT];
@@ -168,21 +169,21 @@ unsigned ir_read_bits(const struct ir_op *o, unsigned n);
 /* How many low bits of the general register or temp in field n change: 8, 16, or 64 for a whole write. */
 unsigned ir_write_bits(const struct ir_op *o, unsigned n);
 unsigned ir_effects(const struct ir_op *o);
-unsigned ir_writes_f(const struct ir_op *o);            /* flags the op may change, whatever setf says: 0 if setf is 0 */
-unsigned ir_reads_f(const struct ir_op *o);             /* flags the op needs, those seen by a fault included */
+unsigned ir_writes_f(const struct ir_op *o); /* flags the op may change, whatever setf says: 0 if setf is 0 */
+unsigned ir_reads_f(const struct ir_op *o);  /* flags the op needs, those seen by a fault included */
 unsigned ir_cc_reads(enum ir_cc cc);
 
 /* What an op computes, apart from guest memory and struct cpu: the one C meaning of all arithmetic, at any type. */
 struct ir_result {
-    uint64_t d, e;                                      /* values for d and e at the type; I8 UMUL, SMUL, UDIV, SDIV: 16 bits in d */
-    unsigned f;                                         /* all six flags after it (IRF_), if setf is not 0 */
-    bool keep;                                          /* d is not written (BSF, BSR of 0) */
-    bool fault;                                         /* a division that raises #DE: the rest means nothing */
+    uint64_t d, e; /* values for d and e at the type; I8 UMUL, SMUL, UDIV, SDIV: 16 bits in d */
+    unsigned f;    /* all six flags after it (IRF_), if setf is not 0 */
+    bool keep;     /* d is not written (BSF, BSR of 0) */
+    bool fault;    /* a division that raises #DE: the rest means nothing */
 };
 /* d, a, b, c: values of those operands (b of LEA included, 0 for absent ones); f: the flags before. */
 struct ir_result ir_eval(const struct ir_op *o, uint64_t d, uint64_t a, uint64_t b, uint64_t c, unsigned f);
 bool ir_cc_holds(enum ir_cc cc, unsigned f);
-bool ir_is_shift(unsigned opcode);                      /* SHL to SHRD: the ops with a masked count */
+bool ir_is_shift(unsigned opcode); /* SHL to SHRD: the ops with a masked count */
 static inline unsigned ir_count_mask(enum ir_type t)
 {
     return t == I64 ? 63 : 31;
@@ -194,29 +195,29 @@ unsigned ir_f_of_x86(uint32_t x);
 /* ---- vector rows (vec.def) --------------------------------------------------------------------------------- */
 
 enum ir_vec_form {
-    VF_W_U,                                             /* d = vector written, a = vector read */
-    VF_W_M,                                             /* d = vector written, a = address */
-    VF_Y_U,                                             /* d = vector read and written, a = vector */
+    VF_W_U, /* d = vector written, a = vector read */
+    VF_W_M, /* d = vector written, a = address */
+    VF_Y_U, /* d = vector read and written, a = vector */
     VF_Y_M,
-    VF_M_U,                                             /* memory at a = vector b */
-    VF_R_U,                                             /* d = general register, a = vector */
-    VF_R_M,                                             /* d = general register, a = address */
-    VF_W_R,                                             /* d = vector written, a = general */
+    VF_M_U, /* memory at a = vector b */
+    VF_R_U, /* d = general register, a = vector */
+    VF_R_M, /* d = general register, a = address */
+    VF_W_R, /* d = vector written, a = general */
     VF_Y_R,
-    VF_F_U,                                             /* flags of (vector b, vector a) */
-    VF_F_M,                                             /* flags of (vector b, memory a) */
-    VF_Y,                                               /* d = vector read and written, immediate only; b unused (shift groups: /ext) */
+    VF_F_U, /* flags of (vector b, vector a) */
+    VF_F_M, /* flags of (vector b, memory a) */
+    VF_Y,   /* d = vector read and written, immediate only; b unused (shift groups: /ext) */
 };
 /* amd64 encoding, also the identity of the operation: mandatory prefix, map (1 = 0F, 2 = 0F38, 3 = 0F3A), opcode byte, W, /ext. */
 struct ir_vec_row {
     const char *name;
-    uint8_t form;                                       /* enum ir_vec_form */
-    uint8_t prefix;                                     /* 0, 0x66, 0xf3, 0xf2 */
+    uint8_t form;   /* enum ir_vec_form */
+    uint8_t prefix; /* 0, 0x66, 0xf3, 0xf2 */
     uint8_t map, opcode;
-    uint8_t w;                                          /* REX.W */
-    uint8_t ext;                                        /* modrm.reg when the form has no register there */
-    uint8_t msize;                                      /* bytes of memory touched, 0 if none */
-    uint8_t align;                                      /* alignment the memory form demands (16), or 1 */
+    uint8_t w;     /* REX.W */
+    uint8_t ext;   /* modrm.reg when the form has no register there */
+    uint8_t msize; /* bytes of memory touched, 0 if none */
+    uint8_t align; /* alignment the memory form demands (16), or 1 */
     uint8_t has_imm;
 };
 extern const struct ir_vec_row ir_vec_rows[];
@@ -240,7 +241,7 @@ struct ir_interp_calls {
     void (*mem_commit)(struct cpu *);
     /* Run the vector operation `row` of op natively on cpu->vec/reg with `mem` as its memory operand. */
     void (*vec)(struct cpu *, const struct ir_op *, void *mem);
-    void (*divide_error)(struct cpu *);                 /* raises the guest's #DE; never comes back */
+    void (*divide_error)(struct cpu *); /* raises the guest's #DE; never comes back */
 };
 /* Run b once from its first op; returns the reason, with cpu->pc (and link slot in *slot for LEAVE_LINK) set.  GOTO and GOTOI
  * always return.  Faults leave through the calls and never come back. */
@@ -250,14 +251,14 @@ enum cpu_leave ir_interp(const struct ir_block *b, struct cpu *c, const struct i
 
 /* desc: what an access is, made by host and interpreter alike. */
 enum {
-    MD_SIZE = 0x7f,                                     /* bytes, 1..64 */
+    MD_SIZE = 0x7f, /* bytes, 1..64 */
     MD_WRITE = 0x80,
-    MD_RMW = 0x100,                                     /* read, then write (implies MD_WRITE) */
+    MD_RMW = 0x100, /* read, then write (implies MD_WRITE) */
     MD_LOCK = 0x200,
-    MD_ALIGN = 0x400,                                   /* must be aligned to its size, else the guest faults */
-    MD_PROBE = 0x800,                                   /* a check only: never touch a device */
-    MD_SYSTEM = 0x1000,                                 /* by the processor itself: supervisor rights whatever the privilege is */
-    MD_TAG_SHIFT = 16,                                  /* ir_op.tag */
+    MD_ALIGN = 0x400,   /* must be aligned to its size, else the guest faults */
+    MD_PROBE = 0x800,   /* a check only: never touch a device */
+    MD_SYSTEM = 0x1000, /* by the processor itself: supervisor rights whatever the privilege is */
+    MD_TAG_SHIFT = 16,  /* ir_op.tag */
 };
 
 #endif

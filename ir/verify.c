@@ -18,7 +18,8 @@
 
 #include <string.h>
 
-struct path { /* what is known where control may be */
+/* What is known where control may be. */
+struct path {
     bool reached, wrote;
     int64_t insn; /* offset of the insn it is in; NO_INSN: before the first one */
 };

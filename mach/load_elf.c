@@ -23,7 +23,8 @@ enum {
     LOADER_HIGH = PC_CMDLINE + PC_CMDLINE_MAX,
 };
 
-struct segment { /* of either class */
+/* Of either class. */
+struct segment {
     uint32_t type;
     uint64_t offset, vaddr, paddr, file_size, mem_size;
 };

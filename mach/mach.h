@@ -119,7 +119,8 @@ uint64_t pc_tsc_hz(void);
 
 /* ---- inside mach/ ------------------------------------------------------------------------------------------------ */
 
-struct pc_file { /* a whole file in memory; loaders read within size only */
+/* A whole file in memory; loaders read within size only. */
+struct pc_file {
     const uint8_t *data;
     uint64_t size;
     const char *path;

@@ -14,19 +14,19 @@
 
 /* ---- buses ------------------------------------------------------------------------------------------------- */
 
-enum { W8 = 1, W16 = 2, W32 = 4, W64 = 8 };             /* access widths a device takes, or-ed */
+enum { W8 = 1, W16 = 2, W32 = 4, W64 = 8 }; /* access widths a device takes, or-ed */
 
 struct mmio_ops {
     uint64_t (*read)(void *dev, uint64_t offset, unsigned size);
     void (*write)(void *dev, uint64_t offset, uint64_t value, unsigned size);
-    unsigned widths;                                    /* W8|...; wider accesses are split, narrower ones go through as they are */
+    unsigned widths; /* W8|...; wider accesses are split, narrower ones go through as they are */
 };
 
 struct bus_range {
     gpa_t base;
     uint64_t size;
-    uint8_t *host;                                      /* RAM or ROM: its bytes; NULL: a device */
-    bool readonly;                                      /* ROM: writes are dropped */
+    uint8_t *host; /* RAM or ROM: its bytes; NULL: a device */
+    bool readonly; /* ROM: writes are dropped */
     const struct mmio_ops *ops;
     void *dev;
     const char *name;
@@ -49,19 +49,20 @@ uint8_t *bus_host(const struct bus *b, gpa_t gpa, uint64_t len, bool write);
 bool bus_copy_in(struct bus *b, gpa_t gpa, const void *from, uint64_t len);
 bool bus_copy_out(struct bus *b, gpa_t gpa, void *to, uint64_t len);
 /* Call fn for each range as it stands, lowest address first (monitor's info mtree). */
-void bus_each(const struct bus *b, void (*fn)(void *arg, const struct bus_range *r, uint64_t from, uint64_t to), void *arg);
+void bus_each(const struct bus *b, void (*fn)(void *arg, const struct bus_range *r, uint64_t from, uint64_t to),
+              void *arg);
 
 /* ---- RAM --------------------------------------------------------------------------------------------------- */
 
 struct ram {
     uint8_t *host;
-    uint64_t size;                                      /* bytes */
-    uint64_t low;                                       /* bytes mapped from 0; the rest from 4 GB */
-    uint8_t *flags;                                     /* one byte a page of RAM: RAM_ bits; changed atomically */
+    uint64_t size;  /* bytes */
+    uint64_t low;   /* bytes mapped from 0; the rest from 4 GB */
+    uint8_t *flags; /* one byte a page of RAM: RAM_ bits; changed atomically */
 };
 enum {
-    RAM_CODE = 1,                                       /* holds translated code: never entered in a W table */
-    RAM_WMAPPED = 2,                                    /* was entered in some W table since it was last scanned */
+    RAM_CODE = 1,    /* holds translated code: never entered in a W table */
+    RAM_WMAPPED = 2, /* was entered in some W table since it was last scanned */
 };
 bool ram_init(struct ram *r, uint64_t size, uint64_t low_max, struct status *st);
 void ram_fini(struct ram *r);
@@ -78,17 +79,23 @@ gpa_t ram_gpa_of_page(const struct ram *r, uint64_t page);
  * filled is in the slot's log, so that a flush touches only what was filled; when the log is full the slot is flushed
  * and its memory discarded. */
 enum tlb_kind {
-    TLB_R_USER, TLB_R_SUP, TLB_R_SUPAC,                 /* SUPAC: supervisor that may touch user pages (no SMAP, or EFLAGS.AC) */
-    TLB_W_USER, TLB_W_SUP, TLB_W_SUPAC,
-    TLB_X_USER, TLB_X_SUP,
-    TLB_NONE,                                           /* never filled: for when every access must be looked at */
+    TLB_R_USER,
+    TLB_R_SUP,
+    TLB_R_SUPAC, /* SUPAC: supervisor that may touch user pages (no SMAP, or EFLAGS.AC) */
+    TLB_W_USER,
+    TLB_W_SUP,
+    TLB_W_SUPAC,
+    TLB_X_USER,
+    TLB_X_SUP,
+    TLB_NONE, /* never filled: for when every access must be looked at */
     TLB_KINDS
 };
 enum { TLB_SLOTS_MAX = 8 };
-enum {                                                  /* what a fill remembers beside the entry */
-    TLB_GLOBAL = 1,                                     /* survives a non-global flush */
-    TLB_LARGE = 2,                                      /* from a 2 MB or 4 MB page: INVLPG drops the 4 MB around */
-    TLB_HUGE = 4,                                       /* from a 1 GB page: INVLPG drops the 1 GB around */
+/* What a fill remembers beside the entry. */
+enum {
+    TLB_GLOBAL = 1, /* survives a non-global flush */
+    TLB_LARGE = 2,  /* from a 2 MB or 4 MB page: INVLPG drops the 4 MB around */
+    TLB_HUGE = 4,   /* from a 1 GB page: INVLPG drops the 1 GB around */
 };
 struct tlb;
 /* nslots is chosen from how many vCPUs share the host's 47 bits. */
@@ -111,6 +118,7 @@ unsigned tlb_flush_page(struct tlb *t, unsigned slot, gva_t gva, bool *x_dropped
  * RAM_WMAPPED is not set for it: who fills a W entry sets that first, then fills, then looks at RAM_CODE again. */
 unsigned tlb_drop_writes(struct tlb *t, const struct ram *r, const uint8_t *host);
 /* Live entries of a slot, for the monitor. */
-void tlb_each(const struct tlb *t, unsigned slot, void (*fn)(void *arg, enum tlb_kind k, gva_t gva, uint64_t entry), void *arg);
+void tlb_each(const struct tlb *t, unsigned slot, void (*fn)(void *arg, enum tlb_kind k, gva_t gva, uint64_t entry),
+              void *arg);
 
 #endif

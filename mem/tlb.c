@@ -316,8 +316,8 @@ void tlb_fill(struct tlb *t, unsigned slot, enum tlb_kind kind, gva_t gva, uint6
     struct slot *s = &t->slot[slot];
     struct table *tab = &s->table[kind];
 
-    rh_assert(kind <= TLB_R_SUPAC || (gva & ~0xfffull) == gva_of(page), "fill of 0x%llx, which the index does not tell whole",
-              (unsigned long long)gva);
+    rh_assert(kind <= TLB_R_SUPAC || (gva & ~0xfffull) == gva_of(page),
+              "fill of 0x%llx, which the index does not tell whole", (unsigned long long)gva);
     rh_assert(entry, "fill of 0x%llx with nothing", (unsigned long long)gva);
     tlb_table(t, slot, kind);
     if (!(*meta_of(tab, page) & META_LOGGED)) {

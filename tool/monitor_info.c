@@ -83,7 +83,8 @@ void info_mtree(struct monitor *mon, const char *args)
 
 enum { PTE_P = 1, PTE_W = 2, PTE_U = 4, PTE_PS = 128 };
 
-struct ranges { /* neighbours with the same rights become one line */
+/* Neighbours with the same rights become one line. */
+struct ranges {
     FILE *out;
     struct bus *mem;
     bool wide; /* 8-byte entries */

@@ -195,7 +195,8 @@ static bool set_accel_key(struct options *o, const struct option_word *w, struct
     if (!strcmp(w->key, "x-no-passes"))
         return set_flag("-accel", w, &o->exec.no_passes, st);
     return status_set(
-        st, "-accel: no setting '%s'; there are tb-size=, thread=, stats=, one-insn-per-tb=, x-insns=, x-no-passes=", w->key);
+        st, "-accel: no setting '%s'; there are tb-size=, thread=, stats=, one-insn-per-tb=, x-insns=, x-no-passes=",
+        w->key);
 }
 
 OPTION_VALUE(accel)

@@ -80,7 +80,8 @@ void consoles_close(struct machine *m);
 
 enum machine_event { EVENT_POWER_OFF = 1, EVENT_RESET = 2, EVENT_TRIPLE = 4, EVENT_EXIT = 8 };
 
-struct machine_cpu { /* what callbacks of a vCPU get */
+/* What callbacks of a vCPU get. */
+struct machine_cpu {
     struct machine *machine;
     struct vcpu *vcpu;
     unsigned index;

@@ -9,7 +9,8 @@
 
 /* clang-format off */
 
-enum { /* x86.def's words for what the struct holds as numbers */
+/* X86.def's words for what the struct holds as numbers. */
+enum {
     MOD__, MOD_R, MOD_M,
     EXT__ = -1, EXT_0, EXT_1, EXT_2, EXT_3, EXT_4, EXT_5, EXT_6, EXT_7,
     L_0 = 1, L_1 = 2, L_2 = 4, L_12 = 6, L_V = 7, L__ = 7,
@@ -18,7 +19,8 @@ enum { /* x86.def's words for what the struct holds as numbers */
     BCAST32 = ATTR_BCAST32, BCAST64 = ATTR_BCAST64, ER = ATTR_ER, SAE = ATTR_SAE, N1 = ATTR_N1, N2 = ATTR_N2, N4 = ATTR_N4,
     N8 = ATTR_N8, MASK = ATTR_MASK, ZERO = ATTR_ZERO, MASKREQ = ATTR_MASKREQ, DISTINCT = ATTR_DISTINCT,
 };
-enum { /* sets of flags, by their letters */
+/* Sets of flags, by their letters. */
+enum {
     FLAGS__ = 0,
     FLAGS_O = IRF_OF, FLAGS_S = IRF_SF, FLAGS_Z = IRF_ZF, FLAGS_A = IRF_AF, FLAGS_P = IRF_PF, FLAGS_C = IRF_CF,
     FLAGS_AC = IRF_AF | IRF_CF,
@@ -42,12 +44,14 @@ enum { /* sets of flags, by their letters */
     FLAGS_ZC = IRF_ZF | IRF_CF,
 };
 
-enum { /* operands */
+/* Operands. */
+enum {
     OP__,
 #define X86_OPERAND(name, method, fixed, reg_size, mem_size) OP_##name,
 #include "guest/x86/operand.def"
 };
-enum { /* their methods, for the two questions below */
+/* Their methods, for the two questions below. */
+enum {
     OPM__ = METHOD_NONE,
 #define X86_OPERAND(name, method, fixed, reg_size, mem_size) OPM_##name = METHOD_##method,
 #include "guest/x86/operand.def"

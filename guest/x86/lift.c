@@ -199,7 +199,7 @@ enum x86_lift_result x86_lift_block(struct ir_block *b, uint32_t mode, const uin
         if (first && check)
             check_at = begin_cs_check(&l);
         if (r.second)
-            ir_append(b, IR_XPAGE, I64);                /* the caller, who knows the page, puts its number in */
+            ir_append(b, IR_XPAGE, I64); /* the caller, who knows the page, puts its number in */
         lift_one(&l, s, &i);
         r.pos += (unsigned)(l.next - l.off);
         l.off = l.next;

@@ -104,7 +104,7 @@ static void jump_relative(struct x86_lift *l, const struct x86_insn *i, unsigned
 {
     int64_t target = l->next + i->imm;
     bool near_by = i->imm > -FAR_ENOUGH_TO_WRAP && i->imm < FAR_ENOUGH_TO_WRAP;
-    bool reaches = target == (int32_t)target;           /* a GOTO's offset is from the page's begin */
+    bool reaches = target == (int32_t)target; /* a GOTO's offset is from the page's begin */
 
     if (mode64(l) ? reaches : (l->mode & MODE_FLAT) && i->osize == 4 && near_by) {
         ops_goto(l, slot, target, target <= l->off);
@@ -125,7 +125,8 @@ static void split(struct x86_lift *l, const struct x86_insn *i, int taken)
 {
     ops_goto(l, 0, l->next, false);
     ops_label(l, taken);
-    bool counted = i->map == 0 && i->opcode >= 0xe0 && i->opcode <= 0xe2; /* LOOP: too late for a fault without a trace */
+    bool counted =
+        i->map == 0 && i->opcode >= 0xe0 && i->opcode <= 0xe2; /* LOOP: too late for a fault without a trace */
     jump_relative(l, i, 1, !counted);
 }
 

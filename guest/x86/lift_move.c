@@ -228,7 +228,8 @@ void lift_cmpxchg8b(struct x86_lift *l, const struct x86_insn *i)
     unsigned bytes = i->rex & 8 ? 16 : 8;
     ir_ref addr = ops_linear(l, i, bytes, true);
 
-    ops_call(l, HELPER_CMPXCHG8B, addr, ops_const(l, bytes), ops_const(l, (i->prefix & PREFIX_LOCK ? 1 : 0) | i->mem.seg << 8));
+    ops_call(l, HELPER_CMPXCHG8B, addr, ops_const(l, bytes),
+             ops_const(l, (i->prefix & PREFIX_LOCK ? 1 : 0) | i->mem.seg << 8));
 }
 
 /* ---- stack -------------------------------------------------------------------------------------------------------- */

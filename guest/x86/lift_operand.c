@@ -150,7 +150,9 @@ static ir_ref add_address(struct x86_lift *l, enum ir_type t, ir_ref ea, ir_ref 
 ir_ref ops_pc(struct x86_lift *l, ir_ref d, int64_t target)
 {
     enum { STEP = 1 << 30 };
-    int64_t rest = fits32(target) ? 0 : target < 0 ? -STEP : STEP; /* PC reaches as far as a displacement does, from the page's begin */
+    int64_t rest = fits32(target) ? 0
+                   : target < 0   ? -STEP
+                                  : STEP; /* PC reaches as far as a displacement does, from the page's begin */
     struct ir_op *o = ir_append(l->b, IR_PC, I64);
     ir_ref t = d == IR_NONE || rest ? ops_temp(l) : d;
     o->d = t;

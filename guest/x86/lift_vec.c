@@ -188,5 +188,6 @@ void lift_maskmov(struct x86_lift *l, const struct x86_insn *i)
 {
     check_sse(l);
     ir_ref addr = ops_linear(l, i, 16, true);
-    ops_call(l, HELPER_MASKMOVDQU, addr, ops_const(l, i->op[0].reg | (int64_t)i->op[1].reg << 8), ops_const(l, i->mem.seg));
+    ops_call(l, HELPER_MASKMOVDQU, addr, ops_const(l, i->op[0].reg | (int64_t)i->op[1].reg << 8),
+             ops_const(l, i->mem.seg));
 }

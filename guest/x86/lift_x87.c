@@ -65,7 +65,7 @@ static bool mmx_writes_memory(const struct x86_insn *i)
 void lift_mmx(struct x86_lift *l, const struct x86_insn *i)
 {
     ir_ref addr = IR_NONE;
-    bool waits = i->map != 1 || i->opcode != 0x2a;      /* not CVTPI2PS and CVTPI2PD from memory */
+    bool waits = i->map != 1 || i->opcode != 0x2a; /* not CVTPI2PS and CVTPI2PD from memory */
 
     for (unsigned n = 0; n < i->noperands; n++)
         if (i->op[n].kind == OPERAND_MEM) {

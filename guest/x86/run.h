@@ -6,7 +6,7 @@
 #include "guest/x86/state.h"
 
 typedef uint64_t x86_helper_fn(struct x86 *x, uint64_t a, uint64_t b, uint64_t c);
-extern x86_helper_fn *const x86_helpers[];              /* by enum x86_helper: cpu.helper points here */
+extern x86_helper_fn *const x86_helpers[]; /* by enum x86_helper: cpu.helper points here */
 
 /* ---- faults and interrupts ----------------------------------------------------------------------------------- */
 
@@ -32,18 +32,24 @@ bool x86_before_step(struct x86 *x);
 void x86_reset(struct x86 *x, bool init_only);
 /* Recompute mode, bases for accesses, cpu.tab_*, cpu.jc_tag after CPL, segments, CR0, CR3, CR4, EFER, AC, TF, DR7, XCR0 changed. */
 void x86_mode_update(struct x86 *x);
-void x86_print(FILE *out, const struct x86 *x);         /* registers as `info registers` and triple faults show them */
+void x86_print(FILE *out, const struct x86 *x); /* registers as `info registers` and triple faults show them */
 
 /* ---- paging ----------------------------------------------------------------------------------------------------- */
 
-enum { WALK_READ = 0, WALK_WRITE = 1, WALK_FETCH = 2, WALK_USER = 4, WALK_IMPLICIT = 8 /* supervisor access by the processor itself */,
-       WALK_PEEK = 16 /* debugger: set no A and D bits, ignore rights */ };
+enum {
+    WALK_READ = 0,
+    WALK_WRITE = 1,
+    WALK_FETCH = 2,
+    WALK_USER = 4,
+    WALK_IMPLICIT = 8 /* supervisor access by the processor itself */,
+    WALK_PEEK = 16 /* debugger: set no A and D bits, ignore rights */
+};
 struct x86_walk {
-    gpa_t gpa;                                          /* of gva itself */
-    unsigned fill;                                      /* TLB_ flags */
-    bool writable;                                      /* a W entry may be made too: rights allow it and D is set */
-    bool user;                                          /* user page (U/S = 1 at every level) */
-    uint32_t error;                                     /* page-fault error code when the walk fails */
+    gpa_t gpa;      /* of gva itself */
+    unsigned fill;  /* TLB_ flags */
+    bool writable;  /* a W entry may be made too: rights allow it and D is set */
+    bool user;      /* user page (U/S = 1 at every level) */
+    uint32_t error; /* page-fault error code when the walk fails */
 };
 /* Walk for the access; sets A and D bits atomically.  false: w->error is the error code (vol. 3, 4.7).  CR2 is not changed. */
 bool x86_walk(struct x86 *x, gva_t gva, unsigned access, struct x86_walk *w);
@@ -62,7 +68,7 @@ uint64_t x86_table_entry(const struct x86 *x, uint8_t *table, gva_t gva);
 bool x86_table_whole(gva_t gva);
 /* Data breakpoint (DR7) hit by an access to [gva, gva+n): remember it for x86_after_step / the end of the insn. */
 void x86_watch(struct x86 *x, gva_t gva, unsigned n, bool write);
-bool x86_page_watched(const struct x86 *x, gva_t gva);  /* such pages never enter the tables */
+bool x86_page_watched(const struct x86 *x, gva_t gva); /* such pages never enter the tables */
 
 /* Memory as the current insn sees it (CPL's rights); faults do not return. */
 uint64_t x86_load(struct x86 *x, gva_t gva, unsigned bytes, enum x86_seg seg);
@@ -79,6 +85,6 @@ void x86_model_free(struct x86_model *m);
 const uint32_t *x86_model_features(const struct x86_model *m); /* bit set by FEAT_ number, for the lifter */
 /* Give x this model: CPUID, reset's EDX, the bits CR4 and EFER may have.  Before x86_reset. */
 void x86_model_apply(struct x86 *x, const struct x86_model *m);
-void x86_model_list(FILE *out);                         /* -cpu help */
+void x86_model_list(FILE *out); /* -cpu help */
 
 #endif

@@ -81,19 +81,20 @@ struct x86_descriptor {
     gva_t at;           /* where it lies */
     uint16_t selector;
 };
-enum { /* types of system descriptors, vol. 3, table 3-2 */
-       SYS_TSS16 = 1,
-       SYS_LDT = 2,
-       SYS_TSS16_BUSY = 3,
-       SYS_CALL16 = 4,
-       SYS_TASK = 5,
-       SYS_INT16 = 6,
-       SYS_TRAP16 = 7,
-       SYS_TSS32 = 9,
-       SYS_TSS32_BUSY = 11,
-       SYS_CALL32 = 12,
-       SYS_INT32 = 14,
-       SYS_TRAP32 = 15
+/* Types of system descriptors, vol. 3, table 3-2. */
+enum {
+    SYS_TSS16 = 1,
+    SYS_LDT = 2,
+    SYS_TSS16_BUSY = 3,
+    SYS_CALL16 = 4,
+    SYS_TASK = 5,
+    SYS_INT16 = 6,
+    SYS_TRAP16 = 7,
+    SYS_TSS32 = 9,
+    SYS_TSS32_BUSY = 11,
+    SYS_CALL32 = 12,
+    SYS_INT32 = 14,
+    SYS_TRAP32 = 15
 };
 static inline uint16_t x86_desc_attr(const struct x86_descriptor *d)
 {

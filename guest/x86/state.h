@@ -16,43 +16,106 @@ enum { X86_RAX, X86_RCX, X86_RDX, X86_RBX, X86_RSP, X86_RBP, X86_RSI, X86_RDI };
 enum x86_seg { SEG_ES, SEG_CS, SEG_SS, SEG_DS, SEG_FS, SEG_GS, SEG_COUNT, SEG_NONE = 15 };
 enum { X86_BASE_ES = 16, X86_BASE_CS, X86_BASE_SS, X86_BASE_DS, X86_BASE_FS, X86_BASE_GS, X86_DF = 22 };
 
-enum { /* RFLAGS, Intel SDM vol. 1, 3.4.3 */
-    FL_CF = 1 << 0, FL_PF = 1 << 2, FL_AF = 1 << 4, FL_ZF = 1 << 6, FL_SF = 1 << 7, FL_TF = 1 << 8, FL_IF = 1 << 9,
-    FL_DF = 1 << 10, FL_OF = 1 << 11, FL_IOPL = 3 << 12, FL_NT = 1 << 14, FL_RF = 1 << 16, FL_VM = 1 << 17,
-    FL_AC = 1 << 18, FL_VIF = 1 << 19, FL_VIP = 1 << 20, FL_ID = 1 << 21,
+/* RFLAGS, Intel SDM vol. 1, 3.4.3. */
+enum {
+    FL_CF = 1 << 0,
+    FL_PF = 1 << 2,
+    FL_AF = 1 << 4,
+    FL_ZF = 1 << 6,
+    FL_SF = 1 << 7,
+    FL_TF = 1 << 8,
+    FL_IF = 1 << 9,
+    FL_DF = 1 << 10,
+    FL_OF = 1 << 11,
+    FL_IOPL = 3 << 12,
+    FL_NT = 1 << 14,
+    FL_RF = 1 << 16,
+    FL_VM = 1 << 17,
+    FL_AC = 1 << 18,
+    FL_VIF = 1 << 19,
+    FL_VIP = 1 << 20,
+    FL_ID = 1 << 21,
 };
-enum { /* CR0, CR4, EFER: vol. 3, 2.5 and 2.2.1 */
-    CR0_PE = 1, CR0_MP = 2, CR0_EM = 4, CR0_TS = 8, CR0_ET = 16, CR0_NE = 32, CR0_WP = 1 << 16, CR0_AM = 1 << 18,
-    CR0_NW = 1 << 29, CR0_CD = 1 << 30,
-    CR4_VME = 1, CR4_PVI = 2, CR4_TSD = 4, CR4_DE = 8, CR4_PSE = 16, CR4_PAE = 32, CR4_MCE = 64, CR4_PGE = 128, CR4_PCE = 256,
-    CR4_OSFXSR = 512, CR4_OSXMMEXCPT = 1024, CR4_UMIP = 2048, CR4_LA57 = 4096, CR4_FSGSBASE = 1 << 16, CR4_PCIDE = 1 << 17,
-    CR4_OSXSAVE = 1 << 18, CR4_SMEP = 1 << 20, CR4_SMAP = 1 << 21, CR4_PKE = 1 << 22,
-    EFER_SCE = 1, EFER_LME = 1 << 8, EFER_LMA = 1 << 10, EFER_NXE = 1 << 11,
+/* CR0, CR4, EFER: vol. 3, 2.5 and 2.2.1. */
+enum {
+    CR0_PE = 1,
+    CR0_MP = 2,
+    CR0_EM = 4,
+    CR0_TS = 8,
+    CR0_ET = 16,
+    CR0_NE = 32,
+    CR0_WP = 1 << 16,
+    CR0_AM = 1 << 18,
+    CR0_NW = 1 << 29,
+    CR0_CD = 1 << 30,
+    CR4_VME = 1,
+    CR4_PVI = 2,
+    CR4_TSD = 4,
+    CR4_DE = 8,
+    CR4_PSE = 16,
+    CR4_PAE = 32,
+    CR4_MCE = 64,
+    CR4_PGE = 128,
+    CR4_PCE = 256,
+    CR4_OSFXSR = 512,
+    CR4_OSXMMEXCPT = 1024,
+    CR4_UMIP = 2048,
+    CR4_LA57 = 4096,
+    CR4_FSGSBASE = 1 << 16,
+    CR4_PCIDE = 1 << 17,
+    CR4_OSXSAVE = 1 << 18,
+    CR4_SMEP = 1 << 20,
+    CR4_SMAP = 1 << 21,
+    CR4_PKE = 1 << 22,
+    EFER_SCE = 1,
+    EFER_LME = 1 << 8,
+    EFER_LMA = 1 << 10,
+    EFER_NXE = 1 << 11,
 };
 #define CR0_PG 0x80000000u
-enum x86_vector { EX_DE, EX_DB, EX_NMI, EX_BP, EX_OF, EX_BR, EX_UD, EX_NM, EX_DF, EX_TS = 10, EX_NP, EX_SS, EX_GP, EX_PF, EX_MF = 16, EX_AC, EX_MC, EX_XM, EX_CP = 21 };
+enum x86_vector {
+    EX_DE,
+    EX_DB,
+    EX_NMI,
+    EX_BP,
+    EX_OF,
+    EX_BR,
+    EX_UD,
+    EX_NM,
+    EX_DF,
+    EX_TS = 10,
+    EX_NP,
+    EX_SS,
+    EX_GP,
+    EX_PF,
+    EX_MF = 16,
+    EX_AC,
+    EX_MC,
+    EX_XM,
+    EX_CP = 21
+};
 
 /* What a translation takes for granted: part of every block's key. */
 enum {
-    MODE_CPL = 3,                                       /* bits 1..0 */
-    MODE_64 = 1 << 2,                                   /* CS.L in long mode */
-    MODE_CS32 = 1 << 3,                                 /* CS.D: default size 32 (when not MODE_64) */
-    MODE_SS32 = 1 << 4,                                 /* SS.B: stack pointer is ESP (when not MODE_64) */
-    MODE_FLAT = 1 << 5,                                 /* CS DS ES SS: base 0, limit 4 GB, usable for every access: no checks (always in MODE_64) */
-    MODE_PROT = 1 << 6,                                 /* CR0.PE */
+    MODE_CPL = 3,       /* bits 1..0 */
+    MODE_64 = 1 << 2,   /* CS.L in long mode */
+    MODE_CS32 = 1 << 3, /* CS.D: default size 32 (when not MODE_64) */
+    MODE_SS32 = 1 << 4, /* SS.B: stack pointer is ESP (when not MODE_64) */
+    MODE_FLAT = 1 << 5, /* CS DS ES SS: base 0, limit 4 GB, usable for every access: no checks (always in MODE_64) */
+    MODE_PROT = 1 << 6, /* CR0.PE */
     MODE_VM86 = 1 << 7,
-    MODE_STEP = 1 << 8,                                 /* TF or an active breakpoint: one insn a block, the loop looks after each */
-    MODE_NOFPU = 1 << 9,                                /* CR0.EM or TS: x87 and MMX raise #NM (exact case told by helper) */
-    MODE_NOSSE = 1 << 10,                               /* EM, TS or no OSFXSR: SSE raises #UD or #NM */
-    MODE_NOAVX = 1 << 11,                               /* no OSXSAVE or XCR0 lacks AVX */
-    MODE_FLAT_FSGS = 1 << 12,                           /* FS and GS: limit 4 GB and usable (base in the register); always in MODE_64 */
+    MODE_STEP = 1 << 8,       /* TF or an active breakpoint: one insn a block, the loop looks after each */
+    MODE_NOFPU = 1 << 9,      /* CR0.EM or TS: x87 and MMX raise #NM (exact case told by helper) */
+    MODE_NOSSE = 1 << 10,     /* EM, TS or no OSFXSR: SSE raises #UD or #NM */
+    MODE_NOAVX = 1 << 11,     /* no OSXSAVE or XCR0 lacks AVX */
+    MODE_FLAT_FSGS = 1 << 12, /* FS and GS: limit 4 GB and usable (base in the register); always in MODE_64 */
     MODE_BITS = 13,
 };
 
 struct x86_segment {
     uint16_t selector;
-    uint16_t attr;                                      /* descriptor bits 55..40: type 3..0, S 4, DPL 6..5, P 7, AVL 12, L 13, D/B 14, G 15 */
-    uint32_t limit;                                     /* in bytes, granularity applied */
+    uint16_t attr;  /* descriptor bits 55..40: type 3..0, S 4, DPL 6..5, P 7, AVL 12, L 13, D/B 14, G 15 */
+    uint32_t limit; /* in bytes, granularity applied */
     uint64_t base;
 };
 enum { SEG_S = 1 << 4, SEG_P = 1 << 7, SEG_L = 1 << 13, SEG_DB = 1 << 14, SEG_G = 1 << 15 };
@@ -61,11 +124,12 @@ static inline unsigned seg_dpl(uint16_t attr)
     return (attr >> 5) & 3;
 }
 
-struct x86_fault {                                      /* a guest fault is data */
+/* A guest fault is data. */
+struct x86_fault {
     uint8_t vector;
-    bool has_error, soft;                               /* soft: INT n, INT3, INTO: checked against the gate's DPL */
+    bool has_error, soft; /* soft: INT n, INT3, INTO: checked against the gate's DPL */
     uint32_t error;
-    uint8_t length;                                     /* soft and traps: return address is pc + length */
+    uint8_t length; /* soft and traps: return address is pc + length */
 };
 
 struct x86;
@@ -74,16 +138,16 @@ struct x86_access {
     int64_t (*read)(struct cpu *, gva_t, unsigned desc);
     int64_t (*write)(struct cpu *, gva_t, unsigned desc);
     void (*commit)(struct cpu *);
-    void (*leave)(struct cpu *, enum cpu_leave);        /* never returns: call it through x86_leave */
+    void (*leave)(struct cpu *, enum cpu_leave); /* never returns: call it through x86_leave */
 };
 /* The interrupt controller as the processor sees it (local APIC).  Set by the board; may be absent (NULL). */
 struct x86_intc {
     void *dev;
-    int (*pending)(void *dev);                          /* vector that would be delivered now, or -1; any thread */
-    int (*accept)(void *dev);                           /* acknowledge it: moves to in service, returns the vector or -1 */
-    uint64_t (*get_tpr)(void *dev);                     /* CR8 */
+    int (*pending)(void *dev);      /* vector that would be delivered now, or -1; any thread */
+    int (*accept)(void *dev);       /* acknowledge it: moves to in service, returns the vector or -1 */
+    uint64_t (*get_tpr)(void *dev); /* CR8 */
     void (*set_tpr)(void *dev, uint64_t v);
-    uint64_t (*get_base)(void *dev);                    /* IA32_APIC_BASE */
+    uint64_t (*get_base)(void *dev); /* IA32_APIC_BASE */
     bool (*set_base)(void *dev, uint64_t v);
     bool (*msr_read)(void *dev, uint32_t msr, uint64_t *v); /* x2APIC 800H..8FFH and TSC_DEADLINE; false: #GP */
     bool (*msr_write)(void *dev, uint32_t msr, uint64_t v);
@@ -96,11 +160,11 @@ struct log;
 struct x86_model;
 
 struct x86 {
-    struct cpu cpu;                                     /* first: generated code's view */
+    struct cpu cpu; /* first: generated code's view */
 
     /* what generated code may touch by LDF/STF */
-    uint32_t flags;                                     /* RFLAGS but arithmetic and DF */
-    uint32_t mode;                                      /* MODE_ bits, derived */
+    uint32_t flags; /* RFLAGS but arithmetic and DF */
+    uint32_t mode;  /* MODE_ bits, derived */
     struct x86_segment seg[SEG_COUNT];
     uint64_t cr0, cr2, cr3, cr4, efer, xcr0, xss;
     uint32_t pkru, tsc_aux;
@@ -112,59 +176,61 @@ struct x86 {
         uint16_t limit;
     } gdtr, idtr;
     uint64_t dr[8];
-    uint64_t pdpte[4];                                  /* PAE: loaded with CR3 (vol. 3, 4.4.1) */
+    uint64_t pdpte[4]; /* PAE: loaded with CR3 (vol. 3, 4.4.1) */
 
     uint64_t star, lstar, cstar, fmask, kernel_gs_base;
     uint64_t sysenter_cs, sysenter_esp, sysenter_eip;
-    uint64_t pat, misc_enable, mtrr_def, mtrr_fixed[11], mtrr_var[16], tsc_adjust, debugctl, mcg_status, feature_control, spec_ctrl;
+    uint64_t pat, misc_enable, mtrr_def, mtrr_fixed[11], mtrr_var[16], tsc_adjust, debugctl, mcg_status,
+        feature_control, spec_ctrl;
 
-    struct x86_fault fault;                             /* of a LEAVE_FAULT */
-    bool delivering;                                    /* an exception is being delivered (double fault rules) */
+    struct x86_fault fault; /* of a LEAVE_FAULT */
+    bool delivering;        /* an exception is being delivered (double fault rules) */
     uint8_t delivering_vector;
-    uint8_t delivering_depth;                           /* exceptions raised in a row, each by the delivery of the one before */
-    uint8_t shadow;                                     /* 1: interrupts are held off for one insn (STI); 2: debug traps too (MOV SS) */
+    uint8_t delivering_depth; /* exceptions raised in a row, each by the delivery of the one before */
+    uint8_t shadow;           /* 1: interrupts are held off for one insn (STI); 2: debug traps too (MOV SS) */
     bool nmi_blocked, nmi_pending;
-    bool triple;                                        /* triple fault: shut down until reset */
-    uint64_t pending_db;                                /* DR6 bits of debug traps to raise after the current insn */
-    bool step_tf;                                       /* TF was set when the insn that now runs alone began */
-    bool step_rf;                                       /* RF was set then: it ends with the insn */
-    bool step_shadow;                                   /* shadow was set then: it ends with the insn */
-    uint64_t watch_pc;                                  /* 1 + address of the insn that runs alone because of a watchpoint */
+    bool triple;         /* triple fault: shut down until reset */
+    uint64_t pending_db; /* DR6 bits of debug traps to raise after the current insn */
+    bool step_tf;        /* TF was set when the insn that now runs alone began */
+    bool step_rf;        /* RF was set then: it ends with the insn */
+    bool step_shadow;    /* shadow was set then: it ends with the insn */
+    uint64_t watch_pc;   /* 1 + address of the insn that runs alone because of a watchpoint */
 
     /* x87 and MMX live here in FXSAVE64 layout, run by helpers on the host's x87 */
     uint8_t fx[512] __attribute__((aligned(64)));
 
     /* address spaces: which slot of tlb holds what */
     struct {
-        uint64_t tag;                                   /* CR3 base and PCID it belongs to, ~0 when free */
-        uint64_t used;                                  /* for choosing a victim */
-        uint32_t generation;                            /* new whenever X entries of the slot may have gone: see control.c */
+        uint64_t tag;        /* CR3 base and PCID it belongs to, ~0 when free */
+        uint64_t used;       /* for choosing a victim */
+        uint32_t generation; /* new whenever X entries of the slot may have gone: see control.c */
     } slot[8];
     unsigned cur_slot;
     uint64_t slot_clock;
-    uint8_t *table[8][9];                               /* what tlb_table answers for (slot, kind), once asked */
-    uint32_t generations;                               /* last slot generation given out */
-    uint64_t cr4_allowed, efer_allowed;                 /* bits the CPU model has, set with the model; 0: all we know but LA57 */
-    uint32_t cpuid_signature;                           /* CPUID.1:EAX, which reset leaves in EDX */
+    uint8_t *table[8][9];               /* what tlb_table answers for (slot, kind), once asked */
+    uint32_t generations;               /* last slot generation given out */
+    uint64_t cr4_allowed, efer_allowed; /* bits the CPU model has, set with the model; 0: all we know but LA57 */
+    uint32_t cpuid_signature;           /* CPUID.1:EAX, which reset leaves in EDX */
 
     struct tlb *tlb;
     struct bus *mem, *io;
     struct ram *ram;
     struct log *log;
-    const struct x86_model *model;                      /* CPUID */
+    const struct x86_model *model; /* CPUID */
     const struct x86_access *access;
     /* Run one x87 or MMX insn, memory operand [rax] = mem, on the FXSAVE64 image fx (host_native_run). Set by exec. */
     void (*native)(void *fx, const uint8_t *code, unsigned len, void *mem);
     struct x86_intc intc;
     uint32_t index, apic_id, nvcpus;
     uint64_t tsc_hz;
-    uint64_t a20_mask;                                  /* and-ed to guest-physical addresses */
-    void (*reset_request)(void *arg);                   /* triple fault and the like */
+    uint64_t a20_mask;                /* and-ed to guest-physical addresses */
+    void (*reset_request)(void *arg); /* triple fault and the like */
     void *reset_arg;
 
-    uint64_t *unlifted;                                 /* counts by row of x86.def: insns that had no lifter */
+    uint64_t *unlifted; /* counts by row of x86.def: insns that had no lifter */
     struct x86_counts {
-        uint64_t faults[32], interrupts, walks, cr3_writes, cr3_flushes, invlpg, mode_changes, hlt, msr, io, x87, strings;
+        uint64_t faults[32], interrupts, walks, cr3_writes, cr3_flushes, invlpg, mode_changes, hlt, msr, io, x87,
+            strings;
     } count;
 };
 

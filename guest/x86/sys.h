@@ -15,11 +15,12 @@
     uint64_t fn(struct x86 *x, uint64_t a __attribute__((unused)), uint64_t b __attribute__((unused)),                 \
                 uint64_t c __attribute__((unused)))
 
-enum { /* XCR0 and XSTATE_BV, SDM vol. 1, 13.1 */
-       XCOMP_X87 = 1,
-       XCOMP_SSE = 2,
-       XCOMP_AVX = 4,
-       XCOMP_PKRU = 1 << 9,
+/* XCR0 and XSTATE_BV, SDM vol. 1, 13.1. */
+enum {
+    XCOMP_X87 = 1,
+    XCOMP_SSE = 2,
+    XCOMP_AVX = 4,
+    XCOMP_PKRU = 1 << 9,
 };
 #define XCOMP_COMPACT (1ull << 63)
 
@@ -39,17 +40,18 @@ void sys_io_check(struct x86 *x, unsigned port, unsigned bytes);
 
 /* ---- sys_x87.c, sys_mmx.c ---------------------------------------------------------------------------------- */
 
-enum { /* where things lie in struct x86's fx (FXSAVE64, SDM vol. 2, table 3-46) */
-       FX_CW = 0,
-       FX_SW = 2,
-       FX_TW = 4,
-       FX_OP = 6,
-       FX_IP = 8,
-       FX_DP = 16,
-       FX_MXCSR = 24,
-       FX_MXCSR_MASK = 28,
-       FX_ST = 32,
-       FX_XMM = 160,
+/* Where things lie in struct x86's fx (FXSAVE64, SDM vol. 2, table 3-46). */
+enum {
+    FX_CW = 0,
+    FX_SW = 2,
+    FX_TW = 4,
+    FX_OP = 6,
+    FX_IP = 8,
+    FX_DP = 16,
+    FX_MXCSR = 24,
+    FX_MXCSR_MASK = 28,
+    FX_ST = 32,
+    FX_XMM = 160,
 };
 enum { X87_SW_ES = 0x80, X87_SW_B = 0x8000 };
 static inline uint16_t fx_get(const struct x86 *x, unsigned at)

@@ -18,25 +18,12 @@
  */
 #include "guest/x86/run_int.h"
 
-enum { /* bits of paging-structure entries, vol. 3, tables 4-5 to 4-20 */
-       PTE_P = 1,
-       PTE_W = 2,
-       PTE_U = 4,
-       PTE_A = 32,
-       PTE_D = 64,
-       PTE_PS = 128,
-       PTE_G = 256
-};
+/* Bits of paging-structure entries, vol. 3, tables 4-5 to 4-20. */
+enum { PTE_P = 1, PTE_W = 2, PTE_U = 4, PTE_A = 32, PTE_D = 64, PTE_PS = 128, PTE_G = 256 };
 #define PTE_NX      (1ull << 63)
 #define PTE_ADDRESS (mask_bits(X86_PHYS_BITS) & ~0xfffull)
-enum { /* page-fault error code, vol. 3, figure 4-12 */
-       PF_P = 1,
-       PF_W = 2,
-       PF_U = 4,
-       PF_RSVD = 8,
-       PF_I = 16,
-       PF_PK = 32
-};
+/* Page-fault error code, vol. 3, figure 4-12. */
+enum { PF_P = 1, PF_W = 2, PF_U = 4, PF_RSVD = 8, PF_I = 16, PF_PK = 32 };
 
 struct format {
     uint8_t levels; /* in memory */
@@ -267,7 +254,7 @@ unsigned x86_table_kind(const struct x86 *x, unsigned access)
     if (access & WALK_FETCH)
         return user ? TLB_X_USER : TLB_X_SUP;
     if (user && x->cr0 & CR0_AM && x->flags & FL_AC)
-        return TLB_NONE;                                /* alignment is checked: slow path, see exec/slow.c */
+        return TLB_NONE; /* alignment is checked: slow path, see exec/slow.c */
     bool ac = !(x->cr4 & CR4_SMAP) || (!(access & WALK_IMPLICIT) && x->flags & FL_AC);
     if (access & WALK_WRITE)
         return user ? TLB_W_USER : ac ? TLB_W_SUPAC : TLB_W_SUP;

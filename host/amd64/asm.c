@@ -8,7 +8,7 @@ static void put_modrm(struct asmbuf *a, int reg, struct rm m)
         asm_byte(a, 0xc0 | r | ((unsigned)m.base & 7));
         return;
     }
-    if (m.base == NOREG) {                              /* [disp32] or [index*scale + disp32], never RIP-relative */
+    if (m.base == NOREG) { /* [disp32] or [index*scale + disp32], never RIP-relative */
         unsigned index = m.index == NOREG ? 4 : (unsigned)m.index & 7;
         asm_byte(a, r | 4);
         asm_byte(a, (unsigned)m.scale << 6 | index << 3 | 5);
@@ -41,7 +41,8 @@ void asm_insn(struct asmbuf *a, unsigned prefix, unsigned map, unsigned opcode, 
         rex |= 2;
     if (m.base >= 8)
         rex |= 1;
-    bool need = rex || ((flags & ASM_BYTE_REG) && reg >= 4) || ((flags & ASM_BYTE_RM) && m.kind == RM_REG && m.base >= 4);
+    bool need =
+        rex || ((flags & ASM_BYTE_REG) && reg >= 4) || ((flags & ASM_BYTE_RM) && m.kind == RM_REG && m.base >= 4);
     if (need)
         asm_byte(a, 0x40 | rex);
     if (map)
@@ -84,7 +85,7 @@ void asm_store(struct asmbuf *a, enum ir_type t, struct rm m, int s)
 
 void asm_mov_imm(struct asmbuf *a, int d, int64_t v)
 {
-    if (v == (int64_t)(uint32_t)v) {                    /* mov r32, imm32 */
+    if (v == (int64_t)(uint32_t)v) { /* mov r32, imm32 */
         if (d >= 8)
             asm_byte(a, 0x41);
         asm_byte(a, 0xb8 | (d & 7));

@@ -36,8 +36,8 @@ static inline void asm_imm(struct asmbuf *a, int64_t v, unsigned n)
 
 struct rm {
     enum { RM_REG, RM_MEM, RM_GS } kind;
-    int8_t base, index;                                 /* RM_REG: base is the register; RM_MEM, RM_GS: NOREG for none */
-    uint8_t scale;                                      /* log2 */
+    int8_t base, index; /* RM_REG: base is the register; RM_MEM, RM_GS: NOREG for none */
+    uint8_t scale;      /* log2 */
     int32_t disp;
 };
 static inline struct rm rm_reg(int r)
@@ -67,13 +67,15 @@ void asm_insn(struct asmbuf *a, unsigned prefix, unsigned map, unsigned opcode, 
 void asm_typed(struct asmbuf *a, enum ir_type t, unsigned map, unsigned opcode, int reg, struct rm m);
 
 void asm_mov_rr(struct asmbuf *a, enum ir_type t, int d, int s); /* I8, I16 merge; nothing if I64 and d = s */
-void asm_load(struct asmbuf *a, enum ir_type t, int d, struct rm m); /* zero-extends I8 and I16 to 32 bits and so to 64 */
+void asm_load(struct asmbuf *a, enum ir_type t, int d,
+              struct rm m); /* zero-extends I8 and I16 to 32 bits and so to 64 */
 void asm_store(struct asmbuf *a, enum ir_type t, struct rm m, int s);
-void asm_mov_imm(struct asmbuf *a, int d, int64_t v);   /* shortest form that leaves flags alone; 64 bits */
+void asm_mov_imm(struct asmbuf *a, int d, int64_t v); /* shortest form that leaves flags alone; 64 bits */
 /* op: 0 ADD 1 OR 2 ADC 3 SBB 4 AND 5 SUB 6 XOR 7 CMP */
-void asm_alu(struct asmbuf *a, enum ir_type t, unsigned op, int d, struct rm m);      /* d = d op m */
-void asm_alu_to(struct asmbuf *a, enum ir_type t, unsigned op, struct rm m, int s);   /* m = m op s */
-void asm_alu_imm(struct asmbuf *a, enum ir_type t, unsigned op, struct rm m, int64_t v); /* v fits a sign-extended imm32 */
+void asm_alu(struct asmbuf *a, enum ir_type t, unsigned op, int d, struct rm m);    /* d = d op m */
+void asm_alu_to(struct asmbuf *a, enum ir_type t, unsigned op, struct rm m, int s); /* m = m op s */
+void asm_alu_imm(struct asmbuf *a, enum ir_type t, unsigned op, struct rm m,
+                 int64_t v); /* v fits a sign-extended imm32 */
 void asm_test_imm(struct asmbuf *a, enum ir_type t, struct rm m, int32_t v);
 void asm_shift_imm(struct asmbuf *a, enum ir_type t, unsigned op, struct rm m, unsigned n); /* op: 0 ROL .. 7 SAR */
 void asm_lea(struct asmbuf *a, enum ir_type t, int d, struct rm m);
@@ -82,7 +84,7 @@ void asm_lea(struct asmbuf *a, enum ir_type t, int d, struct rm m);
 uint32_t asm_jmp(struct asmbuf *a);
 uint32_t asm_jcc(struct asmbuf *a, unsigned cc);
 void asm_patch(struct asmbuf *a, uint32_t at, uint32_t to); /* make the displacement at `at` reach offset `to` */
-void asm_jmp_abs(struct asmbuf *a, const uint8_t *rx);  /* jmp or call to an executable address within 2 GB */
+void asm_jmp_abs(struct asmbuf *a, const uint8_t *rx);      /* jmp or call to an executable address within 2 GB */
 void asm_call_abs(struct asmbuf *a, const uint8_t *rx);
 /* Pad with NOPs until (offset + ahead) is a multiple of 4, so that a displacement `ahead` bytes on can be patched atomically. */
 void asm_align(struct asmbuf *a, unsigned ahead);

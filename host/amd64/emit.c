@@ -6,19 +6,69 @@ static void emit_op(struct emitter *e)
 {
     switch (e->op->op) {
     case IR_INSN: e->insn_off = (int32_t)e->op->imm; break;
-    case IR_MOV: case IR_ZX8: case IR_ZX16: case IR_SX8: case IR_SX16: case IR_SX32:
-    case IR_LEA: case IR_PC: case IR_LDF: case IR_STF: case IR_CMOV: emit_move(e); break;
-    case IR_ADD: case IR_SUB: case IR_ADC: case IR_SBB: case IR_AND: case IR_OR: case IR_XOR:
-    case IR_CMP: case IR_TEST: case IR_MUL: emit_alu(e); break;
-    case IR_SHL: case IR_SHR: case IR_SAR: case IR_ROL: case IR_ROR: case IR_RCL: case IR_RCR:
-    case IR_SHLD: case IR_SHRD: emit_shift(e); break;
-    case IR_UMUL: case IR_SMUL: case IR_UDIV: case IR_SDIV: emit_mul_div(e); break;
-    case IR_BT: case IR_BTS: case IR_BTR: case IR_BTC: case IR_BSF: case IR_BSR:
-    case IR_TZCNT: case IR_LZCNT: case IR_POPCNT: case IR_BSWAP: emit_bits(e); break;
-    case IR_NOT: case IR_NEG: case IR_INC: case IR_DEC: case IR_SETCC: case IR_GETF: case IR_SETF:
-    case IR_STC: case IR_CLC: case IR_CMC: emit_flag_op(e); break;
-    case IR_LD: case IR_LDZ: case IR_LDS: case IR_ST: case IR_RMW: case IR_XADD: case IR_XCHG:
-    case IR_CMPXCHG: case IR_PROBE: emit_memory(e); break;
+    case IR_MOV:
+    case IR_ZX8:
+    case IR_ZX16:
+    case IR_SX8:
+    case IR_SX16:
+    case IR_SX32:
+    case IR_LEA:
+    case IR_PC:
+    case IR_LDF:
+    case IR_STF:
+    case IR_CMOV: emit_move(e); break;
+    case IR_ADD:
+    case IR_SUB:
+    case IR_ADC:
+    case IR_SBB:
+    case IR_AND:
+    case IR_OR:
+    case IR_XOR:
+    case IR_CMP:
+    case IR_TEST:
+    case IR_MUL: emit_alu(e); break;
+    case IR_SHL:
+    case IR_SHR:
+    case IR_SAR:
+    case IR_ROL:
+    case IR_ROR:
+    case IR_RCL:
+    case IR_RCR:
+    case IR_SHLD:
+    case IR_SHRD: emit_shift(e); break;
+    case IR_UMUL:
+    case IR_SMUL:
+    case IR_UDIV:
+    case IR_SDIV: emit_mul_div(e); break;
+    case IR_BT:
+    case IR_BTS:
+    case IR_BTR:
+    case IR_BTC:
+    case IR_BSF:
+    case IR_BSR:
+    case IR_TZCNT:
+    case IR_LZCNT:
+    case IR_POPCNT:
+    case IR_BSWAP: emit_bits(e); break;
+    case IR_NOT:
+    case IR_NEG:
+    case IR_INC:
+    case IR_DEC:
+    case IR_SETCC:
+    case IR_GETF:
+    case IR_SETF:
+    case IR_STC:
+    case IR_CLC:
+    case IR_CMC: emit_flag_op(e); break;
+    case IR_LD:
+    case IR_LDZ:
+    case IR_LDS:
+    case IR_ST:
+    case IR_RMW:
+    case IR_XADD:
+    case IR_XCHG:
+    case IR_CMPXCHG:
+    case IR_PROBE: emit_memory(e); break;
     case IR_VEC: emit_vec(e); break;
     default: emit_control(e); break;
     }

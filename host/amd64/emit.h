@@ -26,37 +26,46 @@ enum { NPINNED = 12, NSCRATCH = 2, NSLOTS = 60 };
  * slots.  Thunks carry F to and from cpu.cc and take the tables anew after each helper.
  * NEAR_PAGE and NEAR_ADDEND are the remembered page of IR_NEAR accesses, always one with an entry in the W table; forgotten whenever
  * generated code is entered and after each helper, so nothing that drops entries while C runs has to know of it. */
-enum { FRAME_MASK = 0, FRAME_TAB_R = 8, FRAME_TAB_W = 16, FRAME_CC = 24, FRAME_NEAR_PAGE = 32, FRAME_NEAR_ADDEND = 40,
-       FRAME_SLOTS = 48, FRAME = FRAME_SLOTS + NSLOTS * 8 };
+enum {
+    FRAME_MASK = 0,
+    FRAME_TAB_R = 8,
+    FRAME_TAB_W = 16,
+    FRAME_CC = 24,
+    FRAME_NEAR_PAGE = 32,
+    FRAME_NEAR_ADDEND = 40,
+    FRAME_SLOTS = 48,
+    FRAME = FRAME_SLOTS + NSLOTS * 8
+};
 
 /* mem_read and mem_write thunks: one entry, THUNK_STRIDE bytes apart, for each register that may hold the address, and one for "in cpu.scratch[1] already". */
 enum { THUNK_ADDRESS_KEPT = 16, THUNK_STRIDE = 16 };
 
-extern const int8_t host_pin[IR_NREG];                  /* host register of an IR register, NOREG: in memory */
+extern const int8_t host_pin[IR_NREG]; /* host register of an IR register, NOREG: in memory */
 
 struct temp_place {
-    uint32_t last;                                      /* index of the last op that mentions it */
-    int8_t reg;                                         /* r14, r15 or NOREG */
-    int8_t slot;                                        /* spill slot or -1 */
-    bool in_slot;                                       /* the slot holds its value */
+    uint32_t last; /* index of the last op that mentions it */
+    int8_t reg;    /* r14, r15 or NOREG */
+    int8_t slot;   /* spill slot or -1 */
+    bool in_slot;  /* the slot holds its value */
 };
 
-struct cold {                                           /* the slow path of one memory access */
-    uint32_t miss, misaligned;                          /* displacements that come here; 0: none */
-    uint32_t access, end;                               /* offsets of the access's host instructions */
-    uint32_t fault;                                     /* index of its host_fault */
+/* The slow path of one memory access. */
+struct cold {
+    uint32_t miss, misaligned; /* displacements that come here; 0: none */
+    uint32_t access, end;      /* offsets of the access's host instructions */
+    uint32_t fault;            /* index of its host_fault */
     uint32_t desc;
     int32_t insn_off;
-    int8_t addr;                                        /* register that holds the guest address */
-    bool near;                                          /* through the remembered page */
-    bool merged;                                        /* address also in cpu.scratch[1]; addr is spoilt by the access */
+    int8_t addr; /* register that holds the guest address */
+    bool near;   /* through the remembered page */
+    bool merged; /* address also in cpu.scratch[1]; addr is spoilt by the access */
 };
 
 enum exit_kind { EXIT_KICK, EXIT_KICK_PC, EXIT_LOOKUP, EXIT_LINK, EXIT_DIVIDE, EXIT_SECOND };
 struct exit_stub {
-    uint32_t from[3];                                   /* displacements that come here; 0: none */
+    uint32_t from[3]; /* displacements that come here; 0: none */
     enum exit_kind kind;
-    unsigned jump;                                      /* EXIT_LINK: which host_jump; EXIT_DIVIDE: which host_fault */
+    unsigned jump; /* EXIT_LINK: which host_jump; EXIT_DIVIDE: which host_fault */
     int64_t pc;
 };
 
@@ -70,9 +79,9 @@ struct emitter {
     int32_t insn_off;
 
     struct temp_place *temp;
-    ir_ref held[NSCRATCH];                              /* r14 and r15: the temp there, or the unpinned register whose copy it is; IR_NONE: free */
-    unsigned locked;                                    /* bit a scratch register: in use by the current op */
-    uint64_t slots;                                     /* bit a slot: taken */
+    ir_ref held[NSCRATCH]; /* r14 and r15: the temp there, or the unpinned register whose copy it is; IR_NONE: free */
+    unsigned locked;       /* bit a scratch register: in use by the current op */
+    uint64_t slots;        /* bit a slot: taken */
 
     bool f_host, f_mem;
 
@@ -80,22 +89,22 @@ struct emitter {
     unsigned ncold;
     struct exit_stub *exits;
     unsigned nexits;
-    uint32_t *label_at;                                 /* offset of each label */
+    uint32_t *label_at; /* offset of each label */
     struct {
         uint32_t at;
         int64_t label;
-    } *branch;
+    } * branch;
     unsigned nbranches;
 };
 
 /* ---- place.c: where values live ------------------------------------------------------------------------------ */
 
 bool place_init(struct emitter *e, struct arena *scratch);
-void place_op_end(struct emitter *e);                   /* unlock, free what died here */
-int place_scratch(struct emitter *e);                   /* a scratch register for this op only; spills a temp if it must */
-int place_reg_of(struct emitter *e, ir_ref r);          /* the host register that holds r, or NOREG */
-bool place_dies(const struct emitter *e, ir_ref r);     /* r is a temp and this op is the last to mention it */
-struct rm place_rm(struct emitter *e, ir_ref r);        /* r as an r/m operand (not a constant) */
+void place_op_end(struct emitter *e);               /* unlock, free what died here */
+int place_scratch(struct emitter *e);               /* a scratch register for this op only; spills a temp if it must */
+int place_reg_of(struct emitter *e, ir_ref r);      /* the host register that holds r, or NOREG */
+bool place_dies(const struct emitter *e, ir_ref r); /* r is a temp and this op is the last to mention it */
+struct rm place_rm(struct emitter *e, ir_ref r);    /* r as an r/m operand (not a constant) */
 /* r's value in a register: its own, or loaded into `spare` (zero-extended from the type); constants too. */
 int place_src(struct emitter *e, ir_ref r, enum ir_type t, int spare);
 /* r's value in a register that is surely not rax; takes a scratch register when r has none. */
@@ -106,11 +115,12 @@ int place_dst(struct emitter *e, ir_ref d, ir_ref from);
 bool place_can_dst(struct emitter *e, ir_ref d, ir_ref from);
 /* After computing d at type t in reg: write it home if that is memory. */
 void place_dst_done(struct emitter *e, ir_ref d, enum ir_type t, int reg);
-bool place_unpinned(ir_ref r);                          /* an IR register that lives in struct cpu */
-struct rm place_home(ir_ref r);                         /* where it lives */
-void place_forget(struct emitter *e, ir_ref r);         /* its home is written directly, or its copy's register spoilt: drop the copy */
+bool place_unpinned(ir_ref r);  /* an IR register that lives in struct cpu */
+struct rm place_home(ir_ref r); /* where it lives */
+void place_forget(struct emitter *e,
+                  ir_ref r); /* its home is written directly, or its copy's register spoilt: drop the copy */
 void place_forget_all(struct emitter *e);
-void place_gone(struct emitter *e, ir_ref temp);        /* its register is taken over: move it to its slot if it lives on */
+void place_gone(struct emitter *e, ir_ref temp); /* its register is taken over: move it to its slot if it lives on */
 static inline bool fits32(int64_t v)
 {
     return v == (int32_t)v;
@@ -118,11 +128,11 @@ static inline bool fits32(int64_t v)
 
 /* ---- flags.c: where F lives ----------------------------------------------------------------------------------- */
 
-void f_save(struct emitter *e);                         /* make the frame's cc current; keeps the host's flags; uses rax */
-void f_load(struct emitter *e);                         /* make the host's flags current; uses rax */
-void f_spoil(struct emitter *e);                        /* the coming instructions spoil the host's flags */
-void f_define(struct emitter *e);                       /* the coming instruction defines e->op->setf natively */
-void f_defined(struct emitter *e);                      /* ... and now has */
+void f_save(struct emitter *e);    /* make the frame's cc current; keeps the host's flags; uses rax */
+void f_load(struct emitter *e);    /* make the host's flags current; uses rax */
+void f_spoil(struct emitter *e);   /* the coming instructions spoil the host's flags */
+void f_define(struct emitter *e);  /* the coming instruction defines e->op->setf natively */
+void f_defined(struct emitter *e); /* ... and now has */
 unsigned f_condition(struct emitter *e, enum ir_cc cc); /* emit what is needed; returns the host condition to test */
 
 /* ---- by kind of op --------------------------------------------------------------------------------------------- */
@@ -142,7 +152,7 @@ struct cold *mem_begin(struct emitter *e, ir_ref a, unsigned desc, bool merge, i
 void mem_end(struct emitter *e, struct cold *c);        /* the access's instructions are complete */
 void mem_fault_here(struct emitter *e, struct cold *c); /* the next instruction is the one that touches memory */
 void mem_emit_cold(struct emitter *e);
-void fault_here(struct emitter *e);                     /* the next instruction may fault on the host (SIGFPE) */
+void fault_here(struct emitter *e);                          /* the next instruction may fault on the host (SIGFPE) */
 void fault_divide_here(struct emitter *e, bool restore_rdx); /* the same for DIV; rdx is kept in cpu.scratch[3] */
 void control_emit_exits(struct emitter *e);
 

@@ -12,7 +12,7 @@ static unsigned alu_number(unsigned op)
     case IR_AND: return 4;
     case IR_SUB: return 5;
     case IR_XOR: return 6;
-    default: return 7;                                  /* CMP */
+    default: return 7; /* CMP */
     }
 }
 
@@ -92,7 +92,7 @@ static bool alu_as_lea(struct emitter *e)
         if (o->type == I32)
             v = (int32_t)v;
         if (o->op == IR_SUB)
-            v = (int64_t)-(uint64_t)v;
+            v = (int64_t) - (uint64_t)v;
         if (!fits32(v))
             return false;
         lea_to(e, a, rm_mem(ra, (int32_t)v));
@@ -160,7 +160,7 @@ void emit_alu(struct emitter *e)
     if (o->type < I32 && place_unpinned(o->d))
         place_forget(e, o->d);
     if (o->op != IR_MUL && place_unpinned(o->d) && a == o->d && o->type != I32 && place_reg_of(e, o->d) == NOREG) {
-        struct rm m = place_home(o->d);                 /* straight on the home of an unpinned register */
+        struct rm m = place_home(o->d); /* straight on the home of an unpinned register */
         int rb = place_reg_of(e, b);
         int64_t v = ir_is_const(b) ? sign_extend((uint64_t)ir_const_value(e->b, b), ir_bits(o->type)) : 0;
         if (rb != NOREG || (ir_is_const(b) && fits32(v))) {
@@ -178,7 +178,7 @@ void emit_alu(struct emitter *e)
             a = o->b;
             b = o->a;
         } else {
-            bring(e, o->type, RAX, a);                  /* d holds b: work in rax */
+            bring(e, o->type, RAX, a); /* d holds b: work in rax */
             asm_alu(&e->a, o->type, alu_number(o->op), RAX, rm_reg(d));
             asm_mov_rr(&e->a, o->type, d, RAX);
             place_dst_done(e, o->d, o->type, d);
@@ -190,7 +190,8 @@ void emit_alu(struct emitter *e)
         a = o->b;
         b = o->a;
     }
-    if (o->op == IR_MUL && ir_is_const(b) && !ir_is_const(a) && fits32(sign_extend((uint64_t)ir_const_value(e->b, b), ir_bits(o->type)))) {
+    if (o->op == IR_MUL && ir_is_const(b) && !ir_is_const(a) &&
+        fits32(sign_extend((uint64_t)ir_const_value(e->b, b), ir_bits(o->type)))) {
         int64_t v = sign_extend((uint64_t)ir_const_value(e->b, b), ir_bits(o->type));
         asm_typed(&e->a, o->type, 0, 0x69, d, place_rm(e, a));
         asm_imm(&e->a, v, o->type == I16 ? 2 : 4);
@@ -228,7 +229,7 @@ static unsigned shift_number(unsigned op)
     case IR_RCR: return 3;
     case IR_SHL: return 4;
     case IR_SHR: return 5;
-    default: return 7;                                  /* SAR */
+    default: return 7; /* SAR */
     }
 }
 
@@ -254,7 +255,7 @@ static void shift_by_any(struct emitter *e, ir_ref fill, ir_ref count)
     const struct ir_op *o = e->op;
     struct rm keep = rm_gs(offsetof(struct cpu, scratch[3]));
     bring(e, o->type, RAX, o->a);
-    e->locked = 0;                                      /* a is in rax now */
+    e->locked = 0; /* a is in rax now */
     int rf = fill == IR_NONE ? NOREG : place_src_kept(e, fill, o->type);
     asm_store(&e->a, I64, keep, RCX);
     if (rf == RCX) {
@@ -266,7 +267,8 @@ static void shift_by_any(struct emitter *e, ir_ref fill, ir_ref count)
     else
         asm_load(&e->a, I64, RCX, place_rm(e, count));
     if (fill != IR_NONE)
-        asm_insn(&e->a, o->type == I16 ? 0x66 : 0, 1, o->op == IR_SHLD ? 0xa5 : 0xad, o->type == I64 ? ASM_W : 0, rf, rm_reg(RAX));
+        asm_insn(&e->a, o->type == I16 ? 0x66 : 0, 1, o->op == IR_SHLD ? 0xa5 : 0xad, o->type == I64 ? ASM_W : 0, rf,
+                 rm_reg(RAX));
     else
         asm_typed(&e->a, o->type, 0, 0xd3, (int)shift_number(o->op), rm_reg(RAX));
     asm_load(&e->a, I64, RCX, keep);
@@ -288,7 +290,8 @@ void emit_shift(struct emitter *e)
         return;
     }
     int d = place_dst(e, o->d, o->a);
-    bool awkward = (d == RCX && !ir_is_const(count) && !same_place(e, d, o->a)) || (twice && fill != o->a && same_place(e, d, fill));
+    bool awkward = (d == RCX && !ir_is_const(count) && !same_place(e, d, o->a)) ||
+                   (twice && fill != o->a && same_place(e, d, fill));
     int work = awkward ? RAX : d;
     bring(e, o->type, work, o->a);
     shift_apply(e, o->op, o->type, rm_reg(work), fill, count);
@@ -302,7 +305,7 @@ void emit_shift(struct emitter *e)
 static void bring_high(struct emitter *e, enum ir_type t, ir_ref b)
 {
     enum ir_type move = t == I16 ? I16 : I64;
-    if (ir_is_const(b) && t == I16) {                   /* mov dx, imm16 */
+    if (ir_is_const(b) && t == I16) { /* mov dx, imm16 */
         asm_byte(&e->a, 0x66);
         asm_byte(&e->a, 0xba);
         asm_imm(&e->a, ir_const_value(e->b, b), 2);
@@ -352,10 +355,10 @@ void emit_mul_div(struct emitter *e)
     if (divide)
         fault_divide_here(e, keep_rdx);
     asm_typed(&e->a, o->type, 0, 0xf7, (int)n, m);
-    e->locked = 0;                                      /* sources are read: their registers are free for d and e */
+    e->locked = 0; /* sources are read: their registers are free for d and e */
     enum ir_type rt = wide ? o->type : I16;
     ir_ref d = o->d, high = wide ? o->e : IR_NONE;
-    if (keep_rdx && high != IR_NONE && high != d) {     /* the high half to its place, by way of cpu if that is memory */
+    if (keep_rdx && high != IR_NONE && high != d) { /* the high half to its place, by way of cpu if that is memory */
         if (place_unpinned(high)) {
             place_forget(e, high);
             asm_store(&e->a, rt == I32 ? I64 : rt, place_home(high), RDX);
@@ -377,7 +380,10 @@ void emit_bits(struct emitter *e)
     const struct ir_op *o = e->op;
     f_define(e);
     switch (o->op) {
-    case IR_BT: case IR_BTS: case IR_BTR: case IR_BTC: {
+    case IR_BT:
+    case IR_BTS:
+    case IR_BTR:
+    case IR_BTC: {
         unsigned n = o->op == IR_BT ? 4 : o->op == IR_BTS ? 5 : o->op == IR_BTR ? 6 : 7;
         int d = RAX;
         if (o->op == IR_BT) {
@@ -413,12 +419,12 @@ void emit_bits(struct emitter *e)
         place_dst_done(e, o->d, o->type, d);
         break;
     }
-    default: {                                          /* d = count of a */
+    default: { /* d = count of a */
         unsigned prefix = o->op == IR_TZCNT || o->op == IR_LZCNT || o->op == IR_POPCNT ? 0xf3 : 0;
         unsigned opcode = o->op == IR_BSF || o->op == IR_TZCNT ? 0xbc : o->op == IR_POPCNT ? 0xb8 : 0xbd;
         bool keeps = o->op == IR_BSF || o->op == IR_BSR; /* d is an input: brought along when a = 0 */
         int s = place_src_kept(e, o->a, o->type);
-        int had = place_reg_of(e, o->d);                /* a copy may be elsewhere: it is a source, too */
+        int had = place_reg_of(e, o->d); /* a copy may be elsewhere: it is a source, too */
         int d = place_dst(e, o->d, IR_NONE);
         if (keeps && place_unpinned(o->d) && had != d)
             asm_load(&e->a, I64, d, place_home(o->d));
@@ -456,7 +462,7 @@ static void emit_lea(struct emitter *e)
             index = NOREG;
         }
         asm_lea(&e->a, o->type, work, rm_index(base, index, index == NOREG ? 0 : o->sub, (int32_t)disp));
-    } else {                                        /* a displacement of 64 bits */
+    } else { /* a displacement of 64 bits */
         int sum = base == RAX || index == RAX ? place_scratch(e) : RAX;
         asm_mov_imm(&e->a, sum, disp);
         if (index != NOREG)
@@ -502,7 +508,11 @@ void emit_move(struct emitter *e)
         place_dst_done(e, o->d, o->type, d);
         break;
     }
-    case IR_ZX8: case IR_ZX16: case IR_SX8: case IR_SX16: case IR_SX32: {
+    case IR_ZX8:
+    case IR_ZX16:
+    case IR_SX8:
+    case IR_SX16:
+    case IR_SX32: {
         int s = NOREG;
         if (ir_is_const(o->a))
             s = place_src(e, o->a, I64, RAX);
@@ -514,9 +524,10 @@ void emit_move(struct emitter *e)
             asm_byte(&e->a, 0x66);
         unsigned w = sign && t == I64 ? ASM_W : 0;
         if (o->op == IR_SX32)
-            asm_insn(&e->a, 0, 0, 0x63, w, d, m);       /* movsxd */
+            asm_insn(&e->a, 0, 0, 0x63, w, d, m); /* movsxd */
         else
-            asm_insn(&e->a, 0, 1, (sign ? 0xbe : 0xb6) | (o->op == IR_ZX16 || o->op == IR_SX16), w | (o->op == IR_ZX8 || o->op == IR_SX8 ? ASM_BYTE_RM : 0), d, m);
+            asm_insn(&e->a, 0, 1, (sign ? 0xbe : 0xb6) | (o->op == IR_ZX16 || o->op == IR_SX16),
+                     w | (o->op == IR_ZX8 || o->op == IR_SX8 ? ASM_BYTE_RM : 0), d, m);
         place_dst_done(e, o->d, t, d);
         break;
     }
@@ -535,9 +546,7 @@ void emit_move(struct emitter *e)
         place_dst_done(e, o->d, I64, d);
         break;
     }
-    case IR_STF:
-        asm_store(&e->a, o->type, rm_gs((size_t)o->imm), place_src(e, o->a, o->type, RAX));
-        break;
+    case IR_STF: asm_store(&e->a, o->type, rm_gs((size_t)o->imm), place_src(e, o->a, o->type, RAX)); break;
     case IR_LEA: emit_lea(e); break;
     case IR_CMOV: {
         unsigned cc = f_condition(e, o->sub);
@@ -627,7 +636,7 @@ void emit_flag_op(struct emitter *e)
         e->f_mem = true;
         break;
     }
-    default:                                            /* STC CLC CMC */
+    default: /* STC CLC CMC */
         f_define(e);
         asm_byte(&e->a, o->op == IR_STC ? 0xf9 : o->op == IR_CLC ? 0xf8 : 0xf5);
         f_defined(e);

@@ -93,7 +93,7 @@ static void emit_goto(struct emitter *e)
         asm_shift_imm(&e->a, I64, 5, rm_reg(R14), 9);
         asm_alu(&e->a, I64, 4, R14, rm_gs(offsetof(struct cpu, page_mask)));
         asm_alu(&e->a, I64, 0, R14, rm_gs(offsetof(struct cpu, tab_x)));
-        asm_align(&e->a, 3);                            /* 41 81 3e imm32 */
+        asm_align(&e->a, 3); /* 41 81 3e imm32 */
         asm_insn(&e->a, 0, 0, 0x81, 0, 7, rm_mem(R14, 0));
         j->guard_at = asm_at(&e->a);
         asm_imm(&e->a, -1, 4);
@@ -145,7 +145,7 @@ void emit_control(struct emitter *e)
             f_save(e);
         place_forget_all(e);
         e->label_at[o->imm] = asm_at(a);
-        e->f_mem = true;                                /* every branch saved F */
+        e->f_mem = true; /* every branch saved F */
         e->f_host = false;
         break;
     case IR_BRCC: {
@@ -153,10 +153,11 @@ void emit_control(struct emitter *e)
             f_save(e);
         unsigned cc = f_condition(e, o->sub);
         branch_to(e, asm_jcc(a, cc));
-        e->f_host = false;                              /* simple conditions were tested from memory */
+        e->f_host = false; /* simple conditions were tested from memory */
         break;
     }
-    case IR_BRZ: case IR_BRNZ: {
+    case IR_BRZ:
+    case IR_BRNZ: {
         f_spoil(e);
         if (ir_is_const(o->a))
             asm_mov_imm(a, RAX, ir_const_value(e->b, o->a));
@@ -171,7 +172,8 @@ void emit_control(struct emitter *e)
     }
     case IR_GOTO: emit_goto(e); break;
     case IR_GOTOI: emit_goto_indirect(e); break;
-    case IR_LEAVE: case IR_LEAVEI: {
+    case IR_LEAVE:
+    case IR_LEAVEI: {
         f_save(e);
         e->f_host = false;
         int s = RAX;
@@ -198,7 +200,7 @@ void emit_control(struct emitter *e)
         asm_imm(a, o->imm, 4);
         new_exit(e, EXIT_SECOND, e->insn_off)->from[0] = asm_jcc(a, CC_NE);
         break;
-    default:                                            /* FENCE */
+    default: /* FENCE */
         asm_byte(a, 0x0f);
         asm_byte(a, 0xae);
         asm_byte(a, 0xf0);
@@ -222,7 +224,7 @@ static void exit_one(struct emitter *e, const struct exit_stub *x)
     case EXIT_LINK:
         e->out->jump[x->jump].miss_at = asm_at(a);
         asm_mov_off(a, x->pc);
-        asm_call_abs(a, e->t->rx + e->t->exit_link);    /* called, so that cpu.link tells which jump it was */
+        asm_call_abs(a, e->t->rx + e->t->exit_link); /* called, so that cpu.link tells which jump it was */
         break;
     case EXIT_KICK:
         asm_mov_off(a, x->pc);
@@ -235,7 +237,7 @@ static void exit_one(struct emitter *e, const struct exit_stub *x)
     case EXIT_KICK_PC: asm_jmp_abs(a, e->t->rx + e->t->exit_kick); break;
     case EXIT_LOOKUP:
         asm_insn(a, 0, 0, 0xc7, 0, 0, rm_gs(offsetof(struct cpu, insn_off)));
-        asm_imm(a, x->pc, 4);                           /* the branch: where the guest stands if the target is none */
+        asm_imm(a, x->pc, 4); /* the branch: where the guest stands if the target is none */
         asm_jmp_abs(a, e->t->rx + e->t->exit_lookup);
         break;
     case EXIT_DIVIDE:

@@ -54,7 +54,10 @@ struct cold *mem_begin(struct emitter *e, ir_ref a, unsigned desc, bool merge, i
     e->f_host = false;
     int ga = place_src_kept(e, a, I64);
     struct cold *c = &e->cold[e->ncold++];
-    *c = (struct cold){.desc = desc | (unsigned)e->op->tag << MD_TAG_SHIFT, .insn_off = e->insn_off, .addr = (int8_t)ga, .merged = merge};
+    *c = (struct cold){.desc = desc | (unsigned)e->op->tag << MD_TAG_SHIFT,
+                       .insn_off = e->insn_off,
+                       .addr = (int8_t)ga,
+                       .merged = merge};
     if (e->op->flags & IR_NEAR && !merge && !(desc & (MD_ALIGN | MD_LOCK | MD_PROBE))) {
         c->near = true;
         asm_mov_rr(&e->a, I64, RAX, ga);
@@ -85,7 +88,7 @@ struct cold *mem_begin(struct emitter *e, ir_ref a, unsigned desc, bool merge, i
         int host = ir_is_reg(a) && !place_unpinned(a) ? place_scratch(e) : ga;
         place_forget(e, a);
         asm_lea(&e->a, I64, host, rm_index(RAX, ga, 0, 0));
-        if (ir_is_temp(a) && !place_dies(e, a)) {       /* the temp lives on: have it in its slot, without this register */
+        if (ir_is_temp(a) && !place_dies(e, a)) { /* the temp lives on: have it in its slot, without this register */
             struct temp_place *t = &e->temp[a - IR_TEMP0];
             rh_assert(t->in_slot, "a merged access to a living temp was spilled first");
             place_gone(e, a);
@@ -157,7 +160,7 @@ static unsigned rmw_number(unsigned op)
     case IR_SBB: return 3;
     case IR_AND: return 4;
     case IR_SUB: return 5;
-    default: return 6;                                  /* XOR */
+    default: return 6; /* XOR */
     }
 }
 
@@ -188,7 +191,9 @@ static void rmw_apply(struct emitter *e, struct cold *c, struct rm m, int src)
     case IR_NEG: asm_typed(a, t, 0, 0xf7, 3, m); return;
     case IR_INC: asm_typed(a, t, 0, 0xff, 0, m); return;
     case IR_DEC: asm_typed(a, t, 0, 0xff, 1, m); return;
-    case IR_BTS: case IR_BTR: case IR_BTC: {
+    case IR_BTS:
+    case IR_BTR:
+    case IR_BTC: {
         unsigned n = o->sub == IR_BTS ? 5 : o->sub == IR_BTR ? 6 : 7;
         if (ir_is_const(o->b)) {
             asm_typed(a, t, 1, 0xba, (int)n, m);
@@ -198,14 +203,21 @@ static void rmw_apply(struct emitter *e, struct cold *c, struct rm m, int src)
         }
         return;
     }
-    case IR_SHLD: case IR_SHRD: {
+    case IR_SHLD:
+    case IR_SHRD: {
         unsigned opcode = o->sub == IR_SHLD ? 0xa4 : 0xac;
         asm_insn(a, t == I16 ? 0x66 : 0, 1, ir_is_const(o->c) ? opcode : opcode + 1, t == I64 ? ASM_W : 0, src, m);
         if (ir_is_const(o->c))
             asm_byte(a, (unsigned)ir_const_value(e->b, o->c) & 0xff);
         return;
     }
-    case IR_ROL: case IR_ROR: case IR_RCL: case IR_RCR: case IR_SHL: case IR_SHR: case IR_SAR:
+    case IR_ROL:
+    case IR_ROR:
+    case IR_RCL:
+    case IR_RCR:
+    case IR_SHL:
+    case IR_SHR:
+    case IR_SAR:
         if (ir_is_const(o->b)) {
             asm_shift_imm(a, t, rotate_number(o->sub), m, (unsigned)ir_const_value(e->b, o->b) & 0xff);
         } else {
@@ -259,12 +271,12 @@ static void emit_rmw(struct emitter *e)
     if (needs_src && ir_is_const(o->b) && o->sub != IR_SHLD && o->sub != IR_SHRD)
         needs_src = o->sub < IR_BTS && !fits32(sign_extend((uint64_t)ir_const_value(e->b, o->b), ir_bits(o->type)));
     unsigned kept = o->setf ? (o->livef & ~ir_writes_f(o)) : 0;
-    struct ir_op plain = *o;                            /* the operation by itself: what it reads and leaves alone */
+    struct ir_op plain = *o; /* the operation by itself: what it reads and leaves alone */
     plain.op = o->sub;
     bool load_f = ir_reads_f(&plain) || kept;
     bool bit = (o->sub == IR_BTS || o->sub == IR_BTR || o->sub == IR_BTC) && !ir_is_const(o->b);
     struct rm number = rm_gs(offsetof(struct cpu, scratch[4]));
-    if (bit) {                                          /* masked: the host's own form would walk off to another word of memory */
+    if (bit) { /* masked: the host's own form would walk off to another word of memory */
         f_spoil(e);
         f_save(e);
         e->f_host = false;
@@ -345,7 +357,7 @@ static void emit_exchange(struct emitter *e)
         asm_typed(&e->a, o->type, 0, 0x87, RAX, rm_mem(addr, 0));
     }
     mem_end(e, c);
-    e->locked = 0;                                      /* the access is over: its registers are free for d */
+    e->locked = 0; /* the access is over: its registers are free for d */
     int d = place_dst(e, o->d, o->b);
     if (d != RAX)
         asm_mov_rr(&e->a, o->type, d, RAX);
@@ -376,9 +388,9 @@ static void emit_load(struct emitter *e)
     } else if (o->type >= I32) {
         asm_load(&e->a, o->type, d, m);
     } else if (unpinned) {
-        asm_load(&e->a, o->type, d, m);                 /* place_dst_done stores the low bits only */
+        asm_load(&e->a, o->type, d, m); /* place_dst_done stores the low bits only */
     } else {
-        asm_typed(&e->a, o->type, 0, 0x8b, d, m);       /* merging */
+        asm_typed(&e->a, o->type, 0, 0x8b, d, m); /* merging */
     }
     mem_end(e, c);
     place_dst_done(e, o->d, done, d);
@@ -408,12 +420,15 @@ static void emit_store(struct emitter *e)
 void emit_memory(struct emitter *e)
 {
     switch (e->op->op) {
-    case IR_LD: case IR_LDZ: case IR_LDS: emit_load(e); break;
+    case IR_LD:
+    case IR_LDZ:
+    case IR_LDS: emit_load(e); break;
     case IR_ST: emit_store(e); break;
     case IR_RMW: emit_rmw(e); break;
     case IR_CMPXCHG: emit_cmpxchg(e); break;
-    case IR_XADD: case IR_XCHG: emit_exchange(e); break;
-    default: {                                          /* PROBE */
+    case IR_XADD:
+    case IR_XCHG: emit_exchange(e); break;
+    default: { /* PROBE */
         int addr;
         struct cold *c = mem_begin(e, e->op->a, ((unsigned)e->op->imm & MD_SIZE) | MD_WRITE | MD_PROBE, false, &addr);
         mem_fault_here(e, c);

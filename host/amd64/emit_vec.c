@@ -38,7 +38,7 @@ static void memory_form(struct emitter *e, const struct ir_vec_row *row)
     case VF_R_M: reg = place_dst(e, o->d, IR_NONE); break;
     default: reg = xmm(o->d); break;
     }
-    if (reg == RAX && row->form == VF_R_M)              /* rax holds the addend */
+    if (reg == RAX && row->form == VF_R_M) /* rax holds the addend */
         reg = place_scratch(e);
     mem_fault_here(e, c);
     put_row(e, row, reg, rm_index(RAX, addr, 0, 0));
@@ -56,8 +56,13 @@ void emit_vec(struct emitter *e)
     const struct ir_op *o = e->op;
     const struct ir_vec_row *row = &ir_vec_rows[o->row];
     switch ((enum ir_vec_form)row->form) {
-    case VF_W_M: case VF_Y_M: case VF_M_U: case VF_R_M: case VF_F_M: memory_form(e, row); break;
-    case VF_W_U: case VF_Y_U:
+    case VF_W_M:
+    case VF_Y_M:
+    case VF_M_U:
+    case VF_R_M:
+    case VF_F_M: memory_form(e, row); break;
+    case VF_W_U:
+    case VF_Y_U:
         keep_flags(e);
         fault_here(e);
         put_row(e, row, xmm(o->d), rm_reg(xmm(o->a)));
@@ -75,16 +80,15 @@ void emit_vec(struct emitter *e)
         place_dst_done(e, o->d, I64, d);
         break;
     }
-    case VF_W_R: case VF_Y_R: {
+    case VF_W_R:
+    case VF_Y_R: {
         keep_flags(e);
         int s = place_src(e, o->a, o->type, RAX);
         fault_here(e);
         put_row(e, row, xmm(o->d), rm_reg(s));
         break;
     }
-    case VF_Y:
-        put_row(e, row, row->ext, rm_reg(xmm(o->d)));
-        return;
+    case VF_Y: put_row(e, row, row->ext, rm_reg(xmm(o->d))); return;
     }
     f_defined(e);
 }

@@ -12,7 +12,7 @@ void f_save(struct emitter *e)
     if (e->f_mem)
         return;
     rh_assert(e->f_host, "F is somewhere when op %u (%s) wants it", e->index, ir_shapes[e->op->op].name);
-    asm_byte(&e->a, 0x9f);                              /* lahf */
+    asm_byte(&e->a, 0x9f); /* lahf */
     asm_insn(&e->a, 0, 1, 0x90 | CC_O, ASM_BYTE_RM, 0, rm_reg(RAX));
     asm_store(&e->a, I16, rm_mem(RSP, FRAME_CC), RAX);
     e->f_mem = true;
@@ -23,9 +23,9 @@ void f_load(struct emitter *e)
     if (e->f_host)
         return;
     asm_load(&e->a, I16, RAX, rm_mem(RSP, FRAME_CC));
-    asm_byte(&e->a, 0x04);                              /* add al, 0x7f */
+    asm_byte(&e->a, 0x04); /* add al, 0x7f */
     asm_byte(&e->a, 0x7f);
-    asm_byte(&e->a, 0x9e);                              /* sahf */
+    asm_byte(&e->a, 0x9e); /* sahf */
     e->f_host = true;
 }
 
@@ -41,7 +41,7 @@ void f_define(struct emitter *e)
 {
     if (!e->op->setf) {
         if (ir_reads_f(e->op))
-            f_load(e);                                  /* saving them, if that is needed too, leaves them in place */
+            f_load(e); /* saving them, if that is needed too, leaves them in place */
         f_spoil(e);
         return;
     }
@@ -61,7 +61,7 @@ void f_defined(struct emitter *e)
 unsigned f_condition(struct emitter *e, enum ir_cc cc)
 {
     static const struct {
-        uint8_t high;                                   /* which byte of cc */
+        uint8_t high; /* which byte of cc */
         uint8_t mask;
     } simple[8] = {{0, 1}, {1, 0x01}, {1, 0x40}, {1, 0x41}, {1, 0x80}, {1, 0x04}, {0, 0}, {0, 0}};
     if (e->f_host)

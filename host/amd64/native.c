@@ -10,8 +10,9 @@
 
 enum { SLOT_BYTES = 64, SLOTS = 1024, KEY_BYTES = 15, SCRATCH = SLOT_BYTES * SLOTS };
 
-struct native {                                         /* a thread's executable memory, made at first use */
-    uint8_t *code;                                      /* SLOTS kept pieces, then a page for pieces that are not kept */
+/* A thread's executable memory, made at first use. */
+struct native {
+    uint8_t *code; /* SLOTS kept pieces, then a page for pieces that are not kept */
     struct {
         uint8_t len, bytes[KEY_BYTES];
     } key[SLOTS];
@@ -53,12 +54,12 @@ static void *native_piece(const uint8_t *code, unsigned len)
     struct asmbuf b = {.start = at, .p = at, .end = at + SLOT_BYTES}, *a = &b;
     native.key[n].len = (uint8_t)len;
     memcpy(native.key[n].bytes, code, len);
-    asm_insn(a, 0, 1, 0xae, ASM_W, 1, rm_mem(RDI, 0));  /* fxrstor64 [rdi] */
+    asm_insn(a, 0, 1, 0xae, ASM_W, 1, rm_mem(RDI, 0)); /* fxrstor64 [rdi] */
     asm_mov_rr(a, I64, RAX, RSI);
     memcpy(a->p, code, len);
     a->p += len;
-    asm_insn(a, 0, 1, 0xae, ASM_W, 0, rm_mem(RDI, 0));  /* fxsave64 [rdi] */
-    asm_byte(a, 0xdb);                                  /* fninit: C expects an empty stack and the default control word */
+    asm_insn(a, 0, 1, 0xae, ASM_W, 0, rm_mem(RDI, 0)); /* fxsave64 [rdi] */
+    asm_byte(a, 0xdb); /* fninit: C expects an empty stack and the default control word */
     asm_byte(a, 0xe3);
     asm_byte(a, 0xc3);
     return at;
@@ -69,7 +70,7 @@ void host_native_run(void *fx, const uint8_t *code, unsigned len, void *mem)
     rh_assert(len <= KEY_BYTES, "an x87 piece of %u bytes", len);
     native_init();
     void (*fn)(void *, void *) = native_piece(code, len);
-    uint32_t own = __builtin_ia32_stmxcsr();            /* conversions between MMX and XMM run under the image's */
+    uint32_t own = __builtin_ia32_stmxcsr(); /* conversions between MMX and XMM run under the image's */
     fn(fx, mem);
     __builtin_ia32_ldmxcsr(own);
 }
@@ -107,16 +108,17 @@ bool host_vec_exec(struct cpu *c, const struct ir_op *o, void *mem)
     asm_insn(a, row->prefix, row->map, row->opcode, row->w ? ASM_W : 0, r, m);
     if (row->has_imm)
         asm_byte(a, (unsigned)o->imm & 0xff);
-    asm_byte(a, 0x9c);                                  /* pushfq; pop rdx */
+    asm_byte(a, 0x9c); /* pushfq; pop rdx */
     asm_byte(a, 0x5a);
     asm_store(a, I64, rm_mem(RDI, (int32_t)offsetof(__typeof__(state), result)), RAX);
     asm_store(a, I64, rm_mem(RDI, (int32_t)offsetof(__typeof__(state), flags)), RDX);
     asm_insn(a, 0, 1, 0x29, 0, 0, rm_mem(RDI, (int32_t)offsetof(__typeof__(state), x[0])));
-    __builtin_ia32_ldmxcsr((c->mxcsr & ~0x3fu) | 0x1f80); /* all exceptions masked: those the guest unmasked are told by the flags */
+    __builtin_ia32_ldmxcsr((c->mxcsr & ~0x3fu) |
+                           0x1f80); /* all exceptions masked: those the guest unmasked are told by the flags */
     native_call(a, &state, mem);
     uint32_t flags = __builtin_ia32_stmxcsr() & 0x3f, unmasked = flags & ~(c->mxcsr >> 7);
     __builtin_ia32_ldmxcsr(own);
-    if (unmasked & 7)                                   /* invalid, denormal, zero-divide are found before the result (SDM vol. 1, 11.5.2) */
+    if (unmasked & 7) /* invalid, denormal, zero-divide are found before the result (SDM vol. 1, 11.5.2) */
         flags &= 7;
     c->mxcsr |= flags;
     if (unmasked)

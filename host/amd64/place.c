@@ -9,7 +9,7 @@
 #include "host/amd64/emit.h"
 
 const int8_t host_pin[IR_NREG] = {
-    R12, RCX, RDX, RBX, R13, RBP, RSI, RDI, R8, R9, R10, R11, NOREG, NOREG, NOREG, NOREG,
+    R12,   RCX,   RDX,   RBX,   R13,   RBP,   RSI,   RDI,   R8,    R9,    R10,   R11,   NOREG, NOREG, NOREG, NOREG,
     NOREG, NOREG, NOREG, NOREG, NOREG, NOREG, NOREG, NOREG, NOREG, NOREG, NOREG, NOREG, NOREG, NOREG, NOREG, NOREG,
 };
 
@@ -230,7 +230,7 @@ int place_src_kept(struct emitter *e, ir_ref r, enum ir_type t)
         e->held[scratch_index(spare)] = r;
         return spare;
     }
-    if (ir_is_temp(r)) {                                /* loaded whole: the temp may live on in this register */
+    if (ir_is_temp(r)) { /* loaded whole: the temp may live on in this register */
         asm_load(&e->a, I64, spare, place_rm(e, r));
         temp_of(e, r)->reg = (int8_t)spare;
         e->held[scratch_index(spare)] = r;
@@ -282,7 +282,7 @@ int place_dst(struct emitter *e, ir_ref d, ir_ref from)
     }
     int reg;
     if (!reload && ir_is_temp(from) && from != d && place_dies(e, from) && temp_of(e, from)->reg != NOREG) {
-        reg = temp_of(e, from)->reg;                    /* both names are good until this op ends */
+        reg = temp_of(e, from)->reg; /* both names are good until this op ends */
     } else {
         reg = place_scratch(e);
     }

@@ -18,8 +18,10 @@
 bool host_supported(struct status *why)
 {
     unsigned a, b, c, d;
-    if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & bit_SSE4_2) || !(c & bit_POPCNT) || !(c & bit_CMPXCHG16B) || !(c & bit_SSSE3))
-        return status_set(why, "this processor is older than x86-64-v2 (SSE4.2, POPCNT, CMPXCHG16B): rhea cannot run on it");
+    if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & bit_SSE4_2) || !(c & bit_POPCNT) || !(c & bit_CMPXCHG16B) ||
+        !(c & bit_SSSE3))
+        return status_set(why,
+                          "this processor is older than x86-64-v2 (SSE4.2, POPCNT, CMPXCHG16B): rhea cannot run on it");
     if (!__get_cpuid(0x80000001, &a, &b, &c, &d) || !(c & bit_LAHF_LM))
         return status_set(why, "this processor lacks LAHF in 64-bit mode (x86-64-v2): rhea cannot run on it");
     return true;
@@ -88,7 +90,7 @@ static bool on_fault(void *arg, enum os_fault what, void *context)
         reg[REG_RIP] = (greg_t)(h->thunks->rx + h->thunks->fp_error);
     } else if (f->cold) {
         reg[REG_RIP] = (greg_t)(code + f->cold);
-        reg[REG_RAX] = 0;                               /* a memory access: no addend, take the slow path */
+        reg[REG_RAX] = 0; /* a memory access: no addend, take the slow path */
     } else {
         reg[REG_RIP] = (greg_t)(h->thunks->rx + h->thunks->divide_error);
     }

@@ -27,7 +27,7 @@ static void save_guest(struct asmbuf *a, int depth)
     asm_load(a, I16, RCX, rm_mem(RSP, depth + FRAME_CC));
     asm_store(a, I16, FIELD(cc), RCX);
     for (int i = 0; i < 16; i++)
-        asm_insn(a, 0, 1, 0x29, 0, i, FIELD(vec[i]));   /* movaps */
+        asm_insn(a, 0, 1, 0x29, 0, i, FIELD(vec[i])); /* movaps */
     mxcsr(a, 3, FIELD(mxcsr));
     mxcsr(a, 2, FIELD(host_mxcsr));
 }
@@ -36,7 +36,7 @@ enum { NEAR_KEEP, NEAR_FORGET };
 
 static void load_guest(struct asmbuf *a, int depth, int near)
 {
-    if (near == NEAR_FORGET) {                          /* a page that no canonical address lies on */
+    if (near == NEAR_FORGET) { /* a page that no canonical address lies on */
         asm_mov_imm(a, RCX, INT64_MIN);
         asm_store(a, I64, rm_mem(RSP, depth + FRAME_NEAR_PAGE), RCX);
         asm_insn(a, 0, 0, 0xc7, ASM_W, 0, rm_mem(RSP, depth + FRAME_NEAR_ADDEND));
@@ -45,7 +45,9 @@ static void load_guest(struct asmbuf *a, int depth, int near)
     const struct {
         size_t from;
         int to;
-    } copy[] = {{offsetof(struct cpu, page_mask), FRAME_MASK}, {offsetof(struct cpu, tab_r), FRAME_TAB_R}, {offsetof(struct cpu, tab_w), FRAME_TAB_W}};
+    } copy[] = {{offsetof(struct cpu, page_mask), FRAME_MASK},
+                {offsetof(struct cpu, tab_r), FRAME_TAB_R},
+                {offsetof(struct cpu, tab_w), FRAME_TAB_W}};
     for (unsigned i = 0; i < ARRAY_LEN(copy); i++) {
         asm_load(a, I64, RCX, field(copy[i].from));
         asm_store(a, I64, rm_mem(RSP, depth + copy[i].to), RCX);
@@ -88,7 +90,7 @@ static void emit_leave(struct asmbuf *a, struct host_thunks *t)
     const struct {
         uint32_t *at;
         unsigned why;
-        bool called, offset;                            /* called: the return address is cpu.link; offset: eax is a page offset, not the pc */
+        bool called, offset; /* called: the return address is cpu.link; offset: eax is a page offset, not the pc */
     } exits[] = {{&t->exit_link, LEAVE_LINK, true, true},
                  {&t->exit_kick_off, LEAVE_KICK, false, true},
                  {&t->exit_lookup_off, LEAVE_LOOKUP, false, true},
@@ -103,13 +105,13 @@ static void emit_leave(struct asmbuf *a, struct host_thunks *t)
         }
         asm_store(a, I64, FIELD(pc), RAX);
         if (exits[i].called) {
-            asm_byte(a, 0x58);                          /* pop rax */
+            asm_byte(a, 0x58); /* pop rax */
             asm_store(a, I64, FIELD(link), RAX);
         }
         asm_mov_imm(a, RAX, exits[i].why);
         to_leave[i] = asm_jmp(a);
     }
-    t->leave = asm_at(a);                               /* eax: the reason; guest registers still in host registers */
+    t->leave = asm_at(a); /* eax: the reason; guest registers still in host registers */
     for (unsigned i = 0; i < ARRAY_LEN(exits); i++)
         asm_patch(a, to_leave[i], t->leave);
     save_guest(a, 0);
@@ -163,7 +165,7 @@ static void emit_memory_thunk(struct asmbuf *a, uint32_t *at, const void *fn, bo
     slow[1] = asm_jcc(a, CC_NE);
     emit_end_on_page(a);
     slow[2] = asm_jcc(a, CC_A);
-    asm_load(a, I64, RAX, addend);                      /* just misaligned */
+    asm_load(a, I64, RAX, addend); /* just misaligned */
     asm_load(a, I64, RCX, rcx);
     asm_byte(a, 0xc3);
     for (unsigned i = 0; i < ARRAY_LEN(slow); i++)
@@ -224,7 +226,7 @@ static void emit_near_thunk(struct asmbuf *a, uint32_t *at, uint32_t slow)
 
 static void emit_commit(struct asmbuf *a, const void *fn)
 {
-    asm_byte(a, 0x9c);                                  /* pushfq: F may be in the host's flags; rax may hold a result */
+    asm_byte(a, 0x9c); /* pushfq: F may be in the host's flags; rax may hold a result */
     asm_byte(a, 0x50);
     stack(a, -8);
     save_guest(a, 32);
@@ -256,7 +258,7 @@ static void emit_error(struct asmbuf *a, const void *fn)
 {
     save_guest(a, 0);
     call_c(a, fn);
-    asm_byte(a, 0x0f);                                  /* ud2: it does not return */
+    asm_byte(a, 0x0f); /* ud2: it does not return */
     asm_byte(a, 0x0b);
 }
 
@@ -266,14 +268,14 @@ bool host_thunks_emit(struct host_thunks *t, struct host_span *s, const struct h
     if (s->size < 16 * ASM_ROOM)
         return false;
     t->rx = s->rw + s->rx_delta;
-    t->enter = asm_at(a);                               /* (rdi: unused, rsi: hpc) */
+    t->enter = asm_at(a); /* (rdi: unused, rsi: hpc) */
     push_pop(a, true);
     stack(a, -(FRAME + 8));
     asm_store(a, I64, FIELD(host_rsp), RSP);
     mxcsr(a, 3, FIELD(host_mxcsr));
     asm_mov_rr(a, I64, RAX, RSI);
     load_guest(a, 0, NEAR_FORGET);
-    asm_byte(a, 0xff);                                  /* jmp rax */
+    asm_byte(a, 0xff); /* jmp rax */
     asm_byte(a, 0xe0);
     emit_leave(a, t);
     emit_memory_thunk(a, &t->mem_read, (const void *)calls->mem_read, false);
@@ -288,11 +290,11 @@ bool host_thunks_emit(struct host_thunks *t, struct host_span *s, const struct h
     emit_error(a, (const void *)calls->divide_error);
     t->fp_error = asm_at(a);
     emit_error(a, (const void *)calls->fp_error);
-    t->guard = asm_at(a);                               /* (rdi: cpu, rsi: fn): call fn(cpu) where host_leave works */
+    t->guard = asm_at(a); /* (rdi: cpu, rsi: fn): call fn(cpu) where host_leave works */
     push_pop(a, true);
     stack(a, -(FRAME + 8));
     asm_store(a, I64, FIELD(host_rsp), RSP);
-    asm_byte(a, 0xff);                                  /* call rsi */
+    asm_byte(a, 0xff); /* call rsi */
     asm_byte(a, 0xd6);
     asm_mov_imm(a, RAX, LEAVE_NEXT);
     stack(a, FRAME + 8);

@@ -62,15 +62,16 @@ enum {
     GDT_COUNT = 64
 };
 
-enum { /* fuzz_input.how */
-       HOW_INTERP = 1,
-       HOW_NO_LINKS = 2,
-       HOW_NO_PASSES = 4,
-       HOW_SHORT_BLOCKS = 8,
-       HOW_SMP = 16,
-       HOW_INTERRUPTS = 32,
-       HOW_LOG = 64,
-       HOW_MODEL = 3 << 8, /* which of guest.c's models; 2: with 5-level paging */
+/* Fuzz_input.how. */
+enum {
+    HOW_INTERP = 1,
+    HOW_NO_LINKS = 2,
+    HOW_NO_PASSES = 4,
+    HOW_SHORT_BLOCKS = 8,
+    HOW_SMP = 16,
+    HOW_INTERRUPTS = 32,
+    HOW_LOG = 64,
+    HOW_MODEL = 3 << 8, /* which of guest.c's models; 2: with 5-level paging */
 };
 
 struct fuzz_input {

@@ -15,21 +15,22 @@
 
 enum { GDT = 0x1000, IDT = 0x2000, TSS = 0x3000, TSS_2 = 0x4000, PML4 = 0x10000, STACK0 = 0x80000, STACK3 = 0x90000 };
 enum { RAM_SIZE = 16 << 20, HOLE = 0x40000000 };
-enum { /* selectors */
-       C0_64 = 0x08,
-       D0 = 0x10,
-       C3_32 = 0x18,
-       D3 = 0x20,
-       C3_64 = 0x28,
-       TSS_SEL = 0x30,
-       C0_32 = 0x40,
-       D0_32 = 0x48,
-       CONF = 0x50,
-       GATE = 0x58,
-       TSS2_SEL = 0x68,
-       ABSENT = 0x70,
-       READONLY = 0x78,
-       GDT_END = 0x80
+/* Selectors. */
+enum {
+    C0_64 = 0x08,
+    D0 = 0x10,
+    C3_32 = 0x18,
+    D3 = 0x20,
+    C3_64 = 0x28,
+    TSS_SEL = 0x30,
+    C0_32 = 0x40,
+    D0_32 = 0x48,
+    CONF = 0x50,
+    GATE = 0x58,
+    TSS2_SEL = 0x68,
+    ABSENT = 0x70,
+    READONLY = 0x78,
+    GDT_END = 0x80
 };
 
 struct env {

@@ -9,10 +9,10 @@
 enum { BLOCKS = 6000, REGS = 16, PAGES = 2 * 4096 };
 
 struct machine {
-    struct cpu cpu;                                     /* first: calls get a pointer to it */
-    uint64_t seen;                                      /* hash of what slow paths and helpers saw */
-    uint8_t *mem;                                       /* two pages, guest address 0x40000 */
-    bool bounce;                                        /* stores go through the bounce buffer */
+    struct cpu cpu; /* first: calls get a pointer to it */
+    uint64_t seen;  /* hash of what slow paths and helpers saw */
+    uint8_t *mem;   /* two pages, guest address 0x40000 */
+    bool bounce;    /* stores go through the bounce buffer */
     gva_t store_at;
     unsigned store_len;
     const void *helpers[2];
@@ -120,7 +120,8 @@ static void finish(struct machine *m, enum cpu_leave why)
 
 static void run_interp(struct machine *m, const struct ir_block *b)
 {
-    static const struct ir_interp_calls calls = {.mem_read = read_slow, .mem_write = write_slow, .mem_commit = commit, .divide_error = divide};
+    static const struct ir_interp_calls calls = {
+        .mem_read = read_slow, .mem_write = write_slow, .mem_commit = commit, .divide_error = divide};
     unsigned slot = 9;
     m->native = false;
     if (setjmp(m->fault))
@@ -205,7 +206,8 @@ static void fill_table(struct rig *r, bool fill)
 {
     for (unsigned page = 0; page < 2; page++) {
         uint64_t gva = 0x40000 + page * 4096;
-        *(uint64_t *)(r->table + ((gva >> 9) & CPU_PAGE_MASK)) = fill ? (uint64_t)((uintptr_t)r->got->mem - 0x40000) : 0;
+        *(uint64_t *)(r->table + ((gva >> 9) & CPU_PAGE_MASK)) =
+            fill ? (uint64_t)((uintptr_t)r->got->mem - 0x40000) : 0;
     }
 }
 
@@ -222,8 +224,8 @@ static void run_native(struct rig *r, const struct ir_block *b)
 static bool agree(const struct rig *r, bool seen)
 {
     const struct machine *w = r->wanted, *g = r->got;
-    return (!seen || w->seen == g->seen) && memcmp(w->mem, g->mem, PAGES) == 0 && cpu_flags(&w->cpu) == cpu_flags(&g->cpu) &&
-           memcmp(w->cpu.reg, g->cpu.reg, REGS * 8) == 0;
+    return (!seen || w->seen == g->seen) && memcmp(w->mem, g->mem, PAGES) == 0 &&
+           cpu_flags(&w->cpu) == cpu_flags(&g->cpu) && memcmp(w->cpu.reg, g->cpu.reg, REGS * 8) == 0;
 }
 
 struct trial {
@@ -268,8 +270,10 @@ static void explain(struct rig *r, const struct ir_block *b)
     const struct machine *w = r->wanted, *g = r->got;
     for (unsigned i = 0; i < REGS; i++)
         if (w->cpu.reg[i] != g->cpu.reg[i])
-            print_error("r%u: wanted %llx got %llx\n", i, (unsigned long long)w->cpu.reg[i], (unsigned long long)g->cpu.reg[i]);
-    print_error("flags: wanted %x got %x, seen %s, host code:", cpu_flags(&w->cpu), cpu_flags(&g->cpu), w->seen == g->seen ? "same" : "differs");
+            print_error("r%u: wanted %llx got %llx\n", i, (unsigned long long)w->cpu.reg[i],
+                        (unsigned long long)g->cpu.reg[i]);
+    print_error("flags: wanted %x got %x, seen %s, host code:", cpu_flags(&w->cpu), cpu_flags(&g->cpu),
+                w->seen == g->seen ? "same" : "differs");
     for (size_t i = 0; i < r->size; i++)
         print_error(" %02x", r->rw[r->thunk_size + i]);
     print_error("\n%s\n", irtest_print(&r->now, b));
@@ -317,6 +321,7 @@ static void test_table(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_slow), cmocka_unit_test(test_bounce), cmocka_unit_test(test_table)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_slow), cmocka_unit_test(test_bounce),
+                                       cmocka_unit_test(test_table)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

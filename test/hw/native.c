@@ -23,7 +23,8 @@
 
 #include "test/hw/hw.h"
 
-struct page { /* at HW_NATIVE, in the child */
+/* At HW_NATIVE, in the child. */
+struct page {
     struct hw_state in, out;
     uint64_t target, exit, resume, host_rsp, host_fs, host_gs;
     uint64_t flags[4]; /* a small stack for POPF and PUSHF */
@@ -55,7 +56,8 @@ struct native {
 
 /* ---- in the child ----------------------------------------------------------------------------------------------- */
 
-struct room {            /* the child's view of a case's memory */
+/* The child's view of a case's memory. */
+struct room {
     uint8_t *mem, *code; /* second views, always writable */
     uint8_t template[HW_MEM_SIZE];
     unsigned dirty_at, dirty_n; /* code bytes that are not INT3 */

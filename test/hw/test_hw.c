@@ -83,7 +83,8 @@ static unsigned make_half(struct rig *g, unsigned at, uint64_t last, bool sequen
     return n;
 }
 
-struct failure { /* as first seen */
+/* As first seen. */
+struct failure {
     struct hw_case c;
     struct hw_result native, rhea;
 };

@@ -12,9 +12,9 @@ enum { MAKE_INSNS = 10, MAKE_MEM_SIZE = 256, MAKE_MEM_BASE = 0x40f80, MAKE_TEMPS
 struct maker {
     struct ir_block *b;
     uint64_t seed;
-    unsigned regs;      /* guest registers to use: 0.. */
+    unsigned regs;              /* guest registers to use: 0.. */
     bool full_temp[MAKE_TEMPS]; /* written whole since the last label */
-    int open_label;        /* branched to, not placed; -1: none */
+    int open_label;             /* branched to, not placed; -1: none */
     int open_for;
 };
 
@@ -124,7 +124,7 @@ static inline void memory(struct maker *m)
     o = ir_append(m->b, IR_LEA, I64);
     o->d = o->a = t;
     o->imm = pick(m, 20) ? MAKE_MEM_BASE : 0; /* sometimes it faults */
-    if (pick(m, 2)) { /* the address in a guest register: written by an insn of its own */
+    if (pick(m, 2)) {                         /* the address in a guest register: written by an insn of its own */
         unsigned at = pick(m, m->regs);
         struct ir_op *mov = ir_append(m->b, IR_MOV, I64);
         mov->d = (ir_ref)at;
@@ -216,6 +216,5 @@ static inline void make_block(struct maker *m)
         place_label(m);
     ir_append(m->b, IR_GOTO, I8)->imm = 77;
 }
-
 
 #endif

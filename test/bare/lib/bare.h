@@ -63,7 +63,8 @@ enum {
 };
 
 #ifdef __x86_64__
-struct frame { /* as trap stubs push it */
+/* As trap stubs push it. */
+struct frame {
     uint64_t r15, r14, r13, r12, r11, r10, r9, r8, di, si, bp, bx, dx, cx, ax;
     uint64_t vector, error, ip, cs, flags, sp, ss;
 };
