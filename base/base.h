@@ -118,8 +118,9 @@ void os_code_memory_free(uint8_t *rw, uint8_t *rx, size_t size);
 /* ---- faults of the host processor in this process (os_linux.c) ----------------------------------------------- */
 
 enum os_fault { OS_FAULT_MEMORY, OS_FAULT_DIVIDE, OS_FAULT_FLOAT };
-/* Call fn(arg, what, context) on the faulting thread, as a signal handler.  It may change the registers in context (a ucontext_t) and return true
- * to go on there; false: the fault is a bug of ours and kills the process.  One fn a process: a later call replaces the earlier. */
+/* Call fn(arg, what, context) on the faulting thread, as a signal handler.  It may change the registers in context (a
+ * ucontext_t) and return true to go on there; false: the fault is a bug of ours and kills the process.  One fn a
+ * process: a later call replaces the earlier. */
 bool os_catch_faults(bool (*fn)(void *arg, enum os_fault what, void *context), void *arg, struct status *st);
 
 /* ---- time and the event loop (one thread; devices' timers and back ends run on it) --------------------------- */

@@ -97,14 +97,14 @@ struct code_writer {
     int region; /* -1: none yet */
 };
 /* Room for `need` bytes of host code and aux_size bytes; evicts a region if it must.  Always succeeds for
- * need + aux_size <= 256 KB.  If code_evictions is not what it was before, every block and link that the caller held is void,
- * and so are its jump caches. */
+ * need + aux_size <= 256 KB.  If code_evictions is not what it was before, every block and link that the caller held
+ * is void, and so are its jump caches. */
 void code_reserve(struct code *c, struct code_writer *w, size_t need, size_t aux_size, struct code_span *s);
 /* Publish s->block (gpa, gpa2, mode, sizes, nfaults, links' offsets set by the caller) with host_size bytes of code;
  * `fault` becomes where aux is now, right behind the code.  pages: indexes of its one or two RAM
  * pages in marks (page[1] = ~0 if one).  If another vCPU published the same key first, that block is returned
- * and this one is given up. If a byte of its guest code was stored to since `seen` (from code_page_begin), returns NULL:
- * translate again. */
+ * and this one is given up. If a byte of its guest code was stored to since `seen` (from code_page_begin), returns
+ * NULL: translate again. */
 struct block *code_commit(struct code *c, struct code_span *s, const uint64_t page[2], const uint32_t seen[2]);
 void code_abort(struct code *c, struct code_span *s);
 uint64_t code_evictions(const struct code *c); /* how many regions were evicted so far */

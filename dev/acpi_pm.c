@@ -1,5 +1,5 @@
-/* dev/acpi_pm.c: ACPI fixed hardware (ACPI 6.4, 4.8): PM1a event and control blocks, the power management timer at 3.579545 MHz with
- * 32 bits, and an empty GPE0 block.  SLP_TYP S5 with SLP_EN asks to power off.
+/* dev/acpi_pm.c: ACPI fixed hardware (ACPI 6.4, 4.8): PM1a event and control blocks, the power management timer at
+ * 3.579545 MHz with 32 bits, and an empty GPE0 block.  SLP_TYP S5 with SLP_EN asks to power off.
  *
  * There is no SMI command port, so the machine is always in ACPI mode: SCI_EN reads as one.
  */

@@ -1,9 +1,9 @@
-/* dev/apic_net.c: what connects local APICs with each other and with I/O APICs: destinations of messages (SDM vol. 3, 11.6.2), EOI
- * broadcasts, message signalled interrupts, and the memory page at which each CPU sees its own local APIC.
+/* dev/apic_net.c: what connects local APICs with each other and with I/O APICs: destinations of messages (SDM vol. 3,
+ * 11.6.2), EOI broadcasts, message signalled interrupts, and the memory page at which each CPU sees its own local APIC.
  *
- * All CPUs share one bus, so the page belongs to the net; which APIC answers is found by the calling thread (apic_this_thread).
- * The page moves as a whole when a CPU writes another address to IA32_APIC_BASE.  The table of APICs is filled before anything
- * runs and never changes, so nothing here needs a lock but the move.
+ * All CPUs share one bus, so the page belongs to the net; which APIC answers is found by the calling thread
+ * (apic_this_thread). The page moves as a whole when a CPU writes another address to IA32_APIC_BASE.  The table of
+ * APICs is filled before anything runs and never changes, so nothing here needs a lock but the move.
  */
 #include <pthread.h>
 #include <stdatomic.h>

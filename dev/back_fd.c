@@ -1,10 +1,12 @@
 /* dev/back_fd.c: back end over descriptors: files, pipes, terminals, sockets.
  *
- * Input is read when the loop says it is there, never more than the consumer has room for; without room the descriptor is not watched
- * until the consumer calls accept.  `paused` passes between the two threads: the loop's sets it and asks for room once more, the
- * consumer's clears it and posts the resumption, so neither can miss the other.
+ * Input is read when the loop says it is there, never more than the consumer has room for; without room the
+ * descriptor is not watched until the consumer calls accept.  `paused` passes between the two threads: the loop's
+ * sets it and asks for room once more, the consumer's clears it and posts the resumption, so neither can miss the
+ * other.
  *
- * Output is written in the caller's thread and waits if the descriptor does.  `lock` guards `out` against a peer that goes away.
+ * Output is written in the caller's thread and waits if the descriptor does.  `lock` guards `out` against a peer that
+ * goes away.
  */
 #include <errno.h>
 #include <poll.h>

@@ -1,4 +1,5 @@
-/* dev/back_file.c: what the guest writes goes to a file; and back_open, which makes any back end from its word on the command line.
+/* dev/back_file.c: what the guest writes goes to a file; and back_open, which makes any back end from its word on the
+ * command line.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,8 +1,9 @@
 /* dev/back_mux.c: one terminal for two consumers, the guest's serial port and the monitor.
  *
- * Ctrl-a is the escape key: x quits, c gives the keyboard to the other consumer, b sends a break, h prints the keys, Ctrl-a sends
- * itself.  Both may write at any time; only the one with the focus gets keys.  Keys wait in a buffer per consumer, so that the escape
- * key works while a guest is not reading; when the buffer is full, input waits in the back end below.
+ * Ctrl-a is the escape key: x quits, c gives the keyboard to the other consumer, b sends a break, h prints the keys,
+ * Ctrl-a sends itself.  Both may write at any time; only the one with the focus gets keys.  Keys wait in a buffer per
+ * consumer, so that the escape key works while a guest is not reading; when the buffer is full, input waits in the
+ * back end below.
  *
  * Buffers belong to the loop's thread.  `waiting` works as `paused` in back_fd.c.
  */

@@ -1,4 +1,5 @@
-/* dev/back_socket.c: back ends on sockets: "unix:PATH" and "tcp:HOST:PORT", as a client or, with ",server", waiting for peers.
+/* dev/back_socket.c: back ends on sockets: "unix:PATH" and "tcp:HOST:PORT", as a client or, with ",server", waiting
+ * for peers.
  */
 #include <errno.h>
 #include <netdb.h>

@@ -1,7 +1,8 @@
-/* dev/back_stdio.c: back ends on terminals: our own standard input and output, and a new pseudo terminal for another program.
+/* dev/back_stdio.c: back ends on terminals: our own standard input and output, and a new pseudo terminal for another
+ * program.
  *
- * Our terminal is set raw (no echo, no line editing, no flow control characters) and put back by fini, or by back_stdio_restore from
- * places that cannot clean up.
+ * Our terminal is set raw (no echo, no line editing, no flow control characters) and put back by fini, or by
+ * back_stdio_restore from places that cannot clean up.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,4 +1,5 @@
-/* dev/debugcon.c: the debug console of Bochs and QEMU: a byte written to the port goes out, a read gives E9h to say it is there.
+/* dev/debugcon.c: the debug console of Bochs and QEMU: a byte written to the port goes out, a read gives E9h to say
+ * it is there.
  */
 #include "dev/dev.h"
 

@@ -1,16 +1,17 @@
 /* dev: devices, one a file, and the back ends (back_*.c) that tie them to the host's terminal, files and sockets.
  *
- * A device is made by its x_init from the environment (where its memory, buses and clock come from) and typed wires: that call
- * is its whole dependency list.  x_init returns NULL if there is no room.  x_reset is what the board's reset line does; the
- * vCPUs stand still while it runs.  Devices live in the board's arena and need no x_fini; back ends own descriptors and have one.
+ * A device is made by its x_init from the environment (where its memory, buses and clock come from) and typed wires:
+ * that call is its whole dependency list.  x_init returns NULL if there is no room.  x_reset is what the board's
+ * reset line does; the vCPUs stand still while it runs.  Devices live in the board's arena and need no x_fini; back
+ * ends own descriptors and have one.
  *
  * Threads and locks
- *   - Registers are accessed from every vCPU thread; timers and received bytes come on the event loop's thread.  Each device has
- *     one mutex of its own, and there is no other lock.
+ *   - Registers are accessed from every vCPU thread; timers and received bytes come on the event loop's thread.  Each
+ *     device has one mutex of its own, and there is no other lock.
  *   - A device may drive a dev_line and write to a back end while it holds its mutex.  Lines go one way:
  *         device -> pic, ioapic -> lapic -> lapic_cpu callbacks
- *     and that is the lock order.  Whoever goes the other way (lapic to ioapic for EOI, lapic to pic for a vector) holds nothing
- *     while it does.
+ *     and that is the lock order.  Whoever goes the other way (lapic to ioapic for EOI, lapic to pic for a vector)
+ *     holds nothing while it does.
  *   - lapic_pending takes no lock, so a vCPU thread may call it while it holds the mutex that its kick callback takes.
  */
 #ifndef RHEA_DEV_H
@@ -105,7 +106,8 @@ bool back_null_init(struct back_char **b, struct status *st);
 bool back_file_init(struct back_char **b, const char *path, struct status *st); /* what is written goes to the file */
 /* Standard input and output.  A terminal goes into raw mode; `signals`: Ctrl-C still ends the program. */
 bool back_stdio_init(struct back_char **b, struct loop *l, bool signals, struct status *st);
-/* Put the terminal back as it was; for panic hooks and signal handlers, harmless to repeat.  b is from back_stdio_init. */
+/* Put the terminal back as it was; for panic hooks and signal handlers, harmless to repeat.  b is from
+ * back_stdio_init. */
 void back_stdio_restore(struct back_char *b);
 /* Over descriptors: reads `in` (-1: nothing to read), writes `out`; closes them at fini if `owned`. */
 bool back_fd_init(struct back_char **b, struct loop *l, int in, int out, bool owned, struct status *st);
@@ -114,7 +116,8 @@ bool back_fd_listen(struct back_char **b, struct loop *l, int listener, struct s
 /* Let inner's bytes go to whoever is outer's consumer. */
 void back_forward(struct back_char *inner, struct back_char *outer);
 bool back_pty_init(struct back_char **b, struct loop *l, char *name, size_t name_size, struct status *st);
-/* "unix:PATH" or "tcp:HOST:PORT", then ",server" to listen and ",nowait" or ",wait=off" not to wait for the first peer. */
+/* "unix:PATH" or "tcp:HOST:PORT", then ",server" to listen and ",nowait" or ",wait=off" not to wait for the first
+ * peer. */
 bool back_socket_init(struct back_char **b, struct loop *l, const char *spec, struct status *st);
 /* QEMU's -serial words: null, none, stdio, file:PATH, pty, unix:..., tcp:...  ("mon:" is the mux, see below.) */
 bool back_open(struct back_char **b, struct loop *l, const char *spec, struct status *st);
@@ -164,7 +167,8 @@ void apic_msi(struct apic_net *n, uint64_t address, uint32_t data);
 /* The calling thread runs this CPU: its accesses to the APIC's page go to this CPU's APIC. */
 void apic_this_thread(struct apic_net *n, unsigned cpu);
 
-/* What a local APIC asks of its processor.  All may be called from any thread, and, but for tsc, without the APIC's lock. */
+/* What a local APIC asks of its processor.  All may be called from any thread, and, but for tsc, without the APIC's
+ * lock. */
 struct lapic_cpu {
     void (*kick)(void *arg); /* lapic_pending may have changed: look, wake if halted */
     void (*nmi)(void *arg);
@@ -190,7 +194,8 @@ bool lapic_set_base(void *lapic, uint64_t v);
 bool lapic_msr_read(void *lapic, uint32_t msr, uint64_t *v);
 bool lapic_msr_write(void *lapic, uint32_t msr, uint64_t v);
 uint32_t lapic_id(const struct lapic *l);
-/* What firmware leaves on CPU 0: enabled, LINT0 = ExtINT, LINT1 = NMI.  For boards that start kernels without firmware. */
+/* What firmware leaves on CPU 0: enabled, LINT0 = ExtINT, LINT1 = NMI.  For boards that start kernels without
+ * firmware. */
 void lapic_virtual_wire(struct lapic *l);
 bool lapic_matches(struct lapic *l, const struct apic_message *m); /* is it one of m's destinations? */
 void lapic_take(struct lapic *l, const struct apic_message *m);    /* m arrives */
@@ -220,8 +225,8 @@ struct rtc;
 struct rtc *rtc_init(const struct dev_env *e, uint64_t ram_low, uint64_t ram_high, struct dev_line irq8);
 void rtc_reset(struct rtc *r);
 
-/* Three timers, 100 MHz.  lines[0..31] are I/O APIC inputs through route.fn(arg, pin, level); legacy: pins of IRQ0 and IRQ8.
- * legacy_changed(arg, on) mutes the PIT and RTC. */
+/* Three timers, 100 MHz.  lines[0..31] are I/O APIC inputs through route.fn(arg, pin, level); legacy: pins of IRQ0
+ * and IRQ8. legacy_changed(arg, on) mutes the PIT and RTC. */
 struct hpet;
 struct hpet *hpet_init(const struct dev_env *e, gpa_t base, struct dev_line route, struct dev_line legacy0,
                        struct dev_line legacy8, struct apic_net *msi, void (*legacy_changed)(void *arg, bool on),

@@ -1,4 +1,5 @@
-/* dev/env.c: what devices are made from: the host's clock behind struct dev_clock, timers, and mapping registers onto buses.
+/* dev/env.c: what devices are made from: the host's clock behind struct dev_clock, timers, and mapping registers onto
+ * buses.
  */
 #include <time.h>
 

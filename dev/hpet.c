@@ -1,7 +1,9 @@
-/* dev/hpet.c: high precision event timers (IA-PC HPET specification 1.0a): a 64-bit counter at 100 MHz and three comparators.
+/* dev/hpet.c: high precision event timers (IA-PC HPET specification 1.0a): a 64-bit counter at 100 MHz and three
+ * comparators.
  *
- * The counter is computed from the clock.  Each comparator has a loop timer that waits for its match.  Interrupts go to the I/O APIC
- * pin named in its configuration, or for timers 0 and 1 to where the PIT's and the RTC's went (legacy replacement), or as a message (FSB).
+ * The counter is computed from the clock.  Each comparator has a loop timer that waits for its match.  Interrupts go
+ * to the I/O APIC pin named in its configuration, or for timers 0 and 1 to where the PIT's and the RTC's went (legacy
+ * replacement), or as a message (FSB).
  */
 #include <pthread.h>
 
@@ -82,8 +84,8 @@ static struct dev_line comparator_line(const struct comparator *t)
     return l;
 }
 
-/* Bring the wire to what status and configuration say.  A wire no longer meant is let go; one raised by an edge stays up while
- * nothing changes, because an 8259 forgets a request whose line falls before it is acknowledged. */
+/* Bring the wire to what status and configuration say.  A wire no longer meant is let go; one raised by an edge stays
+ * up while nothing changes, because an 8259 forgets a request whose line falls before it is acknowledged. */
 static void comparator_drive(struct comparator *t)
 {
     bool level_mode = t->config & T_LEVEL;
@@ -187,8 +189,8 @@ static uint64_t hpet_get(const struct hpet *h, unsigned reg)
     return 0;
 }
 
-/* 2.3.9.2.2: a write sets the comparator, but while periodic only if T_SET asks for it; it sets the period too.  T_SET ends with the
- * last half written. */
+/* 2.3.9.2.2: a write sets the comparator, but while periodic only if T_SET asks for it; it sets the period too.
+ * T_SET ends with the last half written. */
 static void comparator_write(struct comparator *t, uint64_t v, uint64_t written)
 {
     uint64_t mask = comparator_mask(t);

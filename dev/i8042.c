@@ -1,7 +1,8 @@
-/* dev/i8042.c: keyboard controller at 60h and 64h with nothing plugged in.  What is left of it is what PC software needs: the self
- * tests, the output port with the A20 gate, and the pulse on the reset line (command FEh).
+/* dev/i8042.c: keyboard controller at 60h and 64h with nothing plugged in.  What is left of it is what PC software
+ * needs: the self tests, the output port with the A20 gate, and the pulse on the reset line (command FEh).
  *
- * A byte sent to the absent keyboard or mouse comes back as a timeout, as the real controller reports it, so that drivers give up soon.
+ * A byte sent to the absent keyboard or mouse comes back as a timeout, as the real controller reports it, so that
+ * drivers give up soon.
  */
 #include <pthread.h>
 

@@ -1,9 +1,10 @@
-/* dev/ioapic.c: the I/O APIC (82093AA data sheet, 290566): 24 input pins, each with a redirection entry that says which message a
- * request becomes on the way to the local APICs.
+/* dev/ioapic.c: the I/O APIC (82093AA data sheet, 290566): 24 input pins, each with a redirection entry that says
+ * which message a request becomes on the way to the local APICs.
  *
- * Registers are reached by an index at +00h and a window at +10h; +40h is the EOI register of later versions, which we do not claim.
- * An edge pin sends one message at each rising edge; an edge under the mask is lost (data sheet, 3.2.4, bit 16).  A level pin sends
- * one when its line is high and remote IRR is clear; EOI for its vector clears remote IRR, and a line still high sends again.
+ * Registers are reached by an index at +00h and a window at +10h; +40h is the EOI register of later versions, which
+ * we do not claim. An edge pin sends one message at each rising edge; an edge under the mask is lost (data sheet,
+ * 3.2.4, bit 16).  A level pin sends one when its line is high and remote IRR is clear; EOI for its vector clears
+ * remote IRR, and a line still high sends again.
  *
  * EOI arrives from a local APIC which holds no lock then (dev.h's order).
  */

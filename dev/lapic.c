@@ -1,12 +1,13 @@
-/* dev/lapic.c: one processor's local APIC (Intel SDM vol. 3, chapter 11): xAPIC and x2APIC registers, interrupt priorities, local
- * vectors, the timer in its three modes, and sending (ICR).
+/* dev/lapic.c: one processor's local APIC (Intel SDM vol. 3, chapter 11): xAPIC and x2APIC registers, interrupt
+ * priorities, local vectors, the timer in its three modes, and sending (ICR).
  *
- * An interrupt's way: lapic_take sets its bit in IRR; lapic_refresh works out what the processor would get now and leaves it in the
- * atomic `pending`; the processor looks at it (no lock), and takes it by lapic_accept, which moves the bit to ISR; EOI clears it.
+ * An interrupt's way: lapic_take sets its bit in IRR; lapic_refresh works out what the processor would get now and
+ * leaves it in the atomic `pending`; the processor looks at it (no lock), and takes it by lapic_accept, which moves
+ * the bit to ISR; EOI clears it.
  *
  * Rules to know before editing
- *   - Everything but `pending` is guarded by `lock`.  Each entry point locks, changes, calls lapic_unlock, which refreshes, unlocks,
- *     and then kicks.  Nothing is called out while the lock is held but timers.
+ *   - Everything but `pending` is guarded by `lock`.  Each entry point locks, changes, calls lapic_unlock, which
+ *     refreshes, unlocks, and then kicks.  Nothing is called out while the lock is held but timers.
  *   - Messages to other APICs, EOI broadcasts and the PIC's acknowledge happen after unlocking (dev.h's order).
  *   - The timer counts at 1 GHz before its divider: one tick is one nanosecond of the environment's clock.
  *   - Registers are named by their offset in the page; x2APIC numbers are 800H + offset / 16.

@@ -1,8 +1,9 @@
-/* dev/pci.c: PCI bus 0 behind configuration mechanism #1 (PCI Local Bus 3.0, 3.2.2.3.2): address at CF8h, data at CFCh; and the reset
- * control register at CF9h, which lies over the address port's second byte.
+/* dev/pci.c: PCI bus 0 behind configuration mechanism #1 (PCI Local Bus 3.0, 3.2.2.3.2): address at CF8h, data at
+ * CFCh; and the reset control register at CF9h, which lies over the address port's second byte.
  *
- * A function is 256 bytes of configuration space with masks that say which bits a guest may write or clear.  BARs are mapped onto
- * the buses here, when the command register and an address say so; a device only says how large each is and who answers.
+ * A function is 256 bytes of configuration space with masks that say which bits a guest may write or clear.  BARs are
+ * mapped onto the buses here, when the command register and an address say so; a device only says how large each is
+ * and who answers.
  *
  * Lock order: ours, then the bus's own.  A function's `changed` is called with our lock held.
  */

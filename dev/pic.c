@@ -1,9 +1,9 @@
-/* dev/pic.c: the two 8259A interrupt controllers of a PC (Intel 8259A data sheet, 231468): master at 20h with lines 0..7, slave
- * at A0h with lines 8..15 on the master's input 2, and the edge/level registers at 4D0h.
+/* dev/pic.c: the two 8259A interrupt controllers of a PC (Intel 8259A data sheet, 231468): master at 20h with lines
+ * 0..7, slave at A0h with lines 8..15 on the master's input 2, and the edge/level registers at 4D0h.
  *
- * A controller is three bytes: IRR (asked), ISR (in service), IMR (masked).  Which request wins is a pure function of them and of
- * the rotation; after every change pic_update works it out for both and drives the INTR pin.  The vector that an acknowledge would
- * give now is left in an atomic, because processors look at it without our lock.
+ * A controller is three bytes: IRR (asked), ISR (in service), IMR (masked).  Which request wins is a pure function of
+ * them and of the rotation; after every change pic_update works it out for both and drives the INTR pin.  The vector
+ * that an acknowledge would give now is left in an atomic, because processors look at it without our lock.
  */
 #include <pthread.h>
 #include <stdatomic.h>

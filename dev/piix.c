@@ -1,6 +1,7 @@
-/* dev/piix.c: what a PC of the i440FX kind has on PCI without any card: host bridge 00:00.0 (82441FX, 290549), ISA bridge 00:01.0
- * (PIIX3, 290550) and power management 00:01.3 (PIIX4, 290562).  The first two only answer to their names; shadow RAM and interrupt
- * routing registers keep what is written, which is what firmware checks.  Of the third, PMBASE and its enable bit move the ACPI ports.
+/* dev/piix.c: what a PC of the i440FX kind has on PCI without any card: host bridge 00:00.0 (82441FX, 290549), ISA
+ * bridge 00:01.0 (PIIX3, 290550) and power management 00:01.3 (PIIX4, 290562).  The first two only answer to their
+ * names; shadow RAM and interrupt routing registers keep what is written, which is what firmware checks.  Of the
+ * third, PMBASE and its enable bit move the ACPI ports.
  */
 #include "dev/dev.h"
 

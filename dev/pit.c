@@ -1,7 +1,9 @@
-/* dev/pit.c: the 8254 interval timer (Intel 231164) at 40h..43h, and port 61h, which gates channel 2 and shows its output.
+/* dev/pit.c: the 8254 interval timer (Intel 231164) at 40h..43h, and port 61h, which gates channel 2 and shows its
+ * output.
  *
- * A counter is not stepped: what it holds and how its output stands are computed from the ticks since it was loaded, at 1.193182 MHz.
- * Channel 0's output is the IRQ0 line; a timer waits for its next change while it matters.  Modes 2 and 3 repeat, 0 1 4 5 happen once.
+ * A counter is not stepped: what it holds and how its output stands are computed from the ticks since it was loaded,
+ * at 1.193182 MHz. Channel 0's output is the IRQ0 line; a timer waits for its next change while it matters.  Modes 2
+ * and 3 repeat, 0 1 4 5 happen once.
  *
  *     mode 0   out low until the count is over, then high           mode 4   out high, low for one tick at the end
  *     mode 2   out low for the last tick of each period             mode 5   as 4, started by the gate

@@ -1,8 +1,10 @@
-/* dev/rtc.c: MC146818 real time clock and 128 bytes of CMOS memory behind ports 70h (index; bit 7 is the NMI mask) and 71h.
+/* dev/rtc.c: MC146818 real time clock and 128 bytes of CMOS memory behind ports 70h (index; bit 7 is the NMI mask)
+ * and 71h.
  *
- * Time is not stepped: the clock is the host's UTC plus the offset that the guest's settings made.  While SET (register B bit 7) is
- * on, the registers stand still as written.  Interrupt flags in register C come from a timer that runs only while an interrupt is
- * enabled; a read of C without it works out which of them would be set since the last read.
+ * Time is not stepped: the clock is the host's UTC plus the offset that the guest's settings made.  While SET
+ * (register B bit 7) is on, the registers stand still as written.  Interrupt flags in register C come from a timer
+ * that runs only while an interrupt is enabled; a read of C without it works out which of them would be set since the
+ * last read.
  */
 #include <pthread.h>
 #include <string.h>

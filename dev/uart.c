@@ -1,8 +1,9 @@
 /* dev/uart.c: 16550A serial port (National PC16550D data sheet).
  *
- * A written byte goes to the back end at once: the transmitter is always empty, and baud rates are only remembered.  Received bytes
- * wait in a FIFO of 16 (1 when FIFOs are off); the back end holds back what does not fit, so nothing is lost.  Bytes below the
- * trigger level are reported as a character timeout at once instead of after four character times.
+ * A written byte goes to the back end at once: the transmitter is always empty, and baud rates are only remembered.
+ * Received bytes wait in a FIFO of 16 (1 when FIFOs are off); the back end holds back what does not fit, so nothing
+ * is lost.  Bytes below the trigger level are reported as a character timeout at once instead of after four character
+ * times.
  *
  * The interrupt is not gated by OUT2, as PC boards do it: kernels that have only met emulators do not set it.
  */

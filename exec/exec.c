@@ -1,4 +1,5 @@
-/* exec/exec.c: making and giving back what the run time consists of; how code/ reaches the host back end; counters' names and print. */
+/* exec/exec.c: making and giving back what the run time consists of; how code/ reaches the host back end; counters'
+ * names and print. */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,7 +9,8 @@
 #define CODE_SIZE_DEFAULT ((size_t)256 << 20)
 enum { ARENA_SIZE = 4 << 20 };
 
-/* ---- hooks ------------------------------------------------------------------------------------------------------------ */
+/* ---- hooks
+ * ------------------------------------------------------------------------------------------------------------ */
 
 static void link_set(struct link *l, const struct block *to)
 {
@@ -89,7 +91,8 @@ static const struct host_fault *find_fault(void *arg, const void *hpc, const uin
     return NULL;
 }
 
-/* ---- set-up ----------------------------------------------------------------------------------------------------------- */
+/* ---- set-up
+ * ----------------------------------------------------------------------------------------------------------- */
 
 bool exec_init(struct exec *e, const struct exec_config *c, struct bus *mem, struct bus *io, struct ram *ram,
                struct log *log, struct status *st)
@@ -175,7 +178,8 @@ void vcpu_free(struct vcpu *v)
     free(v);
 }
 
-/* ---- counters ---------------------------------------------------------------------------------------------------------- */
+/* ---- counters
+ * ---------------------------------------------------------------------------------------------------------- */
 
 const char *exec_counter_text(enum counter c)
 {

@@ -115,18 +115,21 @@ void vcpu_resume(struct vcpu *v);
 /* The vCPU loop itself, on the calling thread, until REQUEST_QUIT. */
 void vcpu_loop(struct vcpu *v);
 
-/* ---- running alone (world.c) ------------------------------------------------------------------------------------------ */
+/* ---- running alone (world.c)
+ * ------------------------------------------------------------------------------------------ */
 
 void world_enter(struct vcpu *v); /* before looking for a block; waits while another vCPU runs alone */
 void world_leave(struct vcpu *v);
-/* Between the two, no other vCPU is inside.  The caller must be; what it got from lookups before may be gone afterwards. */
+/* Between the two, no other vCPU is inside.  The caller must be; what it got from lookups before may be gone
+ * afterwards. */
 void world_stop(struct vcpu *v);
 void world_start(struct vcpu *v);
 
-/* ---- the pipe (translate.c) ------------------------------------------------------------------------------------------ */
+/* ---- the pipe (translate.c)
+ * ------------------------------------------------------------------------------------------ */
 
-/* The block at linear address pc, translated if need be; NULL: a fault was raised (LEAVE_FAULT's state is filled).  With cpu.one_insn set the
- * block is v->alone. */
+/* The block at linear address pc, translated if need be; NULL: a fault was raised (LEAVE_FAULT's state is filled).
+ * With cpu.one_insn set the block is v->alone. */
 struct block *exec_block(struct vcpu *v, gva_t pc, bool *fault);
 /* From guest bytes to IR and through the passes, for exec_block and for explain. */
 bool exec_lift(struct exec *e, struct arena *a, struct ir_block *b, uint32_t mode, const uint32_t *features,
@@ -138,7 +141,8 @@ struct link *exec_link_of(struct vcpu *v, const void *after);
 /* Put the number of the second page into a block that runs over its page's end. */
 void exec_expect_second(struct ir_block *b, gpa_t gpa2);
 
-/* ---- slow paths (slow.c) ------------------------------------------------------------------------------------------------ */
+/* ---- slow paths (slow.c)
+ * ------------------------------------------------------------------------------------------------ */
 
 extern const struct x86_access exec_access;
 const struct host_calls *exec_host_calls(void);
@@ -148,7 +152,8 @@ bool exec_peek(struct vcpu *v, gva_t gva, void *to, size_t n);
 /* Run b once by the reference interpreter (interp.c). */
 enum cpu_leave exec_interp(struct vcpu *v, struct block *b);
 
-/* ---- counters ----------------------------------------------------------------------------------------------------------------- */
+/* ---- counters
+ * ----------------------------------------------------------------------------------------------------------------- */
 
 const char *exec_counter_text(enum counter c);
 /* `info jit`: counters by cause, code memory, throughput. */

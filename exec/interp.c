@@ -1,5 +1,6 @@
 /* exec/interp.c: -accel interp: run a block's IR by the reference interpreter, for finding out which side is wrong.
- * The block was found (and translated) as usual; its IR is lifted again, so what runs is exactly what was emitted from. */
+ * The block was found (and translated) as usual; its IR is lifted again, so what runs is exactly what was emitted
+ * from. */
 #include <string.h>
 
 #include "exec/exec.h"

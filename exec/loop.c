@@ -2,8 +2,9 @@
  *
  *     look at requests and interrupts -> find the block at pc -> run it until generated code leaves -> see why -> again
  *
- * Generated code looks at cpu.kick on backward and indirect jumps only, so whoever wants a vCPU's attention sets it (vcpu_kick).  The loop clears kick
- * first and looks at what it may mean afterwards, so no wish is lost.  All run-side functions that may raise a guest fault run under host_guard.
+ * Generated code looks at cpu.kick on backward and indirect jumps only, so whoever wants a vCPU's attention sets it
+ * (vcpu_kick).  The loop clears kick first and looks at what it may mean afterwards, so no wish is lost.  All
+ * run-side functions that may raise a guest fault run under host_guard.
  *
  * Order of locks: vcpu.lock is taken last and held briefly; nothing is called with it.
  */
@@ -130,10 +131,11 @@ static bool serve(struct vcpu *v)
     return true;
 }
 
-/* ---- branches to nowhere ------------------------------------------------------------------------------------------------ */
+/* ---- branches to nowhere
+ * ------------------------------------------------------------------------------------------------ */
 
-/* In 64-bit mode a near branch to a non-canonical address faults itself, with nothing changed (SDM vol. 2, JMP, CALL, RET: #GP(0)).  RSP has moved by
- * then: move it back.  (What CALL pushed stays below the stack.) */
+/* In 64-bit mode a near branch to a non-canonical address faults itself, with nothing changed (SDM vol. 2, JMP, CALL,
+ * RET: #GP(0)).  RSP has moved by then: move it back.  (What CALL pushed stays below the stack.) */
 static void branch_fault(struct cpu *c)
 {
     struct vcpu *v = (struct vcpu *)c;
@@ -161,7 +163,8 @@ static bool branched_nowhere(struct vcpu *v, enum cpu_leave why)
     return guarded(v, branch_fault) == LEAVE_FAULT;
 }
 
-/* ---- one round ------------------------------------------------------------------------------------------------------- */
+/* ---- one round
+ * ------------------------------------------------------------------------------------------------------- */
 
 static void after_link(struct vcpu *v, struct block *to)
 {
@@ -305,7 +308,8 @@ void vcpu_loop(struct vcpu *v)
     pthread_mutex_unlock(&v->lock);
 }
 
-/* ---- threads ----------------------------------------------------------------------------------------------------------- */
+/* ---- threads
+ * ----------------------------------------------------------------------------------------------------------- */
 
 static void *thread_main(void *arg)
 {

@@ -1,15 +1,15 @@
 /* exec/slow.c: memory accesses that do not hit a translation table, and every access made by C code for the guest.
  *
- * The contract (host.h): give back "host address - guest address" such that `access` can be run on it.  That is the real
- * addend for RAM, and the distance to cpu.bounce for everything else: two pages, devices, pages that hold code, watched pages.  Reads put the
- * bytes into the bounce buffer first.  Writes leave a note in v->slow and set cpu.pending: after the access has run on the bounce buffer,
- * slow_commit carries the bytes to where they belong.
+ * The contract (host.h): give back "host address - guest address" such that `access` can be run on it.  That is the
+ * real addend for RAM, and the distance to cpu.bounce for everything else: two pages, devices, pages that hold code,
+ * watched pages.  Reads put the bytes into the bounce buffer first.  Writes leave a note in v->slow and set
+ * cpu.pending: after the access has run on the bounce buffer, slow_commit carries the bytes to where they belong.
  *
- * All rights of all bytes are checked before anything is read or written, so a fault leaves no trace (Intel SDM vol. 3, 6.5: faults are
- * restartable).
+ * All rights of all bytes are checked before anything is read or written, so a fault leaves no trace (Intel SDM vol.
+ * 3, 6.5: faults are restartable).
  *
- * Stores to code.  If the store hits the very block that runs, nothing is done: the block is left and the insn runs again, alone
- * (LEAVE_AGAIN), in a translation that is not kept, so the next insn sees the new bytes (vol. 3, 11.6).
+ * Stores to code.  If the store hits the very block that runs, nothing is done: the block is left and the insn runs
+ * again, alone (LEAVE_AGAIN), in a translation that is not kept, so the next insn sees the new bytes (vol. 3, 11.6).
  */
 #include <string.h>
 
@@ -180,8 +180,9 @@ static int64_t fill_write(struct vcpu *v, gva_t gva, unsigned desc, const struct
 
 static void unlock_world(struct vcpu *v);
 
-/* A locked access that goes through the bounce buffer runs alone from before its read to its commit (vol. 3, 8.1.2: locked operations are atomic at any
- * alignment).  Waiting for that, this vCPU stood outside: if code memory was reused meanwhile, the block it came from may be gone, and the insn begins again. */
+/* A locked access that goes through the bounce buffer runs alone from before its read to its commit (vol. 3, 8.1.2:
+ * locked operations are atomic at any alignment).  Waiting for that, this vCPU stood outside: if code memory was
+ * reused meanwhile, the block it came from may be gone, and the insn begins again. */
 static void lock_world(struct vcpu *v)
 {
     uint64_t evictions = code_evictions(v->exec->code);
@@ -254,7 +255,8 @@ static const struct block *running_block(struct vcpu *v)
     return code_find_host(v->exec->code, hpc);
 }
 
-/* Before a store to RAM: leave if it hits the running block; else its blocks die.  `again`: after the store, for blocks made meanwhile. */
+/* Before a store to RAM: leave if it hits the running block; else its blocks die.  `again`: after the store, for
+ * blocks made meanwhile. */
 static void drop_code(struct vcpu *v, const uint8_t *host, unsigned len, bool again)
 {
     uint64_t page = ram_page_of_host(v->exec->ram, host);

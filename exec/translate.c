@@ -3,11 +3,12 @@
  *     find the page (X table or page walk) -> look the block up -> else:
  *     mark the page -> lift -> passes -> reserve -> emit -> commit
  *
- * The page is marked as holding code, and every W table entry for it dropped, before its bytes are read: from then on each store to it is seen by
- * code/, so a block made from bytes that changed meanwhile is refused by code_commit and made again.
+ * The page is marked as holding code, and every W table entry for it dropped, before its bytes are read: from then on
+ * each store to it is seen by code/, so a block made from bytes that changed meanwhile is refused by code_commit and
+ * made again.
  *
- * Code that does not lie in RAM (ROM, devices), and insns that must run alone (cpu.one_insn: single steps, stores into their own block), are
- * translated one insn at a time into room that is reserved but never committed.
+ * Code that does not lie in RAM (ROM, devices), and insns that must run alone (cpu.one_insn: single steps, stores
+ * into their own block), are translated one insn at a time into room that is reserved but never committed.
  */
 #include <string.h>
 
@@ -41,8 +42,8 @@ static uint64_t exec_entry(struct vcpu *v, gva_t pc, struct x86_walk *w)
     return value;
 }
 
-/* Mark a RAM page before its bytes are read.  A page that is not marked yet is marked, and every W table entry for it dropped, with the other vCPUs
- * standing outside: whoever sees the mark may rely on the drop. */
+/* Mark a RAM page before its bytes are read.  A page that is not marked yet is marked, and every W table entry for it
+ * dropped, with the other vCPUs standing outside: whoever sees the mark may rely on the drop. */
 static uint32_t mark_page(struct vcpu *v, uint64_t index)
 {
     struct exec *e = v->exec;

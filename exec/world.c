@@ -1,11 +1,12 @@
 /* exec/world.c: running alone for a moment.
  *
- * A vCPU is "inside" while it may run generated code or hold blocks, links and entries of its tables, that is from world_enter to world_leave,
- * one round of the loop.  world_stop kicks all others and waits until none is inside.  Two that stop at once: the second counts as
- * outside while it waits for its turn, so whatever it looked up before may be gone when it goes on.
+ * A vCPU is "inside" while it may run generated code or hold blocks, links and entries of its tables, that is from
+ * world_enter to world_leave, one round of the loop.  world_stop kicks all others and waits until none is inside.
+ * Two that stop at once: the second counts as outside while it waits for its turn, so whatever it looked up before
+ * may be gone when it goes on.
  *
- * What needs it: reusing code memory, and marking a page as holding code, for which every W table entry must be gone before the translator reads
- * the bytes.  With one vCPU both cost nothing.
+ * What needs it: reusing code memory, and marking a page as holding code, for which every W table entry must be gone
+ * before the translator reads the bytes.  With one vCPU both cost nothing.
  *
  * The lock is held for a few instructions only, never while anything else is called but vcpu_kick.
  */

@@ -6,11 +6,11 @@
  * Rules of generated code
  *   - At every block entry: guest registers in their pinned host registers or homes, F in cpu.cc, host stack aligned so
  *     that a call from the block is legal, direction flag clear, host MXCSR = cpu.mxcsr.
- *   - A memory op that misses its table jumps to its cold stub, which stores insn_off, saves the pinned registers and calls
- *     a slow path; the same stub is entered from a host SIGSEGV or SIGFPE at the access (host_redirect).
- *   - Links: a GOTO compiles to a jump whose target is patched by host_link_set.  Unlinked it goes to an exit that leaves with
- *     LEAVE_LINK.  A jump that leaves the guest page first compares the target page's tab_x entry with the expected page
- *     number, also patched.
+ *   - A memory op that misses its table jumps to its cold stub, which stores insn_off, saves the pinned registers and
+ *     calls a slow path; the same stub is entered from a host SIGSEGV or SIGFPE at the access (host_redirect).
+ *   - Links: a GOTO compiles to a jump whose target is patched by host_link_set.  Unlinked it goes to an exit that
+ *     leaves with LEAVE_LINK.  A jump that leaves the guest page first compares the target page's tab_x entry with
+ *     the expected page number, also patched.
  */
 #ifndef RHEA_HOST_H
 #define RHEA_HOST_H
@@ -35,7 +35,8 @@ struct host_jump {
 
 /* Where a host fault inside a block goes on. */
 struct host_fault {
-    uint32_t at, cold;                                  /* offset of the faulting instruction; offset of its cold stub */
+    /* offset of the faulting instruction; offset of its cold stub */
+    uint32_t at, cold;
     int32_t insn_off;                                   /* guest insn, page-relative */
 };
 
@@ -77,13 +78,14 @@ enum cpu_leave host_guard(const struct host_thunks *t, struct cpu *c, void (*fn)
 /* From a slow path or helper: abandon the block and return `why` from host_enter.  All guest registers are in cpu. */
 _Noreturn void host_leave(struct cpu *c, enum cpu_leave why);
 
-/* Point a jump at `target` (a block's rx entry; tab_x value `expect` for cross jumps), or back at its miss exit (NULL).  Atomic
- * with respect to vCPUs that run the code. */
+/* Point a jump at `target` (a block's rx entry; tab_x value `expect` for cross jumps), or back at its miss exit
+ * (NULL).  Atomic with respect to vCPUs that run the code. */
 void host_link_set(uint8_t *code_rw, intptr_t rx_delta, const struct host_jump *j, const void *target, uint32_t expect);
 /* Once per vCPU thread: make c the state that generated code sees. */
 void host_thread_init(struct cpu *c);
-/* Host faults in generated code.  find(arg, hpc) returns the fault record of the host instruction at hpc and its block's first executable byte, or NULL
- * if hpc is not generated code: the fault is then rhea's own bug and kills it.  Async-signal-safe. */
+/* Host faults in generated code.  find(arg, hpc) returns the fault record of the host instruction at hpc and its
+ * block's first executable byte, or NULL if hpc is not generated code: the fault is then rhea's own bug and kills it.
+ * Async-signal-safe. */
 struct host_faults {
     const struct host_thunks *thunks;
     const struct host_fault *(*find)(void *arg, const void *hpc, const uint8_t **code);
@@ -97,10 +99,11 @@ bool host_supported(struct status *why);
 /* Disassembly of host or guest code for logs lives in tool/; how pinned registers are called, for explain: */
 const char *host_reg_home(unsigned guest_reg);          /* "rcx", "memory", ... */
 
-/* Run one vector op natively on cpu state (reference interpreter); mem: host address of its memory operand.  false: an exception that cpu.mxcsr
- * unmasks, nothing but its flags written. */
+/* Run one vector op natively on cpu state (reference interpreter); mem: host address of its memory operand.  false:
+ * an exception that cpu.mxcsr unmasks, nothing but its flags written. */
 bool host_vec_exec(struct cpu *c, const struct ir_op *o, void *mem);
-/* Run one x87 or MMX instruction natively on a 512-byte FXSAVE64 image; its memory operand, if any, is encoded as [rax] and lies at mem. */
+/* Run one x87 or MMX instruction natively on a 512-byte FXSAVE64 image; its memory operand, if any, is encoded as
+ * [rax] and lies at mem. */
 void host_native_run(void *fx, const uint8_t *code, unsigned len, void *mem);
 
 #endif

@@ -1,16 +1,17 @@
 /* ir/cpu.h: the machine state that IR ops act on.  Generated code reaches it through the host's GS base, the
- * interpreter through a pointer.  It is the first member of the guest's own state (struct x86), which is the first member
- * of struct vcpu, so one pointer serves all three.
+ * interpreter through a pointer.  It is the first member of the guest's own state (struct x86), which is the first
+ * member of struct vcpu, so one pointer serves all three.
  *
  * Rules to know before editing
  *   - Generated code embeds the offsets; the struct may change freely, nothing outside the process sees it.
- *   - Only the vCPU's own thread writes here, except `kick`, which any thread may set (atomically) to ask the vCPU to leave
- *     generated code at its next poll.
+ *   - Only the vCPU's own thread writes here, except `kick`, which any thread may set (atomically) to ask the vCPU to
+ *     leave generated code at its next poll.
  *   - Arithmetic flags are kept in `cc` in the form the host gets them cheapest:
  *         bits 15..8  the LAHF byte: SF ZF - AF - PF - CF (x86 positions 7 6 4 2 0)
  *         bits  7..0  OF: 0 or 1
- *   - A program counter is a *linear* address split in two: reg[IR_PCB] is the address of its page, and every block knows its
- *     offset, so a block works at any virtual address.  `pc` is the whole address, valid only outside generated code.
+ *   - A program counter is a *linear* address split in two: reg[IR_PCB] is the address of its page, and every block
+ *     knows its offset, so a block works at any virtual address.  `pc` is the whole address, valid only outside
+ *     generated code.
  *   - Translation tables hold one 8-byte entry per guest page, index = (gva >> 12) & (2^36 - 1), so byte offset =
  *     (gva >> 9) & page_mask with page_mask = 0x7ffffffff8.  tab_r and tab_w entries are "host address - guest
  *     address"; tab_x entries are guest-physical page number + 1.  Zero always means: take the slow path.

@@ -1,15 +1,16 @@
 /* ir/eval.c: what the ops compute: values and flags of all ops that touch neither guest memory nor struct cpu.
  *
- * The reference interpreter and constant folding both come here, so there is one C meaning of the arithmetic.  It is written
- * for clarity, not speed.
+ * The reference interpreter and constant folding both come here, so there is one C meaning of the arithmetic.  It is
+ * written for clarity, not speed.
  *
  * Rules to know before editing
  *   - Operands come with any high bits; every function masks to the op's width first.
  *   - Results are at the op's width, zero above; inserting them into the destination is the caller's business.
- *   - Flags that the Intel SDM and AMD APM vol. 3 call undefined are those of AMD Zen processors, as measured (test_eval.c compares
- *     with the processor at hand):
+ *   - Flags that the Intel SDM and AMD APM vol. 3 call undefined are those of AMD Zen processors, as measured
+ *     (test_eval.c compares with the processor at hand):
  *         AND OR XOR TEST        AF = 0
- *         shifts, SHLD SHRD      AF = 1; OF by any count: SHL, SHLD carry xor top bit; SHR top bit of a for 1, else 0; SHRD
+ *         shifts, SHLD SHRD      AF = 1; OF by any count: SHL, SHLD carry xor top bit; SHR top bit of a for 1, else
+ *         0; SHRD
  *                                as if shifted once more from count - 1
  *         rotates                OF by any count as by 1
  *         multiplications        only CF, OF change

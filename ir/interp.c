@@ -1,7 +1,7 @@
 /* ir/interp.c: the reference interpreter: what a block means, one op after the other, with no cleverness.
  *
- * Host back ends and passes are tested against it.  It runs on struct cpu alone: guest registers in reg[] and vec[], F in
- * cc, all of them exact at every op, so slow paths and helpers see what they would see from generated code.
+ * Host back ends and passes are tested against it.  It runs on struct cpu alone: guest registers in reg[] and vec[],
+ * F in cc, all of them exact at every op, so slow paths and helpers see what they would see from generated code.
  *
  * Rules to know before editing
  *   - An op whose setf is not 0 changes every flag in its writes-F, wanted or not, as the host's instruction would.

@@ -1,8 +1,8 @@
 /* ir/interp_mem.c: the interpreter's ops on guest memory.
  *
- * Every access asks the slow path where its bytes are (host address minus guest address), does its work there, and tells it
- * when a store waits in the bounce buffer (cpu.pending).  Atomic ops work by compare-and-swap on host memory, so they are atomic
- * against generated code on other threads too.
+ * Every access asks the slow path where its bytes are (host address minus guest address), does its work there, and
+ * tells it when a store waits in the bounce buffer (cpu.pending).  Atomic ops work by compare-and-swap on host
+ * memory, so they are atomic against generated code on other threads too.
  *
  * Rule to know before editing: nothing of the guest's state may change before the last slow path call that can fault.
  */
@@ -114,8 +114,8 @@ void interp_memory(struct interp *r, const struct ir_op *o)
     }
 }
 
-/* Vector ops run on struct cpu, which has no temps: one lends itself to guest register 0 meanwhile.  A row names at most one
- * general operand beside its address. */
+/* Vector ops run on struct cpu, which has no temps: one lends itself to guest register 0 meanwhile.  A row names at
+ * most one general operand beside its address. */
 void interp_vec(struct interp *r, const struct ir_op *o)
 {
     const struct ir_vec_row *row = &ir_vec_rows[o->row];

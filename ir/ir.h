@@ -1,7 +1,8 @@
 /* ir: the intermediate representation: blocks of ops over guest registers, temps and constants.
  *
- * The IR is not SSA.  Guest registers are operands like temps, so an insn that both guest and host know stays one op on its own
- * registers, and at every op that can fault the guest registers hold the architectural state by construction:
+ * The IR is not SSA.  Guest registers are operands like temps, so an insn that both guest and host know stays one op
+ * on its own registers, and at every op that can fault the guest registers hold the architectural state by
+ * construction:
  *     lifters write guest registers and F only after the last op of the insn that can fault.
  * Passes may forward, fold and delete, but never move a guest register write across an op with effects.
  *
@@ -13,11 +14,11 @@
  * Text form (printer and parser agree), one op a line:
  *     name.type[.sub] dests = sources, imm !setf ?livef lock poll tag=N
  *     add.i64 r0 = r0, r3 !CZSOAP ?CZ
- *     t0 = ... temps; r0..r31 guest registers; v0..v31 vector registers; #0x10 constants; L1 labels; @0x7f page offsets; _ absent
- *     Operands stand in the order of their letters (absent ones at the end may be left out); ; starts a comment.
- *     sub: a condition (setcc.i8.ne), RMW's operation (rmw.i32.add), a type (lds.i8.i32), a leave reason (leave.next), else a
- *     number; ops on no value have no type (insn.3 @0x10).  VEC: the row's name and form, vec.paddb.y_u, or vec.paddb.y_u~1
- *     where a second row has both.
+ *     t0 = ... temps; r0..r31 guest registers; v0..v31 vector registers; #0x10 constants; L1 labels; @0x7f page
+ *     offsets; _ absent Operands stand in the order of their letters (absent ones at the end may be left out); ;
+ *     starts a comment. sub: a condition (setcc.i8.ne), RMW's operation (rmw.i32.add), a type (lds.i8.i32), a leave
+ *     reason (leave.next), else a number; ops on no value have no type (insn.3 @0x10).  VEC: the row's name and form,
+ *     vec.paddb.y_u, or vec.paddb.y_u~1 where a second row has both.
  */
 #ifndef RHEA_IR_H
 #define RHEA_IR_H
@@ -208,7 +209,8 @@ enum ir_vec_form {
     VF_F_M, /* flags of (vector b, memory a) */
     VF_Y,   /* d = vector read and written, immediate only; b unused (shift groups: /ext) */
 };
-/* amd64 encoding, also the identity of the operation: mandatory prefix, map (1 = 0F, 2 = 0F38, 3 = 0F3A), opcode byte, W, /ext. */
+/* amd64 encoding, also the identity of the operation: mandatory prefix, map (1 = 0F, 2 = 0F38, 3 = 0F3A), opcode
+ * byte, W, /ext. */
 struct ir_vec_row {
     const char *name;
     uint8_t form;   /* enum ir_vec_form */
@@ -243,8 +245,8 @@ struct ir_interp_calls {
     void (*vec)(struct cpu *, const struct ir_op *, void *mem);
     void (*divide_error)(struct cpu *); /* raises the guest's #DE; never comes back */
 };
-/* Run b once from its first op; returns the reason, with cpu->pc (and link slot in *slot for LEAVE_LINK) set.  GOTO and GOTOI
- * always return.  Faults leave through the calls and never come back. */
+/* Run b once from its first op; returns the reason, with cpu->pc (and link slot in *slot for LEAVE_LINK) set.  GOTO
+ * and GOTOI always return.  Faults leave through the calls and never come back. */
 enum cpu_leave ir_interp(const struct ir_block *b, struct cpu *c, const struct ir_interp_calls *calls, unsigned *slot);
 
 /* ---- slow memory accesses ---------------------------------------------------------------------------------- */

@@ -1,15 +1,17 @@
 /* ir/ops.c: what an op is, read off ops.def: names, shapes, effects, and which flags it writes and reads.
  *
- * Passes, the verifier and host back ends ask here and never switch over opcodes for such facts, so a new op is one row of
- * ops.def and one case of eval.c or interp.c.
+ * Passes, the verifier and host back ends ask here and never switch over opcodes for such facts, so a new op is one
+ * row of ops.def and one case of eval.c or interp.c.
  *
  * Rules to know before editing
  *   - Everything is asked for every op of every translated block by several passes: table lookups, no loops.
- *   - A wrong answer in the direction "writes more, reads less" breaks guests silently; the other direction only costs speed.
+ *   - A wrong answer in the direction "writes more, reads less" breaks guests silently; the other direction only
+ *     costs speed.
  */
 #include "ir/ir.h"
 
-/* The words of ops.def's flag columns.  Low six bits: always.  The six above: KEEP, read as far as setf asks for them. */
+/* The words of ops.def's flag columns.  Low six bits: always.  The six above: KEEP, read as far as setf asks for
+ * them. */
 enum {
     ARITH = IRF_ALL,
     CF = IRF_CF,
@@ -56,7 +58,8 @@ static const struct facts facts[IR_OP_COUNT] = {
 #include "ir/ops.def"
 };
 
-/* Rows that may raise a floating-point exception (Intel SDM vol. 2, "SIMD Floating-Point Exceptions" of each instruction). */
+/* Rows that may raise a floating-point exception (Intel SDM vol. 2, "SIMD Floating-Point Exceptions" of each
+ * instruction). */
 static bool row_raises(const struct ir_vec_row *r)
 {
     switch (r->map << 8 | r->opcode) {

@@ -1,8 +1,8 @@
 /* ir/parse.c: text to ops, for tests and tools.  The form is described in ir.h.
  *
- * A line is split at blanks and commas into words; the first is the op's name with type and sub, "=" ends the destinations, words
- * that begin with ! ? or are lock, poll, tag=N are attributes, and the others fill the operands by the op's letters.
- * The parser accepts blocks that the verifier would reject: tests need them.
+ * A line is split at blanks and commas into words; the first is the op's name with type and sub, "=" ends the
+ * destinations, words that begin with ! ? or are lock, poll, tag=N are attributes, and the others fill the operands
+ * by the op's letters. The parser accepts blocks that the verifier would reject: tests need them.
  */
 #include "ir/text.h"
 

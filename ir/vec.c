@@ -1,7 +1,7 @@
 /* ir/vec.c: the rows of vec.def, and finding one by its encoding.
  *
- * A row's encoding is its identity: two rows with the same form, prefix, map, opcode, W and /ext do not compile (a duplicate
- * case label below), which is the check that the table is sound.
+ * A row's encoding is its identity: two rows with the same form, prefix, map, opcode, W and /ext do not compile (a
+ * duplicate case label below), which is the check that the table is sound.
  */
 #include "ir/ir.h"
 

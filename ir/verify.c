@@ -1,18 +1,20 @@
 /* ir/verify.c: is a block well-formed?  Run by tests after every lift and pass, and on demand in the product.
  *
- * Two halves.  check_op looks at one op: operand classes, type, sub, immediate, setf.  check_flow walks the block once in
- * order and follows every path at the same time (branches only go forward, so what is known at a label is merged before the label
- * is met):
+ * Two halves.  check_op looks at one op: operand classes, type, sub, immediate, setf.  check_flow walks the block
+ * once in order and follows every path at the same time (branches only go forward, so what is known at a label is
+ * merged before the label is met):
  *   - temps are written, wide enough, before they are read, and not across a LABEL;
- *   - labels are placed once, ahead of their branches; after a terminal op comes a LABEL or the end; the end is a terminal op;
+ *   - labels are placed once, ahead of their branches; after a terminal op comes a LABEL or the end; the end is a
+ *     terminal op;
  *   - precise faults: on no path does an op that may fault follow, in the same insn, an op that wrote guest state.
  *
- * Precise faults, exactly.  Guest state is guest and vector registers (scratch ones apart), F (an op whose setf is not 0), and fields of struct cpu
- * other than its scratch.  "The same insn" is: since the last INSN marker on the path; a lifter that commits an iteration of a
- * repeated insn places the marker again.  An op's own results do not count against it: it writes them after its fault.  CALL is
- * exempt as the op that may fault (a helper raises its faults before it changes anything, which cannot be seen here) and as
- * the op that writes.  Stores to guest memory are not state here: on real processors too they stay when a later part of the
- * insn faults; where they must not, the lifter uses PROBE, and that cannot be checked.
+ * Precise faults, exactly.  Guest state is guest and vector registers (scratch ones apart), F (an op whose setf is
+ * not 0), and fields of struct cpu other than its scratch.  "The same insn" is: since the last INSN marker on the
+ * path; a lifter that commits an iteration of a repeated insn places the marker again.  An op's own results do not
+ * count against it: it writes them after its fault.  CALL is exempt as the op that may fault (a helper raises its
+ * faults before it changes anything, which cannot be seen here) and as the op that writes.  Stores to guest memory
+ * are not state here: on real processors too they stay when a later part of the insn faults; where they must not, the
+ * lifter uses PROBE, and that cannot be checked.
  */
 #include "ir/text.h"
 

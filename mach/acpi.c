@@ -1,12 +1,13 @@
-/* mach/acpi.c: the ACPI tables (ACPI 6.4, chapter 5) that describe the board to an operating system when no firmware does.
+/* mach/acpi.c: the ACPI tables (ACPI 6.4, chapter 5) that describe the board to an operating system when no firmware
+ * does.
  *
  *     F5000h          RSDP, found by scanning
  *     tables_at       RSDT, XSDT, FADT, MADT, HPET, DSDT              (e820: ACPI)
  *     last page       FACS                                            (e820: NVS)
  * The last two are at the top of RAM below 4 GB.
  *
- * AML is written by the small builder in the middle.  Its package lengths always take three bytes, which is legal and lets a package
- * be closed after its contents are known.
+ * AML is written by the small builder in the middle.  Its package lengths always take three bytes, which is legal and
+ * lets a package be closed after its contents are known.
  */
 #include <string.h>
 
@@ -438,7 +439,8 @@ static uint64_t build_dsdt(struct area *area, const struct pc *pc)
     return table_close(area, t, (uint32_t)(a.at - t));
 }
 
-/* ---- all together ---------------------------------------------------------------------------------------------------- */
+/* ---- all together
+ * ---------------------------------------------------------------------------------------------------- */
 
 static void build_rsdp(uint8_t *r, uint64_t rsdt, uint64_t xsdt)
 {

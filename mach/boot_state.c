@@ -1,5 +1,6 @@
-/* mach/boot_state.c: the registers a processor starts with, when a loader and not firmware has prepared the machine: descriptor table,
- * page tables, and the hidden parts of segment registers as if those tables had been used to load them.
+/* mach/boot_state.c: the registers a processor starts with, when a loader and not firmware has prepared the machine:
+ * descriptor table, page tables, and the hidden parts of segment registers as if those tables had been used to load
+ * them.
  */
 #include "mach/mach.h"
 

@@ -1,5 +1,5 @@
-/* mach/file.c: files that go into guest memory: kernels, initial RAM disks, firmware.  A file is mapped whole and read only; loaders look
- * at it through pc_file_at, which never leads past its end.
+/* mach/file.c: files that go into guest memory: kernels, initial RAM disks, firmware.  A file is mapped whole and
+ * read only; loaders look at it through pc_file_at, which never leads past its end.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,8 +1,9 @@
 /* mach/load_elf.c: ELF kernels: loading of segments, and the PVH way to start (Xen's docs/misc/pvh.pandoc and
- * xen/include/public/arch-x86/hvm/start_info.h): a note names a 32-bit entry point; EBX points to a start_info at PC_BOOT_INFO, with the
- * memory map and the module list behind it.
+ * xen/include/public/arch-x86/hvm/start_info.h): a note names a 32-bit entry point; EBX points to a start_info at
+ * PC_BOOT_INFO, with the memory map and the module list behind it.
  *
- * Program headers come from a file nobody has checked: every offset and size is held against the file and against RAM before use.
+ * Program headers come from a file nobody has checked: every offset and size is held against the file and against RAM
+ * before use.
  */
 #include <elf.h>
 #include <string.h>

@@ -1,7 +1,9 @@
-/* mach/load_linux.c: Linux bzImage by the boot protocol (kernel source, Documentation/arch/x86/boot.rst), without its real-mode part.
+/* mach/load_linux.c: Linux bzImage by the boot protocol (kernel source, Documentation/arch/x86/boot.rst), without its
+ * real-mode part.
  *
  *     file: boot sector and setup code, (setup_sects + 1) * 512 bytes with the header at 1F1h; then the kernel proper
- *     RAM:  PC_BOOT_PARAMS zero page, PC_CMDLINE command line, PC_BOOT_GDT, PC_PAGE_TABLES; kernel at its preferred address; initrd as high
+ *     RAM:  PC_BOOT_PARAMS zero page, PC_CMDLINE command line, PC_BOOT_GDT, PC_PAGE_TABLES; kernel at its preferred
+ *     address; initrd as high
  *           as the kernel allows
  *
  * A kernel with a 64-bit entry (xloadflags bit 0) starts at +200h in long mode, others at +0 in flat 32-bit mode.

@@ -1,7 +1,9 @@
-/* mach/load_multiboot.c: multiboot 1 kernels (Multiboot Specification 0.6.96).  The header is in the first 8 KB of the file, at a
- * multiple of 4; it says itself where the image goes, or the file is ELF (32-bit, or 64-bit that starts in 32-bit mode).
+/* mach/load_multiboot.c: multiboot 1 kernels (Multiboot Specification 0.6.96).  The header is in the first 8 KB of
+ * the file, at a multiple of 4; it says itself where the image goes, or the file is ELF (32-bit, or 64-bit that
+ * starts in 32-bit mode).
  *
- *     PC_BOOT_INFO  information structure, module list, memory map          PC_CMDLINE  command lines, one after the other
+ *     PC_BOOT_INFO  information structure, module list, memory map          PC_CMDLINE  command lines, one after the
+ *     other
  *     modules       behind the kernel, each on a page
  *
  * A wish for a video mode (flag 2) is not fulfilled and not an error: kernels that have it run on a serial port too.

@@ -2,12 +2,15 @@
  *
  * How exec and tool use it:
  *     pc_init            everything but processors: RAM, buses, devices, as the config says
- *     pc_attach_cpu      for each vCPU, before its thread starts: wires its local APIC, sets x->mem, io, ram, intc, tsc_hz
+ *     pc_attach_cpu      for each vCPU, before its thread starts: wires its local APIC, sets x->mem, io, ram, intc,
+ *     tsc_hz
  *     pc_load            kernel, firmware, ACPI tables into RAM, what to run is remembered
- *     pc_boot_state      for each vCPU, after x86_reset(x, false): the registers it starts with (CPU 0: the loader's entry; the
+ *     pc_boot_state      for each vCPU, after x86_reset(x, false): the registers it starts with (CPU 0: the loader's
+ *     entry; the
  *                        others wait for SIPI).  Then x86_mode_update.  false: this vCPU waits for SIPI.
  *     pc_cpu_thread      first thing in each vCPU's thread
- *     pc_reset           vCPUs standing still: devices and RAM image as after pc_load; then x86_reset, pc_boot_state again
+ *     pc_reset           vCPUs standing still: devices and RAM image as after pc_load; then x86_reset, pc_boot_state
+ *     again
  */
 #ifndef RHEA_MACH_H
 #define RHEA_MACH_H
@@ -145,7 +148,8 @@ bool elf_is(const struct pc_file *f);
 /* Copy the loadable segments to their physical addresses. */
 bool elf_load(struct pc *pc, const struct pc_file *f, struct elf_image *image, struct status *st);
 
-/* A loader says no (and leaves st empty) when the file is not its format, and fails with st filled when it is but is bad. */
+/* A loader says no (and leaves st empty) when the file is not its format, and fails with st filled when it is but is
+ * bad. */
 enum pc_loaded { PC_NOT_MINE, PC_LOADED, PC_BAD };
 enum pc_loaded load_linux(struct pc *pc, const struct pc_file *kernel, struct status *st);
 enum pc_loaded load_multiboot(struct pc *pc, const struct pc_file *kernel, struct status *st);

@@ -139,7 +139,8 @@ static void ask_a20(void *arg, int on)
         pc->requests.a20(pc->requests.arg, on);
 }
 
-/* ---- memory -------------------------------------------------------------------------------------------------------- */
+/* ---- memory
+ * -------------------------------------------------------------------------------------------------------- */
 
 static uint64_t hole_read(void *dev, uint64_t offset, unsigned size)
 {
@@ -168,7 +169,8 @@ static bool memory_init(struct pc *pc, struct status *st)
     return true;
 }
 
-/* The image ends at 4 GB; its last 128 KB are also in RAM below 1 MB, where real-mode code expects them (and may write). */
+/* The image ends at 4 GB; its last 128 KB are also in RAM below 1 MB, where real-mode code expects them (and may
+ * write). */
 static bool firmware_load(struct pc *pc, struct status *st)
 {
     struct pc_file f;
@@ -209,7 +211,8 @@ uint8_t *pc_ram(struct pc *pc, gpa_t gpa, uint64_t n)
     return at <= high && n <= high - at ? r->host + r->low + at : NULL;
 }
 
-/* ---- devices --------------------------------------------------------------------------------------------------------- */
+/* ---- devices
+ * --------------------------------------------------------------------------------------------------------- */
 
 static bool interrupts_init(struct pc *pc)
 {
@@ -218,7 +221,8 @@ static bool interrupts_init(struct pc *pc)
     pc->apics = apic_net_init(e);
     if (!pc->apics)
         return false;
-    /* The PIC and CPU 0's APIC know each other; INTR is low until the PIC is programmed, so nothing calls before both exist. */
+    /* The PIC and CPU 0's APIC know each other; INTR is low until the PIC is programmed, so nothing calls before both
+     * exist. */
     pc->pic = pic_init(e, (struct dev_line){intr_line, pc, 0});
     for (unsigned i = 0; i < pc->config.cpus; i++) {
         pc->lapic[i] = lapic_init(e, pc->apics, i, i, pc->tsc_hz, i == 0 ? pc->pic : NULL);
@@ -319,7 +323,8 @@ void pc_fini(struct pc *pc)
     memset(pc, 0, sizeof *pc);
 }
 
-/* ---- processors ---------------------------------------------------------------------------------------------------------- */
+/* ---- processors
+ * ---------------------------------------------------------------------------------------------------------- */
 
 static void reset_from_cpu(void *arg)
 {
@@ -374,9 +379,11 @@ bool pc_boot_state(struct pc *pc, struct x86 *x)
     return true;
 }
 
-/* ---- loading -------------------------------------------------------------------------------------------------------------- */
+/* ---- loading
+ * -------------------------------------------------------------------------------------------------------------- */
 
-/* What firmware would have left: vectors of the 8259s at 08h and 70h, everything masked; the BIOS data area's memory words. */
+/* What firmware would have left: vectors of the 8259s at 08h and 70h, everything masked; the BIOS data area's memory
+ * words. */
 static void firmware_stand_in(struct pc *pc)
 {
     static const struct {

@@ -1,13 +1,14 @@
 /* opt/dead.c: ops whose results nobody reads go.
  *
  *   needs   a verified block; opt_flags before it, or few ops have lost their setf
- *   does    backward: deletes ops without effects whose setf is 0 and whose results are temps not read afterwards, or registers
+ *   does    backward: deletes ops without effects whose setf is 0 and whose results are temps not read afterwards, or
+ *   registers
  *           wholly overwritten before anyone can see them
  *   keeps   the order of all other ops; livef
  *   breaks  nothing
  *
- * "Can see" a register: whatever reads it; a fault, a call, the end of the block; and a branch or label, beyond which this pass does
- * not look.  Temps do not live across labels.
+ * "Can see" a register: whatever reads it; a fault, a call, the end of the block; and a branch or label, beyond which
+ * this pass does not look.  Temps do not live across labels.
  */
 #include "opt/opt.h"
 

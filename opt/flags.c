@@ -1,12 +1,14 @@
 /* opt/flags.c: which flags are wanted.
  *
  *   needs   a verified block
- *   does    backward: livef = flags that somebody may read after the op; setf shrinks to what is wanted of what the op writes
+ *   does    backward: livef = flags that somebody may read after the op; setf shrinks to what is wanted of what the
+ *   op writes
  *   keeps   everything but setf, livef
  *   breaks  nothing
  *
- * Beyond the end of the block all six flags are wanted, and wherever a fault or a call may look at them.  An op with setf != 0 may
- * change every flag in its writes-F, so setf becomes all of those that are wanted; 0 if none is: the op then leaves F alone.
+ * Beyond the end of the block all six flags are wanted, and wherever a fault or a call may look at them.  An op with
+ * setf != 0 may change every flag in its writes-F, so setf becomes all of those that are wanted; 0 if none is: the op
+ * then leaves F alone.
  *
  * Branches go forward only, so one backward walk meets every label before the branches to it.
  */

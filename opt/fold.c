@@ -1,17 +1,18 @@
 /* opt/fold.c: constants and copies forward.
  *
  *   needs   a verified block
- *   does    replaces temps by what they are copies of, and temps and registers by constants they hold; computes ops whose operands
- *           are all constants (the op itself becomes a MOV only if its setf is 0); folds constants into LEA; turns shifts by
- *           a count of zero into MOV; drops MOV.i64 of a place to itself
+ *   does    replaces temps by what they are copies of, and temps and registers by constants they hold; computes ops
+ *   whose operands
+ *           are all constants (the op itself becomes a MOV only if its setf is 0); folds constants into LEA; turns
+ *           shifts by a count of zero into MOV; drops MOV.i64 of a place to itself
  *   keeps   guest registers at every op; F (setf of every op that stays)
  *   breaks  livef
  *
- * What is known about a place is "its low `bits` bits equal those of src", src a constant, register or temp.  Writing a place bumps
- * its version, which ends everything known through it: nothing is ever searched for.
+ * What is known about a place is "its low `bits` bits equal those of src", src a constant, register or temp.  Writing
+ * a place bumps its version, which ends everything known through it: nothing is ever searched for.
  *
- * Choices: a register is never replaced by another place (its home is as good, and a copy in memory would be worse); a constant that
- * does not fit a sign-extended 32-bit immediate stays where it is, except as the source of a MOV.
+ * Choices: a register is never replaced by another place (its home is as good, and a copy in memory would be worse);
+ * a constant that does not fit a sign-extended 32-bit immediate stays where it is, except as the source of a MOV.
  */
 #include "opt/opt.h"
 

@@ -1,8 +1,10 @@
 /* opt: IR to IR.  pipeline.c names the passes in order; each is one file with its contract at the head.
  *
  * Rules for every pass
- *   - linear in the ops of the block, no allocation, no state between blocks: translating must stay near 200 ns an insn, all in;
- *   - nothing moves across an op with effects; at every op that may fault the guest's state is what it was before the pass;
+ *   - linear in the ops of the block, no allocation, no state between blocks: translating must stay near 200 ns an
+ *     insn, all in;
+ *   - nothing moves across an op with effects; at every op that may fault the guest's state is what it was before the
+ *     pass;
  *   - a verified block stays verified.
  */
 #ifndef RHEA_OPT_H

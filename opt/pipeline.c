@@ -1,7 +1,7 @@
 /* opt/pipeline.c: the passes, in order.
  *
- * fold before flags: a shift count that becomes constant no longer reads the flags it writes.  flags before dead: an op whose
- * flags nobody wants can go.
+ * fold before flags: a shift count that becomes constant no longer reads the flags it writes.  flags before dead: an
+ * op whose flags nobody wants can go.
  */
 #include "opt/opt.h"
 

@@ -4,8 +4,8 @@
  *     -serial mon:X                           the same on X
  *     -serial none                            the port is absent;  null: it is there, nobody listens
  *
- * The terminal can be given away once.  It is put back by consoles_close, and by a handler of SIGABRT if rhea finds a bug in itself: that is what the
- * one variable of this file is for.
+ * The terminal can be given away once.  It is put back by consoles_close, and by a handler of SIGABRT if rhea finds a
+ * bug in itself: that is what the one variable of this file is for.
  */
 #include "tool/tool.h"
 

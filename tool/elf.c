@@ -1,7 +1,7 @@
 /* tool/elf.c: the bytes of a function, or at an address, of an ELF file, by libelf.
  *
- * libelf checks offsets and sizes against the file; what it hands out is used only within the sizes that it tells.  In relocatable files (.o) addresses
- * are those of the sections, all zero as a rule, and relocations are not applied.
+ * libelf checks offsets and sizes against the file; what it hands out is used only within the sizes that it tells.
+ * In relocatable files (.o) addresses are those of the sections, all zero as a rule, and relocations are not applied.
  */
 #include "tool/explain.h"
 

@@ -1,9 +1,10 @@
 /* tool/explain.c: `rhea explain`: what becomes of a block of guest code, stage by stage.  No guest runs.
  *
- *     guest instructions -> ops as lifted -> ops after each pass that changed something -> where guest registers live -> host code
+ *     guest instructions -> ops as lifted -> ops after each pass that changed something -> where guest registers live
+ *     -> host code
  *
- * The output is the same in every run (nothing prints an address of this process), so golden files can hold it.  Host code is shown as if code
- * memory began at 0: the shared thunks first, the block at BLOCK_AT.
+ * The output is the same in every run (nothing prints an address of this process), so golden files can hold it.  Host
+ * code is shown as if code memory began at 0: the shared thunks first, the block at BLOCK_AT.
  */
 #include "tool/tool.h"
 #include "tool/explain.h"
@@ -36,7 +37,8 @@ static const char usage[] =
     "  --host         the host code only\n"
     "  --symbol NAME  code of this function of an ELF file;  --at ADDR: code at this address of it\n";
 
-/* ---- arguments -------------------------------------------------------------------------------------------------------- */
+/* ---- arguments
+ * -------------------------------------------------------------------------------------------------------- */
 
 static bool read_bytes(struct explain *x, struct status *st)
 {
@@ -121,7 +123,8 @@ static bool parse(struct explain *x, int argc, char **argv, struct status *st)
     return read_bytes(x, st);
 }
 
-/* ---- stages ----------------------------------------------------------------------------------------------------------- */
+/* ---- stages
+ * ----------------------------------------------------------------------------------------------------------- */
 
 static const uint8_t *next_page(void *arg)
 {

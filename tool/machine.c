@@ -1,8 +1,10 @@
-/* tool/machine.c: from options to a running machine: board, code cache, processors and consoles; start, stop, reset, end.
+/* tool/machine.c: from options to a running machine: board, code cache, processors and consoles; start, stop, reset,
+ * end.
  *
- * Threads.  The main thread runs the event loop and does everything here but cpu_main.  A vCPU's thread that finds a reason to end or reset
- * (a device register, a triple fault) only notes it in machine.events, asks all vCPUs to stand still, and wakes the loop: the rest happens there, so that
- * no vCPU runs on past its own power-off for long and nobody tears down what it stands on.
+ * Threads.  The main thread runs the event loop and does everything here but cpu_main.  A vCPU's thread that finds a
+ * reason to end or reset (a device register, a triple fault) only notes it in machine.events, asks all vCPUs to stand
+ * still, and wakes the loop: the rest happens there, so that no vCPU runs on past its own power-off for long and
+ * nobody tears down what it stands on.
  */
 #include "tool/tool.h"
 
@@ -15,7 +17,8 @@
 
 enum { JOIN_SECONDS = 5 };
 
-/* ---- starting and stopping ----------------------------------------------------------------------------------------- */
+/* ---- starting and stopping
+ * ----------------------------------------------------------------------------------------- */
 
 void machine_stop(struct machine *m)
 {
@@ -72,7 +75,8 @@ void machine_reset(struct machine *m)
         machine_continue(m);
 }
 
-/* ---- what the machine asks for ---------------------------------------------------------------------------------------- */
+/* ---- what the machine asks for
+ * ---------------------------------------------------------------------------------------- */
 
 static void show_triple(struct machine *m)
 {
@@ -138,7 +142,8 @@ static void on_triple(void *arg)
     post_event(c->machine, EVENT_TRIPLE);
 }
 
-/* Firmware and kernels change the A20 gate while one processor runs, and that is the one that asks: nobody else uses the tables. */
+/* Firmware and kernels change the A20 gate while one processor runs, and that is the one that asks: nobody else uses
+ * the tables. */
 static void on_a20(void *arg, bool on)
 {
     struct machine *m = arg;
@@ -155,7 +160,8 @@ static void on_a20(void *arg, bool on)
     }
 }
 
-/* ---- what a local APIC asks of its processor ---------------------------------------------------------------------------- */
+/* ---- what a local APIC asks of its processor
+ * ---------------------------------------------------------------------------- */
 
 static void cpu_kick(void *arg)
 {
@@ -194,7 +200,8 @@ static void *cpu_main(void *arg)
     return NULL;
 }
 
-/* ---- set-up ---------------------------------------------------------------------------------------------------------------- */
+/* ---- set-up
+ * ---------------------------------------------------------------------------------------------------------------- */
 
 static bool log_init(struct machine *m, struct status *st)
 {
@@ -295,7 +302,8 @@ bool machine_init(struct machine *m, const struct options *o, struct status *st)
     return !m->consoles.monitor || monitor_init(&m->monitor, m, m->consoles.monitor, st);
 }
 
-/* Wait for the processor's thread.  One that does not come back is a bug of rhea's; the user gets his terminal back all the same. */
+/* Wait for the processor's thread.  One that does not come back is a bug of rhea's; the user gets his terminal back
+ * all the same. */
 static void join(struct machine *m, unsigned cpu)
 {
     struct timespec until;

@@ -1,7 +1,8 @@
 /* tool/monitor.c: the (rhea) prompt: line editing, the table of commands, and those that control the machine.
  *
- * Runs on the event loop's thread.  Around each command the vCPUs stand still, so that it may look at anything; they go on afterwards unless the
- * command (or somebody before) stopped the machine.  Output is collected and sent with CR LF, as terminals and sockets both take it.
+ * Runs on the event loop's thread.  Around each command the vCPUs stand still, so that it may look at anything; they
+ * go on afterwards unless the command (or somebody before) stopped the machine.  Output is collected and sent with CR
+ * LF, as terminals and sockets both take it.
  *
  * Keys: backspace, Ctrl-u (drop the line), Ctrl-l, arrows up and down (earlier lines).
  */
@@ -152,7 +153,8 @@ void command_quit(struct monitor *mon, const char *args)
     machine_quit(mon->machine, 0);
 }
 
-/* ---- a line ---------------------------------------------------------------------------------------------------------- */
+/* ---- a line
+ * ---------------------------------------------------------------------------------------------------------- */
 
 static void run_command(struct monitor *mon, const char *line)
 {
@@ -191,7 +193,8 @@ static void run_line(struct monitor *mon)
     free(text);
 }
 
-/* ---- keys -------------------------------------------------------------------------------------------------------------- */
+/* ---- keys
+ * -------------------------------------------------------------------------------------------------------------- */
 
 static void show_line(struct monitor *mon)
 {

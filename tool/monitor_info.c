@@ -79,7 +79,8 @@ void info_mtree(struct monitor *mon, const char *args)
     bus_each(mon->machine->pc.io, print_range, mon->out);
 }
 
-/* ---- page tables: SDM vol. 3, 4.3 to 4.5 ---------------------------------------------------------------------------- */
+/* ---- page tables: SDM vol. 3, 4.3 to 4.5
+ * ---------------------------------------------------------------------------- */
 
 enum { PTE_P = 1, PTE_W = 2, PTE_U = 4, PTE_PS = 128 };
 
@@ -155,7 +156,8 @@ void info_mem(struct monitor *mon, const char *args)
     ranges_end(&r);
 }
 
-/* ---- translation tables ------------------------------------------------------------------------------------------------ */
+/* ---- translation tables
+ * ------------------------------------------------------------------------------------------------ */
 
 struct tlb_lines {
     FILE *out;

@@ -1,7 +1,8 @@
 /* tool/option_values.c: what each option of options.def does with its value.
  *
- * A function fills struct options, or says in one line what is wrong with the value and what would be right.  What QEMU's command lines
- * carry and changes nothing here is accepted; what would change the machine and is not there is refused by name.
+ * A function fills struct options, or says in one line what is wrong with the value and what would be right.  What
+ * QEMU's command lines carry and changes nothing here is accepted; what would change the machine and is not there is
+ * refused by name.
  */
 #include "tool/tool.h"
 
@@ -19,7 +20,8 @@ static enum options_result checked(bool good)
                                     const char *value __attribute__((unused)),                                         \
                                     struct status *st __attribute__((unused)))
 
-/* ---- help ---------------------------------------------------------------------------------------------------------- */
+/* ---- help
+ * ---------------------------------------------------------------------------------------------------------- */
 
 OPTION_VALUE(help)
 {
@@ -33,7 +35,8 @@ OPTION_VALUE(version)
     return OPTIONS_DONE;
 }
 
-/* ---- the machine --------------------------------------------------------------------------------------------------- */
+/* ---- the machine
+ * --------------------------------------------------------------------------------------------------- */
 
 OPTION_VALUE(memory)
 {
@@ -219,7 +222,8 @@ OPTION_VALUE(no_kvm)
         status_set(st, "-enable-kvm: rhea translates and uses no hardware virtualisation; leave the option out"));
 }
 
-/* ---- what it starts -------------------------------------------------------------------------------------------------- */
+/* ---- what it starts
+ * -------------------------------------------------------------------------------------------------- */
 
 OPTION_VALUE(kernel)
 {
@@ -245,7 +249,8 @@ OPTION_VALUE(bios)
     return OPTIONS_RUN;
 }
 
-/* ---- consoles -------------------------------------------------------------------------------------------------------- */
+/* ---- consoles
+ * -------------------------------------------------------------------------------------------------------- */
 
 OPTION_VALUE(nographic)
 {
@@ -290,7 +295,8 @@ OPTION_VALUE(only_none)
     return checked(!strcmp(value, "none") || status_set(st, "'%s' is not there yet; there is none", value));
 }
 
-/* ---- devices ----------------------------------------------------------------------------------------------------------- */
+/* ---- devices
+ * ----------------------------------------------------------------------------------------------------------- */
 
 static bool set_debug_exit(struct options *o, const struct option_word *w, struct status *st)
 {
@@ -329,7 +335,8 @@ OPTION_VALUE(device)
     return OPTIONS_RUN;
 }
 
-/* ---- how it runs ------------------------------------------------------------------------------------------------------- */
+/* ---- how it runs
+ * ------------------------------------------------------------------------------------------------------- */
 
 OPTION_VALUE(no_reboot)
 {
@@ -383,7 +390,8 @@ OPTION_VALUE(nothing)
     return OPTIONS_RUN;
 }
 
-/* ---- the log ------------------------------------------------------------------------------------------------------------- */
+/* ---- the log
+ * ------------------------------------------------------------------------------------------------------------- */
 
 static enum options_result log_help(struct status *st)
 {

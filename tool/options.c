@@ -1,7 +1,9 @@
 /* tool/options.c: the command line of `rhea run`: finds each option's row in options.def and calls its function.
  *
- * Both -option and --option work, and -option VALUE only (as in QEMU, never -option=VALUE).  The last of an option given twice counts, but
- * -serial, which adds a port.  Nothing here opens a file or touches the host: that comes later, so that --help always works.
+ * Both -option and --option work, and -option VALUE only (as in QEMU, never -option=VALUE).  The last of an option
+ * given twice counts, but
+ * -serial, which adds a port.  Nothing here opens a file or touches the host: that comes later, so that --help always
+ * works.
  */
 #include "tool/tool.h"
 

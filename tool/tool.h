@@ -6,8 +6,9 @@
  *     monitor.c     the (rhea) prompt: commands.def
  *     explain.c     rhea explain
  *
- * Only this folder ends the program.  Everything that can be wrong about the outside world is found before the first guest
- * instruction runs: option_parse and machine_init say so in a struct status, main prints it and ends with exit status 1.
+ * Only this folder ends the program.  Everything that can be wrong about the outside world is found before the first
+ * guest instruction runs: option_parse and machine_init say so in a struct status, main prints it and ends with exit
+ * status 1.
  */
 #ifndef RHEA_TOOL_H
 #define RHEA_TOOL_H
@@ -62,7 +63,8 @@ bool option_next(const char **list, struct option_word *w);
 bool option_size(const char *text, uint64_t unit, uint64_t *v);
 bool option_number(const char *text, uint64_t min, uint64_t max, uint64_t *v);
 
-/* ---- the running machine (machine.c, console.c) -------------------------------------------------------------------- */
+/* ---- the running machine (machine.c, console.c)
+ * -------------------------------------------------------------------- */
 
 struct monitor;
 struct machine;
@@ -115,12 +117,14 @@ void machine_continue(struct machine *m);
 void machine_reset(struct machine *m);
 void machine_quit(struct machine *m, int exit_code);
 
-/* ---- the monitor (monitor.c, monitor_info.c, examine.c) --------------------------------------------------------------- */
+/* ---- the monitor (monitor.c, monitor_info.c, examine.c)
+ * --------------------------------------------------------------- */
 
 bool monitor_init(struct monitor **mon, struct machine *m, struct back_char *back, struct status *st);
 void monitor_fini(struct monitor *mon);
 
-/* ---- subcommands ----------------------------------------------------------------------------------------------------------- */
+/* ---- subcommands
+ * ----------------------------------------------------------------------------------------------------------- */
 
 int run_main(int argc, char **argv); /* argv[0] is the first option */
 int explain_main(int argc, char **argv);

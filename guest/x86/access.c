@@ -1,12 +1,14 @@
 /* guest/x86/access.c: guest memory as the run side's own code reads and writes it, and stacks in the making.
  *
- * Two ways to the bytes.  The translation tables answer in a few host instructions when they hold the page; else x->access, the slow path
- * that generated code takes too, walks, fills, reaches devices and faults.  Pushes and pops go through struct x86_stack, a copy that moves
- * ahead of RSP: RSP changes only when the whole transfer has succeeded (x86_stack_commit).
+ * Two ways to the bytes.  The translation tables answer in a few host instructions when they hold the page; else
+ * x->access, the slow path that generated code takes too, walks, fills, reaches devices and faults.  Pushes and pops
+ * go through struct x86_stack, a copy that moves ahead of RSP: RSP changes only when the whole transfer has succeeded
+ * (x86_stack_commit).
  *
  * Rules to know before editing
  *   - A table entry is never used for an address that is not canonical, nor across a page.
- *   - MD_SYSTEM accesses have supervisor rights and, with SMAP, never touch user pages (implicit accesses, vol. 3, 4.6).
+ *   - MD_SYSTEM accesses have supervisor rights and, with SMAP, never touch user pages (implicit accesses, vol. 3,
+ *     4.6).
  */
 #include "guest/x86/run_int.h"
 

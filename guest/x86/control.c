@@ -1,16 +1,16 @@
 /* guest/x86/control.c: control and debug registers, EFER, TLB invalidation, the derived mode, and reset.
  *
- * Address spaces.  x->tlb has a few slots, each a full set of translation tables.  With CR4.PCIDE a slot belongs to a (CR3 base, PCID)
- * pair and MOV CR3 mostly just switches slots; without it one slot serves all.  Entries of a PCID may sit in several slots (same PCID,
- * other base), so invalidating a PCID visits them all.
+ * Address spaces.  x->tlb has a few slots, each a full set of translation tables.  With CR4.PCIDE a slot belongs to a
+ * (CR3 base, PCID) pair and MOV CR3 mostly just switches slots; without it one slot serves all.  Entries of a PCID
+ * may sit in several slots (same PCID, other base), so invalidating a PCID visits them all.
  *
- * Jump caches.  Entries of cpu.jc carry a tag: (slot generation, mode).  Losing X entries of a slot gives the slot a new generation, so its old
- * entries can never match again.
+ * Jump caches.  Entries of cpu.jc carry a tag: (slot generation, mode).  Losing X entries of a slot gives the slot a
+ * new generation, so its old entries can never match again.
  *
  * Rules to know before editing
  *   - Checks first (#GP leaves at once), then the register, then flushes, then x86_mode_update.
- *   - Anything that revokes a right or changes what an entry means flushes; anything that only picks other tables does not
- *     (vol. 3, 4.10.4).
+ *   - Anything that revokes a right or changes what an entry means flushes; anything that only picks other tables
+ *     does not (vol. 3, 4.10.4).
  */
 #include "guest/x86/run_int.h"
 
@@ -411,7 +411,8 @@ uint64_t help_write_dr(struct x86 *x, uint64_t n, uint64_t v, uint64_t c)
     return 0;
 }
 
-/* ---- INVLPG, INVPCID: vol. 3, 4.10.4.1 ----------------------------------------------------------------------------- */
+/* ---- INVLPG, INVPCID: vol. 3, 4.10.4.1
+ * ----------------------------------------------------------------------------- */
 
 static void page_flush(struct x86 *x, unsigned slot, gva_t gva)
 {
@@ -461,7 +462,8 @@ uint64_t help_invpcid(struct x86 *x, uint64_t type, uint64_t gva, uint64_t c)
     return 0;
 }
 
-/* ---- reset: vol. 3, table 10-1 --------------------------------------------------------------------------------------- */
+/* ---- reset: vol. 3, table 10-1
+ * --------------------------------------------------------------------------------------- */
 
 static void reset_segments(struct x86 *x)
 {

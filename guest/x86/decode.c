@@ -5,17 +5,19 @@
  *                     C4 RXBmmmmm WvvvvLpp                        "
  *                     62 RXBR'0mmm Wvvvv1pp zL'LbV'aaa            "
  *
- * (Intel SDM vol. 2A, chapter 2.)  The bytes are copied once, followed by zeros, and no reader looks for the end: whether the insn ran
- * past what was there, or past 15 bytes, is asked once, when its length is known.  That question comes before "undefined", because an
- * insn found undefined by bytes that are not there may be another one.
+ * (Intel SDM vol. 2A, chapter 2.)  The bytes are copied once, followed by zeros, and no reader looks for the end:
+ * whether the insn ran past what was there, or past 15 bytes, is asked once, when its length is known.  That question
+ * comes before "undefined", because an insn found undefined by bytes that are not there may be another one.
  *
  * Rules to know:
- *   - The row is chosen by key (space, map, opcode) through x86_last_row, then by walking backwards over the rows of that key.
+ *   - The row is chosen by key (space, map, opcode) through x86_last_row, then by walking backwards over the rows of
+ *     that key.
  *   - F2 and F3: the last one counts; it goes before 66 where they select a row.  66 then still sets the operand size.
  *   - REX counts only right before the opcode.
- *   - Near branches in 64-bit mode ignore 66, as Intel's processors do (vol. 2A, JMP: "operand size forced to 64"); AMD's would
- *     truncate the target to 16 bits.  Compilers and kernels use neither.
- *   - LOCK is legal on a memory destination of a row that says so, else #UD (vol. 2A, LOCK).  AMD's LOCK MOV CR0 for CR8 is not known.
+ *   - Near branches in 64-bit mode ignore 66, as Intel's processors do (vol. 2A, JMP: "operand size forced to 64");
+ *     AMD's would truncate the target to 16 bits.  Compilers and kernels use neither.
+ *   - LOCK is legal on a memory destination of a row that says so, else #UD (vol. 2A, LOCK).  AMD's LOCK MOV CR0 for
+ *     CR8 is not known.
  *   - VEX and EVEX after 66, F2, F3, LOCK or REX are #UD (2.3.2); unused vvvv must be 1111b (2.3.5.6).
  */
 #include "guest/x86/decode_table.h"
@@ -82,8 +84,8 @@ static void decode_legacy_opcode(struct x86_decoder *d)
     i->mandatory = i->prefix & PREFIX_REP ? 0xf3 : i->prefix & PREFIX_REPNE ? 0xf2 : i->prefix & PREFIX_66 ? 0x66 : 0;
 }
 
-/* After C4 or C5.  Outside 64-bit mode registers above 7 cannot be named: R and X were ModRM.mod, B and the top bit of vvvv are
- * ignored (vol. 2A, 2.3.5). */
+/* After C4 or C5.  Outside 64-bit mode registers above 7 cannot be named: R and X were ModRM.mod, B and the top bit
+ * of vvvv are ignored (vol. 2A, 2.3.5). */
 static bool decode_vex(struct x86_decoder *d, bool three)
 {
     struct x86_insn *i = d->insn;

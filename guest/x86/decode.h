@@ -1,7 +1,9 @@
-/* guest/x86/decode.h: from bytes to one instruction.  Pure: no heap, no globals, no guest state; bytes and mode in, struct out.
+/* guest/x86/decode.h: from bytes to one instruction.  Pure: no heap, no globals, no guest state; bytes and mode in,
+ * struct out.
  *
- * The table x86.def holds a row an instruction form, in the manual's own vocabulary (Intel SDM vol. 2, appendix A).  Everything
- * else about a form (name, operands, flags, lifter, whether the CPU model must have a feature) is found through insn->row.
+ * The table x86.def holds a row an instruction form, in the manual's own vocabulary (Intel SDM vol. 2, appendix A).
+ * Everything else about a form (name, operands, flags, lifter, whether the CPU model must have a feature) is found
+ * through insn->row.
  */
 #ifndef RHEA_X86_DECODE_H
 #define RHEA_X86_DECODE_H
@@ -40,7 +42,8 @@ struct x86_operand {
     uint8_t reg;
     bool high;
     uint16_t bytes; /* what the form uses: 1 2 4 8 10 16 32 64, 512 for FXSAVE areas... 0 if it has none (LEA, XSAVE);
-                                                         * a scalar in a vector register: its own width; a broadcast: one element; immediates: as encoded */
+                                                         * a scalar in a vector register: its own width; a broadcast:
+                                                         * one element; immediates: as encoded */
 };
 
 /* Insn->prefix. */
@@ -162,7 +165,8 @@ enum x86_lift_number {
     LIFT_COUNT
 };
 
-/* Decode at most n bytes at p.  Fills *out on X86_OK; on X86_UNDEFINED only out->length, the bytes that were looked at. */
+/* Decode at most n bytes at p.  Fills *out on X86_OK; on X86_UNDEFINED only out->length, the bytes that were looked
+ * at. */
 enum x86_status x86_decode(enum x86_bits bits, const uint8_t *p, size_t n, struct x86_insn *out);
 
 extern const struct x86_row x86_rows[];

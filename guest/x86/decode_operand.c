@@ -1,8 +1,8 @@
 /* guest/x86/decode_operand.c: the memory operand and the operand list of one instruction.
  *
- * Each operand of the row names a form of operand.def: where it is (method) and how many bytes (size, by register or memory).  Memory
- * operands all share insn->mem, since no form has two given by ModRM.  Immediates are taken in the order of the operands, which is
- * the order of the bytes.
+ * Each operand of the row names a form of operand.def: where it is (method) and how many bytes (size, by register or
+ * memory).  Memory operands all share insn->mem, since no form has two given by ModRM.  Immediates are taken in the
+ * order of the operands, which is the order of the bytes.
  */
 #include "guest/x86/decode_table.h"
 #include "guest/x86/state.h"
@@ -181,7 +181,8 @@ static bool operand_offset(struct x86_decoder *d, struct x86_operand *o)
     return true;
 }
 
-/* CS cannot be loaded; segment numbers 6 and 7 do not exist: the rows see to both.  CR: vol. 2B, MOV to/from control registers. */
+/* CS cannot be loaded; segment numbers 6 and 7 do not exist: the rows see to both.  CR: vol. 2B, MOV to/from control
+ * registers. */
 static bool operand_control(const struct x86_decoder *d, struct x86_operand *o)
 {
     unsigned reg = d->insn->reg;
@@ -266,7 +267,8 @@ static bool decode_operand(struct x86_decoder *d, const struct x86_operand_form 
     rh_assert(false, "operand method %u", form->method);
 }
 
-/* Gathers, tile products and complex multiplications: #UD if registers that must differ do not (vol. 2, their exceptions). */
+/* Gathers, tile products and complex multiplications: #UD if registers that must differ do not (vol. 2, their
+ * exceptions). */
 static bool registers_are_distinct(const struct x86_insn *i)
 {
     uint32_t seen = 0;

@@ -1,8 +1,8 @@
 /* guest/x86/decode_table.c: the constants made from x86.def and operand.def.
  *
- * Rows keep the order of the file.  x86_last_row leads from (space, map, opcode) to the last row of that key, from which the decoder
- * walks backwards: of two initialisers of one element the later one counts (C11 6.7.9, 19), so writing every row's number to its
- * key's element leaves the last.
+ * Rows keep the order of the file.  x86_last_row leads from (space, map, opcode) to the last row of that key, from
+ * which the decoder walks backwards: of two initialisers of one element the later one counts (C11 6.7.9, 19), so
+ * writing every row's number to its key's element leaves the last.
  */
 #include "guest/x86/decode_table.h"
 #include "ir/ir.h"

@@ -17,7 +17,8 @@ enum x86_method {
     METHOD_U,                                           /* vector register, modrm.rm */
     METHOD_H,                                           /* vector register, vvvv */
     METHOD_L,                                           /* vector register, bits 7..4 of an immediate byte */
-    METHOD_VM,                                          /* memory with a vector of indices (VSIB); register bytes: the index vector */
+    /* memory with a vector of indices (VSIB); register bytes: the index vector */
+    METHOD_VM,
     METHOD_B,                                           /* general register, vvvv */
     METHOD_P,                                           /* MMX register, modrm.reg */
     METHOD_Q,                                           /* MMX register or memory, modrm.rm */

@@ -1,4 +1,5 @@
-/* guest/x86/deliver.c: through the IDT to a handler, INT n, and back with IRET (Intel SDM vol. 3, chapter 6 and 20; vol. 2, INT n, IRET).
+/* guest/x86/deliver.c: through the IDT to a handler, INT n, and back with IRET (Intel SDM vol. 3, chapter 6 and 20;
+ * vol. 2, INT n, IRET).
  *
  *      real mode          IVT entry, 4 bytes          FLAGS CS IP                    on the same stack
  *      protected mode     gate, 8 bytes               [SS ESP] EFLAGS CS EIP [error] 16- or 32-bit by the gate
@@ -6,7 +7,8 @@
  *      long mode          gate, 16 bytes, IST         SS RSP RFLAGS CS RIP [error]   always, stack aligned to 16
  *
  * Rules to know before editing
- *   - Push everything, then change registers: any push may fault, and the event is then delivered again from unchanged state.
+ *   - Push everything, then change registers: any push may fault, and the event is then delivered again from
+ *     unchanged state.
  *   - Order of changes: SS (it carries CPL), RSP, flags, then x86_enter_cs, which recomputes the mode.
  *   - Error codes on the way carry the event's EXT bit; that of the IDT entry itself is vector * 8 + 2.
  */

@@ -2,8 +2,9 @@
  *
  *     helper or slow path --x86_raise--> x->fault --leave--> loop --x86_deliver_fault--> transfer.c enters the handler
  *
- * Delivery itself may fault.  The slow path then leaves to the loop again with the new fault, and x->delivering tells x86_deliver_fault
- * that it happened on the way to `delivering_vector`: the rules of vol. 3, 6.15, "Double Fault", decide what is delivered instead.
+ * Delivery itself may fault.  The slow path then leaves to the loop again with the new fault, and x->delivering tells
+ * x86_deliver_fault that it happened on the way to `delivering_vector`: the rules of vol. 3, 6.15, "Double Fault",
+ * decide what is delivered instead.
  *
  * Rules to know before editing
  *   - x86_raise* never return and may be called anywhere a helper may be abandoned.
@@ -102,8 +103,9 @@ static void log_event(struct x86 *x, const char *what, const struct x86_event *e
               (unsigned long long)x->cpu.reg[X86_RAX]);
 }
 
-/* Benign exceptions are delivered one after another (vol. 3, table 6-5); a delivery that always raises the next, as #AC on a handler's own stack
- * may, never ends on hardware either.  A shutdown after so many says the same and lets the machine be reset. */
+/* Benign exceptions are delivered one after another (vol. 3, table 6-5); a delivery that always raises the next, as
+ * #AC on a handler's own stack may, never ends on hardware either.  A shutdown after so many says the same and lets
+ * the machine be reset. */
 enum { NESTED_MAX = 16 };
 
 void x86_deliver_fault(struct x86 *x)

@@ -1,10 +1,12 @@
-/* guest/x86/lift.c: the block driver: decode an insn, ask whether it may run here, lift it, and decide where the block ends.
+/* guest/x86/lift.c: the block driver: decode an insn, ask whether it may run here, lift it, and decide where the
+ * block ends.
  *
- * A block ends at an insn that jumps or changes the mode, at the caller's limit, or at the end of the page.  Only a block of one
- * insn runs into a second page: an insn that crosses is left for a block of its own.
+ * A block ends at an insn that jumps or changes the mode, at the caller's limit, or at the end of the page.  Only a
+ * block of one insn runs into a second page: an insn that crosses is left for a block of its own.
  *
  * Rules to know before editing
- *   - Checks go in the order the processor makes them (SDM vol. 3, 6.9): length and fetch, #UD, #NM, then #GP by privilege.
+ *   - Checks go in the order the processor makes them (SDM vol. 3, 6.9): length and fetch, #UD, #NM, then #GP by
+ *     privilege.
  *   - What the mode can tell is decided here and costs nothing at run time.  What cannot be told (the limit of CS, see
  *     CS_CHECK) is one helper call at the block's start, only in modes where segments are not flat.
  *   - Translations of a block are shared by every address it is mapped at: only page offsets may enter the IR.

@@ -1,6 +1,7 @@
 /* guest/x86/lift.h: from instructions to IR.  Translate side: pure.
  *
- * A lifter is a function  void lift_NAME(struct x86_lift *l, const struct x86_insn *i)  that appends the ops of one insn.  Rules:
+ * A lifter is a function  void lift_NAME(struct x86_lift *l, const struct x86_insn *i)  that appends the ops of one
+ * insn.  Rules:
  *   - write guest registers and F only after the last op that can fault;
  *   - check nothing at run time that l->mode already tells;
  *   - an insn that jumps ends the block (l->ended = true after a terminal op).
@@ -49,8 +50,8 @@ enum x86_lift_result {
     X86_LIFT_FETCH, /* the first insn runs into the next page, which cannot be fetched */
     X86_LIFT_FULL,  /* the IR block was too small: try fewer insns */
 };
-/* Lift from page offset `off` up to max_insns insns, the page's end, or an insn that ends the block.  *second is set if bytes of the
- * next page were used (only by the last insn). */
+/* Lift from page offset `off` up to max_insns insns, the page's end, or an insn that ends the block.  *second is set
+ * if bytes of the next page were used (only by the last insn). */
 enum x86_lift_result x86_lift_block(struct ir_block *b, uint32_t mode, const uint32_t *features, int64_t off,
                                     const struct x86_source *src, unsigned max_insns, bool one_insn, bool *second);
 

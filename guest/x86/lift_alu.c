@@ -1,11 +1,12 @@
 /* guest/x86/lift_alu.c: integer arithmetic, logic, shifts, multiplication, division.
  *
- * The common case is one op on the guest's own registers.  A memory destination is one RMW; a memory source is a load and the op.
- * High byte registers are taken out to a temp and put back with ops that leave F alone.
+ * The common case is one op on the guest's own registers.  A memory destination is one RMW; a memory source is a load
+ * and the op. High byte registers are taken out to a temp and put back with ops that leave F alone.
  *
  * Rules to know before editing
  *   - setf is everything the op defines; passes shrink it.
- *   - A shift by a constant that masks to zero must not become an op (ops.def), but a 32-bit register is still zero-extended.
+ *   - A shift by a constant that masks to zero must not become an op (ops.def), but a 32-bit register is still
+ *     zero-extended.
  */
 #include "guest/x86/lift_int.h"
 
@@ -177,7 +178,8 @@ void lift_bcd(struct x86_lift *l, const struct x86_insn *i)
     ops_call_const(l, HELPER_BCD, kind, (uint8_t)i->imm, 0);
 }
 
-/* ---- flags --------------------------------------------------------------------------------------------------------- */
+/* ---- flags
+ * --------------------------------------------------------------------------------------------------------- */
 
 /* CMC F5, CLC F8, STC F9. */
 void lift_flag(struct x86_lift *l, const struct x86_insn *i)

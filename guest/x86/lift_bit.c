@@ -1,7 +1,8 @@
 /* guest/x86/lift_bit.c: bit tests, scans and counts, and the BMI insns that plain ops can express.
  *
- * BT and its relatives with a memory operand and a register offset address a bit string: the offset is signed and reaches any word
- * around the operand (SDM vol. 2, BT).  With an immediate, or in registers, the offset is taken modulo the width.
+ * BT and its relatives with a memory operand and a register offset address a bit string: the offset is signed and
+ * reaches any word around the operand (SDM vol. 2, BT).  With an immediate, or in registers, the offset is taken
+ * modulo the width.
  */
 #include "guest/x86/lift_int.h"
 

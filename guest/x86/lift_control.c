@@ -1,12 +1,12 @@
 /* guest/x86/lift_control.c: jumps, calls, returns, software interrupts, and every way a block ends.
  *
- * A direct jump is a GOTO to a page offset and links.  It becomes a GOTOI of a computed address where the target cannot be told
- * at translate time: 16-bit operand size (IP is cut), a code segment that is not flat (the same page may be reached at several
- * IPs), and displacements so large that EIP may wrap.  What wraps in spite of that (flat 32-bit code at the very ends of
- * its 4 GB) is cut by the loop, which sees a pc above 4 GB.
+ * A direct jump is a GOTO to a page offset and links.  It becomes a GOTOI of a computed address where the target
+ * cannot be told at translate time: 16-bit operand size (IP is cut), a code segment that is not flat (the same page
+ * may be reached at several IPs), and displacements so large that EIP may wrap.  What wraps in spite of that (flat
+ * 32-bit code at the very ends of its 4 GB) is cut by the loop, which sees a pc above 4 GB.
  *
- * Not exact: a near branch to a non-canonical address or beyond the limit of CS raises #GP at the target's fetch and not at the
- * branch (SDM vol. 2, JMP, RET).
+ * Not exact: a near branch to a non-canonical address or beyond the limit of CS raises #GP at the target's fetch and
+ * not at the branch (SDM vol. 2, JMP, RET).
  */
 #include "guest/x86/lift_int.h"
 
@@ -82,8 +82,9 @@ ir_ref ops_return_address(struct x86_lift *l)
     return ip_of(l, l->next);
 }
 
-/* A near branch beyond CS's limit faults itself, before anything has changed (SDM vol. 2, JMP, CALL, RET).  In 64-bit mode the same holds for targets that
- * are not canonical: they miss the jump cache, and the loop sees to them (exec/loop.c, branch_fault). */
+/* A near branch beyond CS's limit faults itself, before anything has changed (SDM vol. 2, JMP, CALL, RET).  In 64-bit
+ * mode the same holds for targets that are not canonical: they miss the jump cache, and the loop sees to them
+ * (exec/loop.c, branch_fault). */
 static void check_target(struct x86_lift *l, ir_ref ip)
 {
     if (!mode_flat(l))

@@ -8,10 +8,10 @@
  *   - width: 1, 2, 4, 8 bytes; type: I8..I64.
  *
  * Rules to know before editing
- *   - A ref that ops_ea, ops_linear or ops_read returns may be a guest register itself.  Do not write into it, and copy it
- *     (ops_copy) when the insn changes that register before the ref is used for the last time.
- *   - Upper halves of registers are kept by 16- and 32-bit modes as hardware keeps them, so an address of 32 or 16 bits is
- *     always cut explicitly; nothing may assume that a register is below 4 GB outside 64-bit mode.
+ *   - A ref that ops_ea, ops_linear or ops_read returns may be a guest register itself.  Do not write into it, and
+ *     copy it (ops_copy) when the insn changes that register before the ref is used for the last time.
+ *   - Upper halves of registers are kept by 16- and 32-bit modes as hardware keeps them, so an address of 32 or 16
+ *     bits is always cut explicitly; nothing may assume that a register is below 4 GB outside 64-bit mode.
  *   - Helpers that take a value look at all 64 bits of it: cut with ops_zero_extend first.
  */
 #ifndef RHEA_X86_LIFT_INT_H

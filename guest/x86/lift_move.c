@@ -1,7 +1,7 @@
 /* guest/x86/lift_move.c: data movement: MOV and its relatives, the stack, exchanges, conditional moves.
  *
- * Rule to know before editing: what is read from memory may land in a guest register at once only if nothing after it can fault;
- * a push stores before it moves RSP, a pop moves RSP after the last store.
+ * Rule to know before editing: what is read from memory may land in a guest register at once only if nothing after it
+ * can fault; a push stores before it moves RSP, a pop moves RSP after the last store.
  */
 #include "guest/x86/lift_int.h"
 
@@ -188,8 +188,8 @@ void lift_xadd(struct x86_lift *l, const struct x86_insn *i)
         ops_put_high(l, r->reg, d);
 }
 
-/* Registers: flags of rAX - op0; equal: op0 = op1, else rAX = op0.  Of two 32-bit registers the one that does not change keeps its
- * upper half, as processors do it. */
+/* Registers: flags of rAX - op0; equal: op0 = op1, else rAX = op0.  Of two 32-bit registers the one that does not
+ * change keeps its upper half, as processors do it. */
 static void cmpxchg_reg(struct x86_lift *l, const struct x86_insn *i)
 {
     unsigned bytes = i->op[0].bytes, whole = bytes == 4 ? 8 : bytes;
@@ -330,8 +330,8 @@ static void mov_from_seg(struct x86_lift *l, const struct x86_insn *i)
         ops_set_reg(l, i->osize, o->reg, v);
 }
 
-/* After a load of SS, interrupts wait for one insn, which must be in this block: go on if the mode is still what the block
- * was lifted for. */
+/* After a load of SS, interrupts wait for one insn, which must be in this block: go on if the mode is still what the
+ * block was lifted for. */
 static void end_if_mode_changed(struct x86_lift *l)
 {
     int same = ir_label(l->b);
@@ -380,7 +380,8 @@ void lift_mov_seg(struct x86_lift *l, const struct x86_insn *i)
         mov_to_seg(l, i);
 }
 
-/* PUSH of a segment register: recent processors write 2 bytes of a 4-byte slot, and 8 of an 8-byte slot (SDM vol. 2, PUSH). */
+/* PUSH of a segment register: recent processors write 2 bytes of a 4-byte slot, and 8 of an 8-byte slot (SDM vol. 2,
+ * PUSH). */
 void lift_push_seg(struct x86_lift *l, const struct x86_insn *i)
 {
     ops_push(l, i->osize, i->osize == 8 ? 8 : 2, selector(l, i->op[0].reg));

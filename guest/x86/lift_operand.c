@@ -4,7 +4,8 @@
  *
  *     64-bit                     the register itself, or one LEA; FS and GS add their base in it
  *     flat 32-bit                one LEA.i32 (offsets wrap at 4 GB); FS and GS add their base at 32 bits
- *     anything else              LEA.i32, ZX16 for 16-bit forms, then a call of SEG_LINEAR, which knows limits and rights
+ *     anything else              LEA.i32, ZX16 for 16-bit forms, then a call of SEG_LINEAR, which knows limits and
+ *     rights
  *
  * It never writes a guest register except in ops_set_reg, ops_put_high, ops_write and the stack's own.
  */

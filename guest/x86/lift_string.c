@@ -1,7 +1,7 @@
 /* guest/x86/lift_string.c: MOVS CMPS STOS LODS SCAS INS OUTS.
  *
- * Without a repeat prefix a string insn is a few ops.  With one it is a helper that makes all iterations and leaves exactly in the
- * middle for interrupts and faults.  INS and OUTS always are, for the I/O permission check.
+ * Without a repeat prefix a string insn is a few ops.  With one it is a helper that makes all iterations and leaves
+ * exactly in the middle for interrupts and faults.  INS and OUTS always are, for the I/O permission check.
  *
  * Index registers change only after the last access, at the address size; X86_DF is +1 or -1, so a step is one LEA.
  */

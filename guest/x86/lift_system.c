@@ -1,8 +1,8 @@
 /* guest/x86/lift_system.c: system insns: mostly one helper call, and the question whether the block may go on after it.
  *
- * A helper that "ends" (helpers.def) may have changed the mode, the page tables or the code that follows, so the block ends with a
- * jump to the next insn.  Privilege and CPUID were checked by the driver; what depends on control registers, IOPL or the
- * I/O bitmap is the helper's.
+ * A helper that "ends" (helpers.def) may have changed the mode, the page tables or the code that follows, so the
+ * block ends with a jump to the next insn.  Privilege and CPUID were checked by the driver; what depends on control
+ * registers, IOPL or the I/O bitmap is the helper's.
  */
 #include "guest/x86/lift_int.h"
 
@@ -63,7 +63,8 @@ void lift_pause(struct x86_lift *l, const struct x86_insn *i)
     call(l, HELPER_PAUSE, 0);
 }
 
-/* ---- interrupts, ports ---------------------------------------------------------------------------------------------- */
+/* ---- interrupts, ports
+ * ---------------------------------------------------------------------------------------------- */
 
 void lift_cli(struct x86_lift *l, const struct x86_insn *i)
 {
@@ -100,7 +101,8 @@ void lift_bound(struct x86_lift *l, const struct x86_insn *i)
     ops_call(l, HELPER_BOUND, value(l, i, 0), addr, ops_const(l, i->osize));
 }
 
-/* ---- control and debug registers -------------------------------------------------------------------------------------- */
+/* ---- control and debug registers
+ * -------------------------------------------------------------------------------------- */
 
 static ir_ref general(struct x86_lift *l, const struct x86_operand *o)
 {
@@ -151,7 +153,8 @@ void lift_xsetbv(struct x86_lift *l, const struct x86_insn *i)
     call_and_end(l, HELPER_XSETBV, IR_NONE, IR_NONE);
 }
 
-/* ---- descriptor tables ------------------------------------------------------------------------------------------------ */
+/* ---- descriptor tables
+ * ------------------------------------------------------------------------------------------------ */
 
 static unsigned table_bytes(const struct x86_lift *l)
 {
@@ -244,7 +247,8 @@ void lift_arpl(struct x86_lift *l, const struct x86_insn *i)
         ops_set_reg(l, 2, i->op[0].reg, v);
 }
 
-/* ---- translation caches, model-specific registers ------------------------------------------------------------------- */
+/* ---- translation caches, model-specific registers
+ * ------------------------------------------------------------------- */
 
 void lift_invlpg(struct x86_lift *l, const struct x86_insn *i)
 {
@@ -332,7 +336,8 @@ void lift_monitor(struct x86_lift *l, const struct x86_insn *i)
     ops_call(l, HELPER_MONITOR, ops_linear(l, i, 1, false), IR_NONE, IR_NONE);
 }
 
-/* ---- protection, thread pointers ---------------------------------------------------------------------------------------- */
+/* ---- protection, thread pointers
+ * ---------------------------------------------------------------------------------------- */
 
 void lift_rdpkru(struct x86_lift *l, const struct x86_insn *i)
 {

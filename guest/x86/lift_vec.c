@@ -1,8 +1,8 @@
 /* guest/x86/lift_vec.c: SSE: from an insn to the row of vec.def that is its encoding.
  *
- * Which rows exist decides what is lifted: an insn without a row counts as not lifted.  A row tells whether the destination is
- * read too (Y) or only written (W), how much memory it touches and with which alignment; nothing here knows single insns, except
- * that a store opcode between two registers is its load opcode turned round.
+ * Which rows exist decides what is lifted: an insn without a row counts as not lifted.  A row tells whether the
+ * destination is read too (Y) or only written (W), how much memory it touches and with which alignment; nothing here
+ * knows single insns, except that a store opcode between two registers is its load opcode turned round.
  */
 #include "guest/x86/lift_int.h"
 
@@ -168,7 +168,8 @@ void lift_vec_shift_imm(struct x86_lift *l, const struct x86_insn *i)
     append(l, i, row, vec(&i->op[0]), IR_NONE, IR_NONE);
 }
 
-/* ---- MXCSR ------------------------------------------------------------------------------------------------------------ */
+/* ---- MXCSR
+ * ------------------------------------------------------------------------------------------------------------ */
 
 void lift_ldmxcsr(struct x86_lift *l, const struct x86_insn *i)
 {

@@ -1,11 +1,12 @@
 /* guest/x86/lift_x87.c: x87 and MMX insns, and the saving of processor state: all by helpers.
  *
- * help_x87 (sys_x87.c) takes the insn packed into a word, and checks CR0, pending exceptions and the existence of the insn itself.
+ * help_x87 (sys_x87.c) takes the insn packed into a word, and checks CR0, pending exceptions and the existence of the
+ * insn itself.
  */
 #include "guest/x86/lift_int.h"
 
-/* Bytes an x87 memory operand takes, for the check of a segment that is not flat; negative: written.  By opcode and modrm.reg;
- * environment and state depend on the operand size (SDM vol. 2, FLDENV, FRSTOR). */
+/* Bytes an x87 memory operand takes, for the check of a segment that is not flat; negative: written.  By opcode and
+ * modrm.reg; environment and state depend on the operand size (SDM vol. 2, FLDENV, FRSTOR). */
 static int x87_bytes(const struct x86_insn *i)
 {
     static const int8_t bytes[8][8] = {
@@ -75,7 +76,8 @@ void lift_mmx(struct x86_lift *l, const struct x86_insn *i)
     call_x87(l, i, addr);
 }
 
-/* ---- state images ----------------------------------------------------------------------------------------------------- */
+/* ---- state images
+ * ----------------------------------------------------------------------------------------------------- */
 
 enum { FXSAVE_BYTES = 512, XSAVE_HEADER_END = 576 };
 

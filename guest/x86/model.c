@@ -1,20 +1,23 @@
 /* guest/x86/model.c: CPU models, and CPUID.
  *
- * A model is a row of models.def and a set of features (features.def), changed by the words of -cpu.  CPUID's leaves are made from
- * the set when asked, together with what only the running processor knows (its APIC id, OSXSAVE, the frequency).
+ * A model is a row of models.def and a set of features (features.def), changed by the words of -cpu.  CPUID's leaves
+ * are made from the set when asked, together with what only the running processor knows (its APIC id, OSXSAVE, the
+ * frequency).
  *
- * Why "max" is a GenuineIntel, family 6, model 6AH.  A guest kernel must learn the TSC's frequency from leaves 15H and 16H
- * instead of measuring it, and Linux reads those of Intel processors only.  It must not pay for defects that a translator does not
- * have: IA32_ARCH_CAPABILITIES (sys_msr.c) says so for each, which turns off page-table isolation, buffer clearing and L1 flushes,
- * and IBRS_ALL ("enhanced IBRS") makes it set SPEC_CTRL once where it would use retpolines.  Some kernels want branch history cleared
- * although BHI_NO is told; BHI_CTRL lets them set a bit of SPEC_CTRL instead of running a loop at every system call.
+ * Why "max" is a GenuineIntel, family 6, model 6AH.  A guest kernel must learn the TSC's frequency from leaves 15H
+ * and 16H instead of measuring it, and Linux reads those of Intel processors only.  It must not pay for defects that
+ * a translator does not have: IA32_ARCH_CAPABILITIES (sys_msr.c) says so for each, which turns off page-table
+ * isolation, buffer clearing and L1 flushes, and IBRS_ALL ("enhanced IBRS") makes it set SPEC_CTRL once where it
+ * would use retpolines.  Some kernels want branch history cleared although BHI_NO is told; BHI_CTRL lets them set a
+ * bit of SPEC_CTRL instead of running a loop at every system call.
  *
- * Frequencies.  The "core crystal clock" is also the local APIC timer's input clock, which counts nanoseconds: 1 GHz.  Leaf 15H says
- * TSC = crystal * EBX / EAX; Linux computes that in kHz and 32 bits, so EBX stays below 2^32 / 10^6, which makes the ratio coarse.
- * A wrong TSC frequency is a wrong clock, a slightly wrong timer is only a late tick, so the crystal takes up the difference.
+ * Frequencies.  The "core crystal clock" is also the local APIC timer's input clock, which counts nanoseconds: 1 GHz.
+ * Leaf 15H says TSC = crystal * EBX / EAX; Linux computes that in kHz and 32 bits, so EBX stays below 2^32 / 10^6,
+ * which makes the ratio coarse. A wrong TSC frequency is a wrong clock, a slightly wrong timer is only a late tick,
+ * so the crystal takes up the difference.
  *
- * Caches are made up: 32 KB + 32 KB first level, 1 MB second, 16 MB third, shared by all.  Every processor is a core of its own
- * in one package.
+ * Caches are made up: 32 KB + 32 KB first level, 1 MB second, 16 MB third, shared by all.  Every processor is a core
+ * of its own in one package.
  *
  * Rules to know before editing
  *   - Leaf 0DH must agree with sys_xsave.c: sizes and offsets come from there.
@@ -63,7 +66,8 @@ static const struct {
     {FEAT_SSE3, FEAT_SSE2},      {FEAT_AVX2, FEAT_AVX},     {FEAT_F16C, FEAT_AVX},      {FEAT_FMA, FEAT_AVX},
 };
 
-/* ---- the set of features -------------------------------------------------------------------------------------------- */
+/* ---- the set of features
+ * -------------------------------------------------------------------------------------------- */
 
 static void set_put(struct x86_model *m, enum x86_feature f, bool on)
 {
@@ -141,7 +145,8 @@ static void set_close(struct x86_model *m)
                 set_put(m, requirements[i].feature, false);
 }
 
-/* ---- -cpu ------------------------------------------------------------------------------------------------------------- */
+/* ---- -cpu
+ * ------------------------------------------------------------------------------------------------------------- */
 
 /* One word after the model's name: +f, -f, f, f=on, f=off. */
 static bool parse_word(struct x86_model *m, const struct x86_model *max, const char *word, size_t n, struct status *st)
@@ -220,7 +225,8 @@ void x86_model_list(FILE *out)
     fprintf(out, "\n");
 }
 
-/* ---- what the model means for the processor ----------------------------------------------------------------------------- */
+/* ---- what the model means for the processor
+ * ----------------------------------------------------------------------------- */
 
 static uint32_t signature(const struct row *r)
 {
@@ -252,7 +258,8 @@ void x86_model_apply(struct x86 *x, const struct x86_model *m)
                       (x86_model_has(m, FEAT_NX) ? EFER_NXE : 0);
 }
 
-/* ---- leaves ------------------------------------------------------------------------------------------------------------- */
+/* ---- leaves
+ * ------------------------------------------------------------------------------------------------------------- */
 
 struct leaf {
     uint32_t r[4];
@@ -363,7 +370,8 @@ static void leaf_xsave(const struct x86 *x, uint32_t sub, struct leaf *l)
     }
 }
 
-/* Of all ratios n / d that fit, the one by which the reader's arithmetic comes nearest; the crystal gives way a little. */
+/* Of all ratios n / d that fit, the one by which the reader's arithmetic comes nearest; the crystal gives way a
+ * little. */
 static void leaf_tsc(const struct x86 *x, struct leaf *l)
 {
     enum { CRYSTAL_KHZ = 1000000, TOLERANCE_KHZ = 200, MOST = 4290 };

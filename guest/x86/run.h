@@ -13,15 +13,17 @@ extern x86_helper_fn *const x86_helpers[]; /* by enum x86_helper: cpu.helper poi
 /* Raise a fault of the insn at cpu_insn_pc: fills x->fault, sets cpu.pc, leaves with LEAVE_FAULT. */
 _Noreturn void x86_raise(struct x86 *x, enum x86_vector v);
 _Noreturn void x86_raise_error(struct x86 *x, enum x86_vector v, uint32_t error);
-/* Called by the loop after LEAVE_FAULT: push the frame, enter the handler (cpu.pc is set).  Nested faults during delivery are handled inside: they
- * become contributory, double, triple faults by the rules of vol. 3, 6.15 (each memory access of delivery may leave with LEAVE_FAULT again; the loop
- * then calls this again, which sees x->delivering). */
+/* Called by the loop after LEAVE_FAULT: push the frame, enter the handler (cpu.pc is set).  Nested faults during
+ * delivery are handled inside: they become contributory, double, triple faults by the rules of vol. 3, 6.15 (each
+ * memory access of delivery may leave with LEAVE_FAULT again; the loop then calls this again, which sees
+ * x->delivering). */
 void x86_deliver_fault(struct x86 *x);
 /* True if an interrupt, NMI or debug trap can be taken now at cpu.pc (an insn boundary). */
 bool x86_interrupt_ready(struct x86 *x);
 /* Take the highest-priority one. */
 void x86_take_interrupt(struct x86 *x);
-/* After an insn ran alone under MODE_STEP: raise the debug trap that is due, if any (fills x->fault; true: call x86_deliver_fault). */
+/* After an insn ran alone under MODE_STEP: raise the debug trap that is due, if any (fills x->fault; true: call
+ * x86_deliver_fault). */
 bool x86_after_step(struct x86 *x);
 /* Before an insn under MODE_STEP: instruction breakpoints.  true: x->fault is #DB, deliver it. */
 bool x86_before_step(struct x86 *x);
@@ -30,7 +32,8 @@ bool x86_before_step(struct x86 *x);
 
 /* Power-on or INIT state (vol. 3, 10.1.1, table 10-1). */
 void x86_reset(struct x86 *x, bool init_only);
-/* Recompute mode, bases for accesses, cpu.tab_*, cpu.jc_tag after CPL, segments, CR0, CR3, CR4, EFER, AC, TF, DR7, XCR0 changed. */
+/* Recompute mode, bases for accesses, cpu.tab_*, cpu.jc_tag after CPL, segments, CR0, CR3, CR4, EFER, AC, TF, DR7,
+ * XCR0 changed. */
 void x86_mode_update(struct x86 *x);
 void x86_print(FILE *out, const struct x86 *x); /* registers as `info registers` and triple faults show them */
 
@@ -51,20 +54,23 @@ struct x86_walk {
     bool user;      /* user page (U/S = 1 at every level) */
     uint32_t error; /* page-fault error code when the walk fails */
 };
-/* Walk for the access; sets A and D bits atomically.  false: w->error is the error code (vol. 3, 4.7).  CR2 is not changed. */
+/* Walk for the access; sets A and D bits atomically.  false: w->error is the error code (vol. 3, 4.7).  CR2 is not
+ * changed. */
 bool x86_walk(struct x86 *x, gva_t gva, unsigned access, struct x86_walk *w);
-/* The table (enum tlb_kind of mem.h) that serves an access (WALK_ bits as for x86_walk) now; cpu.tab_* are those of explicit accesses. */
+/* The table (enum tlb_kind of mem.h) that serves an access (WALK_ bits as for x86_walk) now; cpu.tab_* are those of
+ * explicit accesses. */
 unsigned x86_table_kind(const struct x86 *x, unsigned access);
 /* WALK_ bits of a memory access described by an MD_ desc (ir.h): privilege, implicit, write. */
 unsigned x86_walk_access(const struct x86 *x, unsigned desc);
 /* Raise #PF for a failed walk: sets CR2. */
 _Noreturn void x86_raise_pf(struct x86 *x, gva_t gva, uint32_t error);
 bool x86_canonical(const struct x86 *x, gva_t gva);
-/* What an R or W table says of gva: "host address - gva", or 0.  Tables are indexed by bits 47..12; with 57-bit addresses the entry may be
- * another address's, and the sum then lies nowhere in RAM (generated code finds out by a host fault). */
+/* What an R or W table says of gva: "host address - gva", or 0.  Tables are indexed by bits 47..12; with 57-bit
+ * addresses the entry may be another address's, and the sum then lies nowhere in RAM (generated code finds out by a
+ * host fault). */
 uint64_t x86_table_entry(const struct x86 *x, uint8_t *table, gva_t gva);
-/* Whether W and X entries may be made for an address: only for those that 48 bits tell apart, as W entries are searched by where they lead and X
- * entries are not checked by the sum. */
+/* Whether W and X entries may be made for an address: only for those that 48 bits tell apart, as W entries are
+ * searched by where they lead and X entries are not checked by the sum. */
 bool x86_table_whole(gva_t gva);
 /* Data breakpoint (DR7) hit by an access to [gva, gva+n): remember it for x86_after_step / the end of the insn. */
 void x86_watch(struct x86 *x, gva_t gva, unsigned n, bool write);

@@ -1,12 +1,13 @@
 /* guest/x86/run_int.h: what the files of the run side share among themselves.  Nobody outside guest/x86/ includes this.
  *
  * Rules to know before editing
- *   - A helper may be abandoned at any memory access (a fault, or "run this insn again alone"), so it changes guest state only after
- *     its last access that can fail.
+ *   - A helper may be abandoned at any memory access (a fault, or "run this insn again alone"), so it changes guest
+ *     state only after its last access that can fail.
  *   - CPL is SS.DPL (0 in real mode): seg[SEG_SS].attr always carries it, null SS of 64-bit mode included.
- *   - seg[].base is the architectural base; cpu.reg[X86_BASE_*] is what accesses add (0 for ES CS SS DS in 64-bit mode).  Whoever
- *     sets seg[].base calls x86_set_base, or x86_mode_update afterwards.
- *   - Whoever may have enabled an interrupt calls x86_check_kick; whoever changed something `mode` depends on, x86_mode_update.
+ *   - seg[].base is the architectural base; cpu.reg[X86_BASE_*] is what accesses add (0 for ES CS SS DS in 64-bit
+ *     mode).  Whoever sets seg[].base calls x86_set_base, or x86_mode_update afterwards.
+ *   - Whoever may have enabled an interrupt calls x86_check_kick; whoever changed something `mode` depends on,
+ *     x86_mode_update.
  */
 #ifndef RHEA_X86_RUN_INT_H
 #define RHEA_X86_RUN_INT_H
@@ -120,7 +121,8 @@ static inline unsigned seg_type(uint16_t a) /* of a system descriptor */
 {
     return a & 15;
 }
-/* Fetch the descriptor a selector names; false if it lies outside its table (or the LDT is null).  Null selectors: the caller's business. */
+/* Fetch the descriptor a selector names; false if it lies outside its table (or the LDT is null).  Null selectors:
+ * the caller's business. */
 bool x86_desc_read(struct x86 *x, uint16_t selector, struct x86_descriptor *d);
 /* The second half of a 16-byte system descriptor (long mode); false: outside the table, or not zero where it must be. */
 bool x86_desc_read_high(struct x86 *x, struct x86_descriptor *d);
@@ -134,7 +136,8 @@ void x86_set_base(struct x86 *x, enum x86_seg seg, uint64_t base); /* FS, GS: MS
 /* Load a data segment register as MOV Sreg does; faults.  v/e: NULL checks apply. */
 void x86_seg_load(struct x86 *x, enum x86_seg seg, uint16_t selector);
 
-/* ---- access.c ------------------------------------------------------------------------------------------------------ */
+/* ---- access.c
+ * ------------------------------------------------------------------------------------------------------ */
 
 /* A stack that is being pushed to or popped from, before any of it is committed. */
 struct x86_stack {
@@ -152,7 +155,8 @@ void x86_stack_commit(struct x86 *x, const struct x86_stack *s); /* RSP only */
 void x86_read_bytes(struct x86 *x, gva_t gva, void *to, unsigned n, unsigned md);
 void x86_write_bytes(struct x86 *x, gva_t gva, const void *from, unsigned n, unsigned md);
 
-/* ---- transfer.c, task.c ----------------------------------------------------------------------------------------------- */
+/* ---- transfer.c, task.c
+ * ----------------------------------------------------------------------------------------------- */
 
 /* Enter a code segment: CS and cpu.pc; mode update; kick. */
 void x86_enter_cs(struct x86 *x, const struct x86_segment *cs, uint64_t rip);
@@ -163,17 +167,20 @@ struct x86_segment x86_return_stack(struct x86 *x, uint16_t selector, unsigned c
 void x86_check_target(struct x86 *x, const struct x86_segment *cs, uint64_t rip);
 /* Registers of outer levels that the new CPL may not use become null (vol. 2, RET). */
 void x86_null_outer_segments(struct x86 *x, unsigned new_cpl);
-/* Stack for privilege level `cpl` from the current TSS: loads and checks SS of legacy modes (#TS), RSP of long mode.  ist: 1..7 or 0. */
+/* Stack for privilege level `cpl` from the current TSS: loads and checks SS of legacy modes (#TS), RSP of long mode.
+ * ist: 1..7 or 0. */
 void x86_inner_stack(struct x86 *x, unsigned cpl, unsigned ist, uint32_t ext, struct x86_stack *s);
 
 enum x86_task_reason { TASK_JMP, TASK_CALL, TASK_IRET, TASK_GATE };
-/* Switch to the task of a TSS descriptor already checked for presence and type; next_rip goes into the old TSS.  error: pushed on the new stack if has_error. */
+/* Switch to the task of a TSS descriptor already checked for presence and type; next_rip goes into the old TSS.
+ * error: pushed on the new stack if has_error. */
 void x86_task_switch(struct x86 *x, const struct x86_descriptor *tss, enum x86_task_reason why, uint64_t next_rip,
                      uint32_t ext);
 /* Through a task gate in the IDT, GDT or LDT: selector is the TSS selector it holds. */
 void x86_task_gate(struct x86 *x, uint16_t selector, enum x86_task_reason why, uint64_t next_rip, uint32_t ext);
 
-/* ---- control.c --------------------------------------------------------------------------------------------------------- */
+/* ---- control.c
+ * --------------------------------------------------------------------------------------------------------- */
 
 void x86_write_efer(struct x86 *x, uint64_t v); /* WRMSR: checks (#GP), consequences, x86_mode_update */
 void x86_write_cr0(struct x86 *x, uint64_t v);

@@ -1,11 +1,13 @@
-/* guest/x86/segment.c: segment registers and the descriptor tables they are loaded from (Intel SDM vol. 3, chapters 3 and 5).
+/* guest/x86/segment.c: segment registers and the descriptor tables they are loaded from (Intel SDM vol. 3, chapters 3
+ * and 5).
  *
  *      descriptor    63      56 55 54 53 52 51   48 47 46 45 44 43  40 39     16 15       0
  *                   | base    | G DB  L AVL| limit | P  DPL  S | type |  base   |  limit   |
  *                               '---------- x86_segment.attr ---------'  (limit's bits masked out)
  *
  * Rules to know before editing
- *   - All checks first, then the accessed bit in memory, then the register: a helper can be abandoned at any memory access.
+ *   - All checks first, then the accessed bit in memory, then the register: a helper can be abandoned at any memory
+ *     access.
  *   - The checks below stand in the order of the manual's pseudocode, for that decides which fault is seen.
  */
 #include "guest/x86/run_int.h"

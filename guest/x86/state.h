@@ -1,11 +1,13 @@
 /* guest/x86/state.h: one x86 processor's state: where the lift side and the run side meet.
  *
  * Conventions
- *   - cpu.reg[0..15]: RAX RCX RDX RBX RSP RBP RSI RDI R8..R15.  X86_BASE_ES.. : linear bases of the segments as accesses must add them
- *     (in 64-bit mode zero for ES CS SS DS).  X86_DF: +1 or -1.
+ *   - cpu.reg[0..15]: RAX RCX RDX RBX RSP RBP RSI RDI R8..R15.  X86_BASE_ES.. : linear bases of the segments as
+ *     accesses must add them (in 64-bit mode zero for ES CS SS DS).  X86_DF: +1 or -1.
  *   - RIP is never stored: RIP = cpu.pc - base of CS (truncated to the mode) when outside generated code.
- *   - RFLAGS = arithmetic flags (cpu.cc) | DF (X86_DF) | `flags` (all other bits: IF TF IOPL NT RF VM AC VIF VIP ID and bit 1).
- *   - `mode` and cpu.jc_tag, cpu.tab_* are derived: x86_mode_update recomputes them after anything they depend on has changed.
+ *   - RFLAGS = arithmetic flags (cpu.cc) | DF (X86_DF) | `flags` (all other bits: IF TF IOPL NT RF VM AC VIF VIP ID
+ *     and bit 1).
+ *   - `mode` and cpu.jc_tag, cpu.tab_* are derived: x86_mode_update recomputes them after anything they depend on has
+ *     changed.
  */
 #ifndef RHEA_X86_STATE_H
 #define RHEA_X86_STATE_H

@@ -1,7 +1,8 @@
 /* guest/x86/sys.h: what the sys_*.c files share: the shape of a helper, guest memory in bulk, what a CPU model offers.
  *
- * Private to guest/x86.  Bulk accesses go in pieces of at most 64 bytes; an insn that must not store half of its operand calls
- * sys_probe_write first, one that must not load half of it reads everything into a buffer before it changes any state.
+ * Private to guest/x86.  Bulk accesses go in pieces of at most 64 bytes; an insn that must not store half of its
+ * operand calls sys_probe_write first, one that must not load half of it reads everything into a buffer before it
+ * changes any state.
  */
 #ifndef RHEA_X86_SYS_H
 #define RHEA_X86_SYS_H
@@ -72,8 +73,8 @@ struct x87_insn {
 /* Set ES and B as the exception flags and masks say.  After every load of the control or status word. */
 void x87_summary(struct x86 *x);
 void x87_init(struct x86 *x); /* what FNINIT does */
-/* Run `code` on the host's own x87 with the state of image fx (x->fx or a copy); buf is the memory operand, [rax].  FOP, FIP and FDP
- * stay as they were. */
+/* Run `code` on the host's own x87 with the state of image fx (x->fx or a copy); buf is the memory operand, [rax].
+ * FOP, FIP and FDP stay as they were. */
 void x87_native(struct x86 *x, void *fx, const uint8_t *code, unsigned n, void *buf);
 void x87_mmx(struct x86 *x, const struct x87_insn *i);
 

@@ -113,8 +113,9 @@ X86_HELP(help_hlt)
     return 0;
 }
 
-/* MONITOR and MWAIT: SDM vol. 2; #UD at CPL > 0.  Nothing is watched.  With other processors about, one of them may be going to write
- * the line, so MWAIT only lets the host's other threads run and ends at once, as the manual allows; alone it waits as HLT does. */
+/* MONITOR and MWAIT: SDM vol. 2; #UD at CPL > 0.  Nothing is watched.  With other processors about, one of them may
+ * be going to write the line, so MWAIT only lets the host's other threads run and ends at once, as the manual allows;
+ * alone it waits as HLT does. */
 X86_HELP(help_monitor)
 {
     if (x86_cpl(x))

@@ -1,8 +1,8 @@
 /* guest/x86/sys_io.c: IN and OUT.
  *
- * An access to ports is allowed in real mode, at CPL <= IOPL, or where the I/O permission bitmap of a 32- or 64-bit TSS has a zero
- * for each port touched (SDM vol. 1, 19.5.2).  The processor always reads two bytes of the bitmap; both must be inside the TSS's
- * limit.  String forms use sys_io_check and go to the same bus.
+ * An access to ports is allowed in real mode, at CPL <= IOPL, or where the I/O permission bitmap of a 32- or 64-bit
+ * TSS has a zero for each port touched (SDM vol. 1, 19.5.2).  The processor always reads two bytes of the bitmap;
+ * both must be inside the TSS's limit.  String forms use sys_io_check and go to the same bus.
  */
 #include "guest/x86/sys.h"
 

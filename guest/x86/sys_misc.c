@@ -1,5 +1,5 @@
-/* guest/x86/sys_misc.c: insns that are too long or too rare to be lifted: stack frames, bounds, decimal arithmetic, the double-width
- * compare and exchange, random numbers, protection keys, FS and GS bases, and insns without a lifter.
+/* guest/x86/sys_misc.c: insns that are too long or too rare to be lifted: stack frames, bounds, decimal arithmetic,
+ * the double-width compare and exchange, random numbers, protection keys, FS and GS bases, and insns without a lifter.
  *
  * Rules to know before editing
  *   - Several stores or loads: registers change after the last of them.
@@ -17,7 +17,8 @@ static void reg_put(struct x86 *x, unsigned reg, uint64_t v, unsigned bytes)
     *r = bytes == 2 ? (*r & ~0xffffull) | (v & 0xffff) : bytes == 4 ? (uint32_t)v : v;
 }
 
-/* ---- stack frames (SDM vol. 2, ENTER, PUSHA, POPA) -------------------------------------------------------------------- */
+/* ---- stack frames (SDM vol. 2, ENTER, PUSHA, POPA)
+ * -------------------------------------------------------------------- */
 
 static gva_t stack_linear(struct x86 *x, const struct x86_stack *s, uint64_t offset, unsigned bytes, bool write)
 {
@@ -85,7 +86,8 @@ X86_HELP(help_bound)
     return 0;
 }
 
-/* ---- decimal arithmetic (vol. 2, AAA AAD AAM AAS DAA DAS) ------------------------------------------------------------- */
+/* ---- decimal arithmetic (vol. 2, AAA AAD AAM AAS DAA DAS)
+ * ------------------------------------------------------------- */
 
 static uint32_t flags_of_al(uint8_t al)
 {
@@ -155,7 +157,8 @@ X86_HELP(help_bcd)
     return 0;
 }
 
-/* ---- CMPXCHG8B, CMPXCHG16B ------------------------------------------------------------------------------------------------ */
+/* ---- CMPXCHG8B, CMPXCHG16B
+ * ------------------------------------------------------------------------------------------------ */
 
 typedef unsigned __int128 wide_t;
 
@@ -197,7 +200,8 @@ X86_HELP(help_cmpxchg8b)
     return 0;
 }
 
-/* ---- the rest ---------------------------------------------------------------------------------------------------------- */
+/* ---- the rest
+ * ---------------------------------------------------------------------------------------------------------- */
 
 /* Fewer bits than asked for from the host count as "none ready": CF = 0 and zero, which the guest must expect. */
 X86_HELP(help_rdrand)
@@ -261,8 +265,8 @@ X86_HELP(help_unlifted)
     x86_raise(x, EX_UD);
 }
 
-/* MASKMOVDQU (vol. 2): a byte whose mask bit is clear is not written.  Whether it may fault is the implementation's choice; AMD's processors want all 16
- * bytes writable. */
+/* MASKMOVDQU (vol. 2): a byte whose mask bit is clear is not written.  Whether it may fault is the implementation's
+ * choice; AMD's processors want all 16 bytes writable. */
 uint64_t help_maskmovdqu(struct x86 *x, uint64_t gva, uint64_t regs, uint64_t seg)
 {
     const uint8_t *data = x->cpu.vec[regs & 15], *mask = x->cpu.vec[regs >> 8 & 15];

@@ -1,11 +1,13 @@
 /* guest/x86/sys_mmx.c: MMX insns, and the SSE insns that use MMX registers, run by the host on the x87 image.
  *
- * help_x87 (sys_x87.c) says how the lifter describes an insn.  MMX registers are the physical x87 registers, which the host's
- * FXSAVE puts where they belong.  General registers never reach the host's: MOVD and PINSRW from one become their memory form on a
- * buffer; PEXTRW, PMOVMSKB and MASKMOVQ take MOVQ's copy of their operand and do the rest in C.
+ * help_x87 (sys_x87.c) says how the lifter describes an insn.  MMX registers are the physical x87 registers, which
+ * the host's FXSAVE puts where they belong.  General registers never reach the host's: MOVD and PINSRW from one
+ * become their memory form on a buffer; PEXTRW, PMOVMSKB and MASKMOVQ take MOVQ's copy of their operand and do the
+ * rest in C.
  *
- * CVTPI2PS and its relatives, MOVQ2DQ and MOVDQ2Q also need the guest's XMM registers: they are copied into the image and back.
- * SIMD exceptions are always masked there; what the guest has unmasked is raised afterwards, with nothing else changed.
+ * CVTPI2PS and its relatives, MOVQ2DQ and MOVDQ2Q also need the guest's XMM registers: they are copied into the image
+ * and back. SIMD exceptions are always masked there; what the guest has unmasked is raised afterwards, with nothing
+ * else changed.
  */
 #include "guest/x86/sys.h"
 
@@ -44,7 +46,8 @@ static bool is_mixed(const struct x87_insn *i)
     return (i->op == 0x2a || i->op == 0x2c || i->op == 0x2d) && (i->prefix == 0 || i->prefix == 0x66);
 }
 
-/* CVTPI2PS, CVTPI2PD from memory: no transition to MMX, and no x87 exceptions (SDM vol. 2, CVTPI2PD; CVTPI2PS as processors do it). */
+/* CVTPI2PS, CVTPI2PD from memory: no transition to MMX, and no x87 exceptions (SDM vol. 2, CVTPI2PD; CVTPI2PS as
+ * processors do it). */
 static bool is_plain_sse(const struct x87_insn *i)
 {
     return i->map == 1 && i->op == 0x2a && i->mem;
@@ -165,8 +168,8 @@ static bool with_general(struct x86 *x, const struct x87_insn *i)
     }
 }
 
-/* Conversions between MMX and XMM, with all exceptions masked: what the guest has not masked is raised afterwards.  Exceptions found before
- * anything is computed come first, and alone (SDM vol. 1, 11.5.2 and 11.5.3). */
+/* Conversions between MMX and XMM, with all exceptions masked: what the guest has not masked is raised afterwards.
+ * Exceptions found before anything is computed come first, and alone (SDM vol. 1, 11.5.2 and 11.5.3). */
 static void mixed(struct x86 *x, const struct x87_insn *i, void *buf)
 {
     enum { BEFORE = 7 }; /* invalid, denormal, divide by zero */

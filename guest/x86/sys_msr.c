@@ -1,12 +1,14 @@
 /* guest/x86/sys_msr.c: model-specific registers, the time stamp counter, performance counters.
  *
- * What exists is what Linux touches and what firmware needs (SDM vol. 4; vol. 3 where a section is named).  Three kinds:
+ * What exists is what Linux touches and what firmware needs (SDM vol. 4; vol. 3 where a section is named).  Three
+ * kinds:
  *   - plain ones, a field of struct x86 each, in plain[] with the rule their value must obey;
  *   - ones with consequences or rules of their own, in the two switches;
  *   - x2APIC's and TSC_DEADLINE, which belong to the interrupt controller.
  * Anything else is #GP(0), as on a processor that lacks it, and a line in the log item "unimp".
  *
- * IA32_ARCH_CAPABILITIES lists the defects this processor does not have: see model.c.  There are no machine-check banks.
+ * IA32_ARCH_CAPABILITIES lists the defects this processor does not have: see model.c.  There are no machine-check
+ * banks.
  *
  * The guest's TSC runs at the host's frequency: TSC = host's + cpu.tsc_offset, and generated code computes the same.
  */
@@ -93,7 +95,8 @@ static uint64_t *plain_find(struct x86 *x, uint32_t msr, enum rule *rule)
     return NULL;
 }
 
-/* ---- time (vol. 3, 18.17) ------------------------------------------------------------------------------------------- */
+/* ---- time (vol. 3, 18.17)
+ * ------------------------------------------------------------------------------------------- */
 
 static uint64_t tsc_now(const struct x86 *x)
 {
@@ -127,7 +130,8 @@ X86_HELP(help_rdpmc)
     x86_raise_error(x, EX_GP, 0);
 }
 
-/* ---- memory types (vol. 3, 12.11, 12.12) ------------------------------------------------------------------------------ */
+/* ---- memory types (vol. 3, 12.11, 12.12)
+ * ------------------------------------------------------------------------------ */
 
 static bool types_valid(uint64_t bytes, unsigned n, unsigned allowed)
 {
@@ -181,7 +185,8 @@ static bool mtrr_valid(uint32_t msr, uint64_t v)
     return !(v & (beyond | 0xf00)) && types_valid(v, 1, MTRR_TYPES);
 }
 
-/* ---- reading ---------------------------------------------------------------------------------------------------------- */
+/* ---- reading
+ * ---------------------------------------------------------------------------------------------------------- */
 
 /* Defects this processor does not have (vol. 4, IA32_ARCH_CAPABILITIES). */
 static uint64_t arch_capabilities(void)
@@ -286,7 +291,8 @@ static bool msr_read(struct x86 *x, uint32_t msr, uint64_t *v)
     }
 }
 
-/* ---- writing ---------------------------------------------------------------------------------------------------------- */
+/* ---- writing
+ * ---------------------------------------------------------------------------------------------------------- */
 
 static bool plain_write(struct x86 *x, uint64_t *field, enum rule rule, uint64_t v)
 {

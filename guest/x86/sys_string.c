@@ -1,20 +1,22 @@
 /* guest/x86/sys_string.c: MOVS CMPS STOS LODS SCAS INS OUTS, with and without a repeat prefix.
  *
- * One call does all iterations, or as many as it can before a fault or an interrupt.  An iteration touches memory first and
- * registers last, so wherever it faults the registers say "this iteration is still to do", and the insn can be run again from the same
- * RIP (SDM vol. 2, REP).
+ * One call does all iterations, or as many as it can before a fault or an interrupt.  An iteration touches memory
+ * first and registers last, so wherever it faults the registers say "this iteration is still to do", and the insn can
+ * be run again from the same RIP (SDM vol. 2, REP).
  *
  * MOVS and STOS upwards go by page runs: as many elements as fit before either address leaves its page (or wraps at the
- * address size) are done by the host at once.  A run needs real host addresses on all sides; where access->read or write answers with
- * cpu.bounce (device, watchpoint, page crossing) the iteration is done alone; stores to RAM that holds code go 64 bytes at a time.
- * Everything else goes element by element, through the current tables where they know the page.
+ * address size) are done by the host at once.  A run needs real host addresses on all sides; where access->read or
+ * write answers with cpu.bounce (device, watchpoint, page crossing) the iteration is done alone; stores to RAM that
+ * holds code go 64 bytes at a time. Everything else goes element by element, through the current tables where they
+ * know the page.
  *
  * Rules to know before editing
  *   - Overlap: the result is always that of one element after the other (copy_elements).
- *   - EFLAGS change only when the insn ends, or leaves for an interrupt between two iterations: a fault in CMPS or SCAS leaves the
- *     flags as they were before the insn.
+ *   - EFLAGS change only when the insn ends, or leaves for an interrupt between two iterations: a fault in CMPS or
+ *     SCAS leaves the flags as they were before the insn.
  *   - INS checks that its destination can be written before it reads the port; a port read cannot be taken back.
- *   - Under MODE_STEP the trap comes after every iteration (vol. 3, 18.3.1.4), that of a data breakpoint after the one that hit it.
+ *   - Under MODE_STEP the trap comes after every iteration (vol. 3, 18.3.1.4), that of a data breakpoint after the
+ *     one that hit it.
  */
 #include "guest/x86/sys.h"
 
@@ -176,7 +178,8 @@ static uint8_t *run_target(const struct string *s, gva_t gva)
     return real ? host : NULL;
 }
 
-/* RAM that holds code takes stores through the slow path only, but up to 64 bytes at once.  0: something else, or an overlap. */
+/* RAM that holds code takes stores through the slow path only, but up to 64 bytes at once.  0: something else, or an
+ * overlap. */
 static uint64_t code_run(const struct string *s, gva_t dst, const uint8_t *from, uint64_t n)
 {
     struct x86 *x = s->x;

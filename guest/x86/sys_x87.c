@@ -1,7 +1,8 @@
 /* guest/x86/sys_x87.c: x87 insns, run by the host's own x87 on the guest's state.
  *
- * The state is x->fx, an FXSAVE64 image.  x->native loads it, runs one insn with its memory operand at [rax], and saves it again,
- * so results, flags and stack faults are the hardware's own.  In C are only the insns that move the image's fields about.
+ * The state is x->fx, an FXSAVE64 image.  x->native loads it, runs one insn with its memory operand at [rax], and
+ * saves it again, so results, flags and stack faults are the hardware's own.  In C are only the insns that move the
+ * image's fields about.
  *
  * The lifter calls help_x87 with
  *     a   bits  7..0   opcode: D8..DF, 9B (FWAIT); MMX: the byte after 0F
@@ -15,10 +16,12 @@
  *     c   bits 31..24  its segment's number
  *
  * Rules to know before editing
- *   - The host must never see an unmasked exception pending: it would kill us by SIGFPE.  ES (x87_summary) is always up to date, and an
- *     insn that waits raises #MF while ES is set, so native never starts with one pending.
- *   - A store is probed before the insn runs, and done after; an unmasked exception may have suppressed it (see run_store).
- *   - The register area is in stack order: ST(i) is physical register (TOP + i) & 7.  Whoever changes TOP by hand rotates it.
+ *   - The host must never see an unmasked exception pending: it would kill us by SIGFPE.  ES (x87_summary) is always
+ *     up to date, and an insn that waits raises #MF while ES is set, so native never starts with one pending.
+ *   - A store is probed before the insn runs, and done after; an unmasked exception may have suppressed it (see
+ *     run_store).
+ *   - The register area is in stack order: ST(i) is physical register (TOP + i) & 7.  Whoever changes TOP by hand
+ *     rotates it.
  *   - FCS and FDS are always zero (CPUID.7.0:EBX[13]), FOP is kept only with an unmasked exception (SDM vol. 1, 8.1.9).
  *   - CR0.NE = 0 asks for FERR# and IRQ 13; #MF is raised all the same.
  */
@@ -32,7 +35,8 @@ static const int8_t operand_bytes[8][8] = {
     {8, 8, 8, 8, 8, 8, 8, 8}, {8, -8, -8, -8, 0, 0, 0, 0}, {2, 2, 2, 2, 2, 2, 2, 2}, {2, -2, -2, -2, 10, 8, -10, -8},
 };
 
-/* Register forms that exist, a bit for each of C0..FF.  Aliases without a name in the manual run as the processor runs them. */
+/* Register forms that exist, a bit for each of C0..FF.  Aliases without a name in the manual run as the processor
+ * runs them. */
 static const uint64_t register_forms[8] = {
     0xffffffffffffffffull, /* D8 */
     0xffff7f33ff01ffffull, /* D9: not D1..D7, E2 E3 E6 E7 EF */
@@ -90,7 +94,8 @@ void x87_native(struct x86 *x, void *fx, const uint8_t *code, unsigned n, void *
     memcpy(image + FX_OP, pointers, sizeof pointers);
 }
 
-/* ---- the environment: FNSTENV, FLDENV, FNSAVE, FRSTOR (SDM vol. 1, 8.1.10) ------------------------------------------ */
+/* ---- the environment: FNSTENV, FLDENV, FNSAVE, FRSTOR (SDM vol. 1, 8.1.10)
+ * ------------------------------------------ */
 
 /* Two bits a physical register: 0 valid, 1 zero, 2 special, 3 empty. */
 static uint16_t full_tag_word(const struct x86 *x)
@@ -198,7 +203,8 @@ static void environment_load(struct x86 *x, const struct x87_insn *i, bool regis
         memcpy(x->fx + FX_ST + 16 * r, image + n + 10 * r, 10);
 }
 
-/* ---- insns done in C --------------------------------------------------------------------------------------------------- */
+/* ---- insns done in C
+ * --------------------------------------------------------------------------------------------------- */
 
 static void wait_pending(struct x86 *x)
 {
@@ -243,7 +249,8 @@ static bool control_register(struct x86 *x, const struct x87_insn *i)
     }
 }
 
-/* ---- insns run by the host ------------------------------------------------------------------------------------------------ */
+/* ---- insns run by the host
+ * ------------------------------------------------------------------------------------------------ */
 
 /* FIP, FDP, FOP after an insn that is not a control insn. */
 static void remember(struct x86 *x, const struct x87_insn *i)

@@ -2,9 +2,11 @@
  *
  * An XSAVE area (SDM vol. 1, 13.4):
  *
- *     0      x87: FCW FSW FTW FOP FIP FDP     24 MXCSR, MXCSR_MASK     32 ST0..ST7     160 XMM0..XMM15     416..511 not touched
+ *     0      x87: FCW FSW FTW FOP FIP FDP     24 MXCSR, MXCSR_MASK     32 ST0..ST7     160 XMM0..XMM15     416..511
+ *     not touched
  *     512    header: XSTATE_BV, XCOMP_BV, 48 bytes of zeros
- *     576    components 2.. at fixed offsets (standard), or one after the other in order of number (compacted, XCOMP_BV bit 63)
+ *     576    components 2.. at fixed offsets (standard), or one after the other in order of number (compacted,
+ *     XCOMP_BV bit 63)
  *
  * Components: 0 x87, 1 SSE, 2 AVX (upper halves of YMM), 9 PKRU.  CPUID leaf 0DH (model.c) tells the same numbers, from
  * component_size and component_offset.
@@ -181,7 +183,8 @@ static uint64_t in_use(const struct x86 *x)
     return used | (x->pkru ? XCOMP_PKRU : 0);
 }
 
-/* ---- FXSAVE, FXRSTOR (vol. 2) ---------------------------------------------------------------------------------------- */
+/* ---- FXSAVE, FXRSTOR (vol. 2)
+ * ---------------------------------------------------------------------------------------- */
 
 static void fx_checks(struct x86 *x, gva_t gva, enum x86_seg seg)
 {
@@ -223,7 +226,8 @@ X86_HELP(help_fxrstor)
     return 0;
 }
 
-/* ---- XSAVE, XSAVEOPT, XSAVEC, XSAVES (vol. 1, 13.7 to 13.11) ------------------------------------------------------- */
+/* ---- XSAVE, XSAVEOPT, XSAVEC, XSAVES (vol. 1, 13.7 to 13.11)
+ * ------------------------------------------------------- */
 
 static void x_checks(struct x86 *x, gva_t gva, bool supervisor, enum x86_seg seg)
 {
@@ -287,7 +291,8 @@ X86_HELP(help_xsave)
     return 0;
 }
 
-/* ---- XRSTOR, XRSTORS (vol. 1, 13.8, 13.12) ------------------------------------------------------------------------- */
+/* ---- XRSTOR, XRSTORS (vol. 1, 13.8, 13.12)
+ * ------------------------------------------------------------------------- */
 
 static bool header_is_valid(const struct x86 *x, const struct header *h, uint64_t enabled, bool supervisor)
 {
@@ -350,7 +355,8 @@ X86_HELP(help_xrstor)
     return 0;
 }
 
-/* ---- XCR0, MXCSR ------------------------------------------------------------------------------------------------------- */
+/* ---- XCR0, MXCSR
+ * ------------------------------------------------------------------------------------------------------- */
 
 static void need_osxsave(struct x86 *x)
 {
@@ -395,7 +401,8 @@ X86_HELP(help_ldmxcsr)
     return 0;
 }
 
-/* ---- may an insn of this family run? (vol. 3, 2.5, 13.1, 14.1; vol. 2, 2.4) -------------------------------------------- */
+/* ---- may an insn of this family run? (vol. 3, 2.5, 13.1, 14.1; vol. 2, 2.4)
+ * -------------------------------------------- */
 
 enum { FAMILY_SSE, FAMILY_X87, FAMILY_MMX, FAMILY_AVX, FAMILY_FWAIT };
 

@@ -1,10 +1,10 @@
 /* guest/x86/syscall.c: SYSCALL, SYSRET, SYSENTER, SYSEXIT, SWAPGS (Intel SDM vol. 2; vol. 3, 5.8.7 and 5.8.8).
  *
- * These read no descriptors: CS and SS take fixed attributes, only the selectors come from MSRs.  A kernel runs them a million times a
- * second, so nothing here touches memory.
+ * These read no descriptors: CS and SS take fixed attributes, only the selectors come from MSRs.  A kernel runs them
+ * a million times a second, so nothing here touches memory.
  *
- * Vendors differ where Intel is followed: SYSCALL and SYSRET are #UD outside 64-bit mode (AMD also has them in legacy and
- * compatibility mode); SYSENTER and SYSEXIT work in long mode; SYSRET to a non-canonical RCX faults at CPL 0.
+ * Vendors differ where Intel is followed: SYSCALL and SYSRET are #UD outside 64-bit mode (AMD also has them in legacy
+ * and compatibility mode); SYSENTER and SYSEXIT work in long mode; SYSRET to a non-canonical RCX faults at CPL 0.
  */
 #include "guest/x86/run_int.h"
 

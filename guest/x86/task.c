@@ -1,15 +1,16 @@
 /* guest/x86/task.c: hardware task switches, 16- and 32-bit (Intel SDM vol. 3, chapter 7).  Never in long mode.
  *
- * Two halves.  Up to the point of no return everything is read, checked and saved in the old task's name; a fault there belongs to the
- * old task and the insn can be run again.  Then the registers change, and what fails while the new task's segments are loaded belongs
- * to the new task, at its first insn (vol. 3, 7.3).
+ * Two halves.  Up to the point of no return everything is read, checked and saved in the old task's name; a fault
+ * there belongs to the old task and the insn can be run again.  Then the registers change, and what fails while the
+ * new task's segments are loaded belongs to the new task, at its first insn (vol. 3, 7.3).
  *
  *      32-bit TSS   0 link | 28 CR3 | 32 EIP | 36 EFLAGS | 40 EAX..EDI | 72 ES CS SS DS FS GS | 96 LDT | 100 T, I/O map
  *      16-bit TSS   0 link |        | 14 IP  | 16 FLAGS  | 18 AX..DI   | 34 ES CS SS DS       | 42 LDT
  *
  * Rules to know before editing
  *   - Saving the old state twice (because a later access faulted) is harmless: it is the same state.
- *   - Between the halves each segment register holds a selector without a descriptor; SS's attr carries the new CPL already.
+ *   - Between the halves each segment register holds a selector without a descriptor; SS's attr carries the new CPL
+ *     already.
  */
 #include "guest/x86/run_int.h"
 

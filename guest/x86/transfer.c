@@ -1,5 +1,5 @@
-/* guest/x86/transfer.c: far jumps, calls and returns, call gates, and what they share with interrupts (Intel SDM vol. 3, 5.8; vol. 2,
- * CALL, JMP, RET).
+/* guest/x86/transfer.c: far jumps, calls and returns, call gates, and what they share with interrupts (Intel SDM vol.
+ * 3, 5.8; vol. 2, CALL, JMP, RET).
  *
  *      selector names      far JMP                      far CALL
  *      code segment        same CPL                     same CPL, CS and return address pushed

@@ -1,8 +1,8 @@
 /* guest/x86/walk.c: from linear to physical addresses: the page tables of Intel SDM vol. 3, chapter 4.
  *
- * One loop walks all four formats.  They differ in the data that `struct format` holds: how many levels, how wide an entry and an
- * index, which levels may map a page.  PAE's top level is not in memory (x->pdpte) and grants no rights, so its walk begins one level
- * lower.
+ * One loop walks all four formats.  They differ in the data that `struct format` holds: how many levels, how wide an
+ * entry and an index, which levels may map a page.  PAE's top level is not in memory (x->pdpte) and grants no rights,
+ * so its walk begins one level lower.
  *
  *      level   4-level, 5-level        PAE             32-bit
  *        5     PML5E
@@ -13,8 +13,10 @@
  *
  * Rules to know before editing
  *   - Nothing here raises a fault: a failed walk is an answer (error code), because debuggers and prefetches ask too.
- *   - An entry changes only by compare-and-exchange against what was read; if another processor was faster the walk starts over.
- *   - A of upper levels is set on the way, A and D of the entry that maps the page only when the access is allowed (vol. 3, 4.8).
+ *   - An entry changes only by compare-and-exchange against what was read; if another processor was faster the walk
+ *     starts over.
+ *   - A of upper levels is set on the way, A and D of the entry that maps the page only when the access is allowed
+ *     (vol. 3, 4.8).
  */
 #include "guest/x86/run_int.h"
 
@@ -125,7 +127,8 @@ static unsigned key_rights(const struct x86 *x, uint64_t leaf, unsigned access)
     return 0;
 }
 
-/* Rights of vol. 3, 4.6.1: r holds P, W, U of all levels and-ed, NX or-ed.  Returns whether the access may go on; *writable: a write could. */
+/* Rights of vol. 3, 4.6.1: r holds P, W, U of all levels and-ed, NX or-ed.  Returns whether the access may go on;
+ * *writable: a write could. */
 static bool allowed(const struct x86 *x, uint64_t r, unsigned access, bool *writable)
 {
     bool user_page = r & PTE_U;

@@ -63,7 +63,8 @@ enum { ASM_W = 1, ASM_BYTE_REG = 2, ASM_BYTE_RM = 4 }; /* REX.W; the reg or r/m 
 /* One instruction but for its immediate.  prefix: 0, 0x66, 0xf2, 0xf3.  map: 0 none, 1 0F, 2 0F 38, 3 0F 3A. */
 void asm_insn(struct asmbuf *a, unsigned prefix, unsigned map, unsigned opcode, unsigned flags, int reg, struct rm m);
 
-/* The classic forms at a type: opcode is the 32-bit form's; I8 uses opcode - 1 when byte_form, I16 gets the 66 prefix. */
+/* The classic forms at a type: opcode is the 32-bit form's; I8 uses opcode - 1 when byte_form, I16 gets the 66
+ * prefix. */
 void asm_typed(struct asmbuf *a, enum ir_type t, unsigned map, unsigned opcode, int reg, struct rm m);
 
 void asm_mov_rr(struct asmbuf *a, enum ir_type t, int d, int s); /* I8, I16 merge; nothing if I64 and d = s */
@@ -86,7 +87,8 @@ uint32_t asm_jcc(struct asmbuf *a, unsigned cc);
 void asm_patch(struct asmbuf *a, uint32_t at, uint32_t to); /* make the displacement at `at` reach offset `to` */
 void asm_jmp_abs(struct asmbuf *a, const uint8_t *rx);      /* jmp or call to an executable address within 2 GB */
 void asm_call_abs(struct asmbuf *a, const uint8_t *rx);
-/* Pad with NOPs until (offset + ahead) is a multiple of 4, so that a displacement `ahead` bytes on can be patched atomically. */
+/* Pad with NOPs until (offset + ahead) is a multiple of 4, so that a displacement `ahead` bytes on can be patched
+ * atomically. */
 void asm_align(struct asmbuf *a, unsigned ahead);
 
 #endif

@@ -1,5 +1,5 @@
-/* host/amd64/emit.c: from optimised IR to host code: one forward walk that places values and emits, then the cold parts.
- * The register plan and the rules are in emit.h. */
+/* host/amd64/emit.c: from optimised IR to host code: one forward walk that places values and emits, then the cold
+ * parts. The register plan and the rules are in emit.h. */
 #include "host/amd64/emit.h"
 
 static void emit_op(struct emitter *e)

@@ -8,11 +8,11 @@
  *     rsp: the frame below;  gs: struct cpu
  *
  * Rules to know before editing
- *   - No pinned register may change before the last host instruction of an op that can fault: slow paths save the pinned registers as they
- *     find them, and that is the guest's state.
+ *   - No pinned register may change before the last host instruction of an op that can fault: slow paths save the
+ *     pinned registers as they find them, and that is the guest's state.
  *   - rax dies at every op's end.  r14 and r15 survive calls (callee-saved in C).
- *   - F is in the host's flags (f_host), in the frame's cc (f_mem), or both.  An op that spoils the host's flags first calls f_spoil; an op that
- *     defines F calls f_define before its instruction.
+ *   - F is in the host's flags (f_host), in the frame's cc (f_mem), or both.  An op that spoils the host's flags
+ *     first calls f_spoil; an op that defines F calls f_define before its instruction.
  */
 #ifndef RHEA_HOST_EMIT_H
 #define RHEA_HOST_EMIT_H
@@ -22,10 +22,11 @@
 
 enum { NPINNED = 12, NSCRATCH = 2, NSLOTS = 60 };
 
-/* The stack frame of generated code, from rsp: copies of what every memory access needs (shorter to encode than fields of struct cpu), F, and spill
- * slots.  Thunks carry F to and from cpu.cc and take the tables anew after each helper.
- * NEAR_PAGE and NEAR_ADDEND are the remembered page of IR_NEAR accesses, always one with an entry in the W table; forgotten whenever
- * generated code is entered and after each helper, so nothing that drops entries while C runs has to know of it. */
+/* The stack frame of generated code, from rsp: copies of what every memory access needs (shorter to encode than
+ * fields of struct cpu), F, and spill slots.  Thunks carry F to and from cpu.cc and take the tables anew after each
+ * helper. NEAR_PAGE and NEAR_ADDEND are the remembered page of IR_NEAR accesses, always one with an entry in the W
+ * table; forgotten whenever generated code is entered and after each helper, so nothing that drops entries while C
+ * runs has to know of it. */
 enum {
     FRAME_MASK = 0,
     FRAME_TAB_R = 8,
@@ -37,7 +38,8 @@ enum {
     FRAME = FRAME_SLOTS + NSLOTS * 8
 };
 
-/* mem_read and mem_write thunks: one entry, THUNK_STRIDE bytes apart, for each register that may hold the address, and one for "in cpu.scratch[1] already". */
+/* mem_read and mem_write thunks: one entry, THUNK_STRIDE bytes apart, for each register that may hold the address,
+ * and one for "in cpu.scratch[1] already". */
 enum { THUNK_ADDRESS_KEPT = 16, THUNK_STRIDE = 16 };
 
 extern const int8_t host_pin[IR_NREG]; /* host register of an IR register, NOREG: in memory */
@@ -109,7 +111,8 @@ struct rm place_rm(struct emitter *e, ir_ref r);    /* r as an r/m operand (not 
 int place_src(struct emitter *e, ir_ref r, enum ir_type t, int spare);
 /* r's value in a register that is surely not rax; takes a scratch register when r has none. */
 int place_src_kept(struct emitter *e, ir_ref r, enum ir_type t);
-/* The register to compute d in: its own, a new one for a temp (that of `from` if that temp dies here), a copy or rax for an unpinned register. */
+/* The register to compute d in: its own, a new one for a temp (that of `from` if that temp dies here), a copy or rax
+ * for an unpinned register. */
 int place_dst(struct emitter *e, ir_ref d, ir_ref from);
 /* Whether place_dst finds a register while this op's sources hold theirs; if not, compute in rax, unlock, then place. */
 bool place_can_dst(struct emitter *e, ir_ref d, ir_ref from);

@@ -1,4 +1,5 @@
-/* host/amd64/emit_alu.c: arithmetic, logic, shifts, multiplication, division, bit ops: one op, the host instruction of that name. */
+/* host/amd64/emit_alu.c: arithmetic, logic, shifts, multiplication, division, bit ops: one op, the host instruction
+ * of that name. */
 #include "host/amd64/emit.h"
 
 /* /n of the 80..83 group and (n << 3 | 3) of the one-byte map. */
@@ -301,7 +302,8 @@ void emit_shift(struct emitter *e)
     f_defined(e);
 }
 
-/* The dividend's high half into rdx.  16 bits leave the rest of rdx alone, which may be a guest register that is about to get the remainder. */
+/* The dividend's high half into rdx.  16 bits leave the rest of rdx alone, which may be a guest register that is
+ * about to get the remainder. */
 static void bring_high(struct emitter *e, enum ir_type t, ir_ref b)
 {
     enum ir_type move = t == I16 ? I16 : I64;
@@ -318,7 +320,8 @@ static void bring_high(struct emitter *e, enum ir_type t, ir_ref b)
     }
 }
 
-/* MUL and DIV work on rax and rdx.  rdx is the pinned register of an IR register: keep it around the instruction unless it is a destination. */
+/* MUL and DIV work on rax and rdx.  rdx is the pinned register of an IR register: keep it around the instruction
+ * unless it is a destination. */
 void emit_mul_div(struct emitter *e)
 {
     const struct ir_op *o = e->op;

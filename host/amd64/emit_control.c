@@ -1,6 +1,7 @@
 /* host/amd64/emit_control.c: helper calls, branches inside a block, links, indirect jumps, leaving.
  *
- * A direct jump is `jmp rel32` that host_link_set patches; unlinked it reaches its exit stub.  A jump to another guest page is guarded:
+ * A direct jump is `jmp rel32` that host_link_set patches; unlinked it reaches its exit stub.  A jump to another
+ * guest page is guarded:
  *         mov rax, gs:[PCB]; lea rax, [rax + pages]       the target's page
  *         mov r14, rax; shr r14, 9; and r14, gs:[page_mask]; add r14, gs:[tab_x]
  *         cmp dword [r14], expected physical page + 1     patched with the link

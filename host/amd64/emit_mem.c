@@ -11,24 +11,27 @@
  *         test rax, rax
  *         jz   miss
  *   access: op   [rax + ga]
- * The *full* guest address is added, so one that differs from a mapped one only in bits 63..48 makes a non-canonical host address: the host
- * faults at `access` and the handler goes on at the cold stub, where the slow path finds out that it is the guest's fault.
+ * The *full* guest address is added, so one that differs from a mapped one only in bits 63..48 makes a non-canonical
+ * host address: the host faults at `access` and the handler goes on at the cold stub, where the slow path finds out
+ * that it is the guest's fault.
  *
  * Cold path, entered for a miss, a misaligned address, or by the signal handler (with rax = 0):
  *         call slow thunk of ga's register;  dd desc, insn_off
  *         jmp  access
  *         copy of the access's instructions; call commit; jmp end         (stores only)
- * The thunk first sees whether a misaligned access merely is that, with a valid addend and no page crossed: then it returns at once.  Else it calls the
- * slow path, which gives the addend in rax: of real memory, or of cpu.bounce.  Loads then simply run `access`.  A store into the bounce buffer
- * is told by cpu.pending: the thunk returns 5 bytes further on, to a copy of the access, after which the commit thunk does what the store
- * really does (a device, two pages, a page with code) and keeps the host's flags.
+ * The thunk first sees whether a misaligned access merely is that, with a valid addend and no page crossed: then it
+ * returns at once.  Else it calls the slow path, which gives the addend in rax: of real memory, or of cpu.bounce.
+ * Loads then simply run `access`.  A store into the bounce buffer is told by cpu.pending: the thunk returns 5 bytes
+ * further on, to a copy of the access, after which the commit thunk does what the store really does (a device, two
+ * pages, a page with code) and keeps the host's flags.
  *
- * Near accesses (IR_NEAR) have a shorter path: one range check against the remembered page, which also sees to page crossing:
+ * Near accesses (IR_NEAR) have a shorter path: one range check against the remembered page, which also sees to page
+ * crossing:
  *         mov  rax, ga;  sub rax, [rsp + near_page];  cmp rax, 4096 - size;  ja miss;  mov rax, [rsp + near_addend]
  * Their thunks look into the W table and remember the page found there, before they resort to the slow path.
  *
- * An access may be "merged": the host address is put together in one register first, to free rax (CMPXCHG, or operations that need F loaded).
- * The guest address is then kept in cpu.scratch[1] beforehand.
+ * An access may be "merged": the host address is put together in one register first, to free rax (CMPXCHG, or
+ * operations that need F loaded). The guest address is then kept in cpu.scratch[1] beforehand.
  */
 #include <string.h>
 
@@ -246,8 +249,8 @@ static void keep_address(struct emitter *e, ir_ref a)
     }
 }
 
-/* The source operand of a merged access in a register; `spare` if it has none of its own.  As the address's own register is spoilt, a source
- * that is the address comes from where mem_begin kept it. */
+/* The source operand of a merged access in a register; `spare` if it has none of its own.  As the address's own
+ * register is spoilt, a source that is the address comes from where mem_begin kept it. */
 static int merged_source(struct emitter *e, int spare)
 {
     const struct ir_op *o = e->op;

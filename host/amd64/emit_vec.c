@@ -1,5 +1,6 @@
-/* host/amd64/emit_vec.c: vector operations: the row's own encoding on the pinned vector registers (0..15 are xmm0..xmm15).
- * They run under the guest's MXCSR; an unmasked exception is a SIGFPE at the instruction and becomes the guest's #XM. */
+/* host/amd64/emit_vec.c: vector operations: the row's own encoding on the pinned vector registers (0..15 are
+ * xmm0..xmm15). They run under the guest's MXCSR; an unmasked exception is a SIGFPE at the instruction and becomes
+ * the guest's #XM. */
 #include "host/amd64/emit.h"
 
 static int xmm(ir_ref r)
@@ -15,7 +16,8 @@ static void put_row(struct emitter *e, const struct ir_vec_row *row, int reg, st
         asm_byte(&e->a, (unsigned)e->op->imm & 0xff);
 }
 
-/* An instruction that may raise a numeric exception must find F in cpu.cc; one that sets flags leaves them in the host's. */
+/* An instruction that may raise a numeric exception must find F in cpu.cc; one that sets flags leaves them in the
+ * host's. */
 static void keep_flags(struct emitter *e)
 {
     if (e->f_host)

@@ -1,7 +1,9 @@
 /* host/amd64/flags.c: where F lives between ops.
  *
- *     host flags --f_save (lahf; seto al; mov [rsp + cc], ax)--> frame (in cpu.cc's form; thunks carry it there and back)
- *     frame --f_load (movzx eax, [rsp + cc]; add al, 127; sahf)--> host flags      (add makes OF from al: 127 + 1 overflows)
+ *     host flags --f_save (lahf; seto al; mov [rsp + cc], ax)--> frame (in cpu.cc's form; thunks carry it there and
+ *     back)
+ *     frame --f_load (movzx eax, [rsp + cc]; add al, 127; sahf)--> host flags      (add makes OF from al: 127 + 1
+ *     overflows)
  *
  * Both use rax alone.  LAHF and SAHF: Intel SDM vol. 2; present in 64-bit mode on every x86-64-v2 processor.
  */

@@ -1,7 +1,8 @@
 /* host/amd64/native.c: run one guest instruction natively on a saved state, for the reference interpreter and for x87.
  *
- * The instruction is put into executable memory between code that loads the state and code that stores it.  x87 and MMX instructions come again and
- * again, and writing code costs far more than running it, so their pieces are kept: one a thread and slot, found by the bytes.
+ * The instruction is put into executable memory between code that loads the state and code that stores it.  x87 and
+ * MMX instructions come again and again, and writing code costs far more than running it, so their pieces are kept:
+ * one a thread and slot, found by the bytes.
  */
 #include <string.h>
 #include <sys/mman.h>

@@ -1,10 +1,13 @@
-/* host/amd64/place.c: where values live: pinned registers, temps in r14 and r15, spill slots; copies of unpinned registers.
+/* host/amd64/place.c: where values live: pinned registers, temps in r14 and r15, spill slots; copies of unpinned
+ * registers.
  *
- * Allocation happens in the one forward walk that also emits.  A temp gets a scratch register when it is written; when both are needed by others it moves
- * to a slot on the host stack and is used from there, or loaded again.  `last` (from one walk over the block) tells when it dies.
+ * Allocation happens in the one forward walk that also emits.  A temp gets a scratch register when it is written;
+ * when both are needed by others it moves to a slot on the host stack and is used from there, or loaded again.
+ * `last` (from one walk over the block) tells when it dies.
  *
- * An unpinned IR register lives in struct cpu, always up to date (a fault may show it), but a scratch register that is not needed for a temp keeps a
- * copy of what was last read from or written to it.  Copies are dropped freely; all of them where C may have changed the original, and at labels.
+ * An unpinned IR register lives in struct cpu, always up to date (a fault may show it), but a scratch register that
+ * is not needed for a temp keeps a copy of what was last read from or written to it.  Copies are dropped freely; all
+ * of them where C may have changed the original, and at labels.
  */
 #include "host/amd64/emit.h"
 
@@ -116,7 +119,8 @@ static bool op_mentions(const struct ir_op *o, ir_ref r)
     return o->d == r || o->e == r || o->a == r || o->b == r || o->c == r;
 }
 
-/* A scratch register to take over: a free one; else a copy this op does not mention, any copy, a temp it does not mention, any temp.  -1: all locked. */
+/* A scratch register to take over: a free one; else a copy this op does not mention, any copy, a temp it does not
+ * mention, any temp.  -1: all locked. */
 static int pick_scratch(const struct emitter *e)
 {
     int pick = -1, best = 5;

@@ -1,10 +1,10 @@
 /* host/amd64/run.c: generated code at run time: entering it, leaving it from C, patching links, host faults.
  *
- * GS.  The GS base of a vCPU's thread holds its struct cpu (user-space code does not use GS on Linux; FS is the C library's).  It is set by WRGSBASE or
- * by arch_prctl where the kernel does not allow that instruction.
+ * GS.  The GS base of a vCPU's thread holds its struct cpu (user-space code does not use GS on Linux; FS is the C
+ * library's).  It is set by WRGSBASE or by arch_prctl where the kernel does not allow that instruction.
  *
- * Host faults.  A SIGSEGV, SIGBUS or SIGFPE whose instruction lies in generated code goes on at the cold stub that host_fault names; any other is rhea's
- * own and gets the default action.
+ * Host faults.  A SIGSEGV, SIGBUS or SIGFPE whose instruction lies in generated code goes on at the cold stub that
+ * host_fault names; any other is rhea's own and gets the default action.
  */
 #include <asm/prctl.h>
 #include <cpuid.h>

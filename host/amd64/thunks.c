@@ -1,8 +1,8 @@
 /* host/amd64/thunks.c: the code that all blocks share: entering, leaving, and the way into C and back.
  *
- * A thunk called from a block saves every pinned register to its home in struct cpu, the vector registers to cpu.vec, and MXCSR; calls C
- * under the host's MXCSR; and takes everything back.  So C sees the whole guest state, may change it, and may abandon the block by host_leave
- * (which only needs the stack pointer kept in cpu.host_rsp).
+ * A thunk called from a block saves every pinned register to its home in struct cpu, the vector registers to cpu.vec,
+ * and MXCSR; calls C under the host's MXCSR; and takes everything back.  So C sees the whole guest state, may change
+ * it, and may abandon the block by host_leave (which only needs the stack pointer kept in cpu.host_rsp).
  *
  * Stack: enter pushes six registers and makes room for spill slots so that rsp is a multiple of 16 in blocks.
  */
@@ -187,8 +187,8 @@ static void emit_memory_thunk(struct asmbuf *a, uint32_t *at, const void *fn, bo
     asm_byte(a, 0xc3);
 }
 
-/* A near access off the remembered page: remember its page if the W table has it, else do as mem_read or mem_write (`slow`: their common
- * part).  rax = 0: the host faulted at the access, go there at once. */
+/* A near access off the remembered page: remember its page if the W table has it, else do as mem_read or mem_write
+ * (`slow`: their common part).  rax = 0: the host faulted at the access, go there at once. */
 static void emit_near_thunk(struct asmbuf *a, uint32_t *at, uint32_t slow)
 {
     uint32_t give_up[3];

@@ -1,4 +1,5 @@
-/* test/bare/debug.c: single step, breakpoints, what holds debug traps and interrupts off, NMI blocking.  Sections: Intel SDM vol. 3.
+/* test/bare/debug.c: single step, breakpoints, what holds debug traps and interrupts off, NMI blocking.  Sections:
+ * Intel SDM vol. 3.
  */
 #include "lib/bare.h"
 
@@ -124,7 +125,8 @@ static void single_step(void)
     on_vector[UD] = NULL;
 }
 
-/* ---- breakpoints: 17.2 ----------------------------------------------------------------------------------------------- */
+/* ---- breakpoints: 17.2
+ * ----------------------------------------------------------------------------------------------- */
 
 static uint8_t watched[64] __attribute__((aligned(64)));
 
@@ -281,7 +283,8 @@ static void dr4(void)
     WRITE_REG(cr4, READ_REG(cr4) & ~(uintptr_t)CR4_DE);
 }
 
-/* ---- at CPL 3, and into the kernel ------------------------------------------------------------------------------------------ */
+/* ---- at CPL 3, and into the kernel
+ * ------------------------------------------------------------------------------------------ */
 
 CODE(user_step, "pushfq\norl $0x100, (%rsp)\npopfq\n" NEXT(user_step) "nop\nsyscall\nuser_step_back: nop\nint $0x80")
 CODE(syscall_entry, "nop\nsysretq")
@@ -311,7 +314,8 @@ static void user_debugging(void)
     end();
 }
 
-/* ---- RF, the interrupt shadow, NMI: 6.7, 6.8 ---------------------------------------------------------------------------- */
+/* ---- RF, the interrupt shadow, NMI: 6.7, 6.8
+ * ---------------------------------------------------------------------------- */
 
 #define LAPIC ((volatile uint32_t *)0xfee00000)
 enum { SPURIOUS = 0xf0 / 4, ICR_LOW = 0x300 / 4, ICR_HIGH = 0x310 / 4, EOI = 0xb0 / 4 };

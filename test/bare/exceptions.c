@@ -1,5 +1,5 @@
-/* test/bare/exceptions.c: each exception of 64-bit mode: vector, error code, pushed state, and which one wins when several apply.
- * Sections are of the Intel SDM, volume 3, unless named otherwise.
+/* test/bare/exceptions.c: each exception of 64-bit mode: vector, error code, pushed state, and which one wins when
+ * several apply. Sections are of the Intel SDM, volume 3, unless named otherwise.
  */
 #include "lib/bare.h"
 
@@ -76,7 +76,8 @@ CODE(dr7_high, "mov $1, %eax; shl $32, %rax\n" AT(dr7_high) "mov %rax, %dr7")
 
 static void pushed_state(void)
 {
-    /* 6.5: a fault's return address is the insn; 17.3.1.1: RF is set in the image of faults; 6.14.2: stack aligned to 16. */
+    /* 6.5: a fault's return address is the insn; 17.3.1.1: RF is set in the image of faults; 6.14.2: stack aligned to
+     * 16. */
     catch_call(de_zero, NULL);
     CHECK_CAUGHT("#DE", DE, 0, de_zero_at);
     CHECK("#DE pushed CS", caught.cs, KCODE);
@@ -242,7 +243,8 @@ static void privileged(void)
     tss64[104 + 0x80 / 8] = 0xff;
 }
 
-/* ---- interrupts 10 to 12: segments --------------------------------------------------------------------------------- */
+/* ---- interrupts 10 to 12: segments
+ * --------------------------------------------------------------------------------- */
 
 static void selectors(void)
 {
@@ -289,7 +291,8 @@ static void selectors(void)
     CHECK("#DF: on its IST stack", caught_at, (uintptr_t)catch_stack_top - 48);
 }
 
-/* ---- 6.12, 6.13, 6.15 (interrupt 8): gates, EXT and IDT bits, double faults ---------------------------------------- */
+/* ---- 6.12, 6.13, 6.15 (interrupt 8): gates, EXT and IDT bits, double faults
+ * ---------------------------------------- */
 
 static void tr_reload(unsigned limit)
 {
@@ -376,7 +379,8 @@ static void gates(void)
     tr_reload(sizeof tss64 - 1);
 }
 
-/* ---- interrupt 7, 16, 19: x87 and SSE ------------------------------------------------------------------------------ */
+/* ---- interrupt 7, 16, 19: x87 and SSE
+ * ------------------------------------------------------------------------------ */
 
 CODE(fld1_insn, AT(fld1_insn) "fld1")
 CODE(fwait_insn, AT(fwait_insn) "fwait")
@@ -455,7 +459,8 @@ static void floating(void)
     catch_call(mxcsr_restore, NULL);
 }
 
-/* ---- interrupt 17 --------------------------------------------------------------------------------------------------- */
+/* ---- interrupt 17
+ * --------------------------------------------------------------------------------------------------- */
 
 CODE(ac_load4, "pushfq; orq $0x40000, (%rsp); popfq; lea 1(%rdi), %rcx\n" AT(ac_load4) "mov (%rcx), %eax")
 CODE(ac_load1,
@@ -495,7 +500,8 @@ static void alignment(void)
     WRITE_REG(cr0, cr0);
 }
 
-/* ---- 6.9, table 6-2: several at once ----------------------------------------------------------------------------------- */
+/* ---- 6.9, table 6-2: several at once
+ * ----------------------------------------------------------------------------------- */
 
 CODE(lock_hlt, AT(lock_hlt) ".byte 0xf0, 0xf4")
 CODE(lock_bad_mem, AT(lock_bad_mem) ".byte 0xf0, 0x8b, 0x07")

@@ -1,4 +1,5 @@
-/* test/bare/insns.c: insns whose system side matters: division limits, string insns that fault in the middle, x87 and SSE state, CPUID, the TSC.
+/* test/bare/insns.c: insns whose system side matters: division limits, string insns that fault in the middle, x87 and
+ * SSE state, CPUID, the TSC.
  */
 #include "lib/bare.h"
 
@@ -9,7 +10,8 @@ static uint64_t pdpt1[512] __attribute__((aligned(4096))), pd1[512] __attribute_
     pt1[512] __attribute__((aligned(4096)));
 static uint8_t page[3][4096] __attribute__((aligned(4096)));
 
-/* ---- DIV, IDIV: vol. 2 ----------------------------------------------------------------------------------------------------- */
+/* ---- DIV, IDIV: vol. 2
+ * ----------------------------------------------------------------------------------------------------- */
 
 struct division {
     uint64_t high, low, by;
@@ -64,7 +66,8 @@ static void division(void)
     }
 }
 
-/* ---- string insns that fault in the middle: vol. 2, REP ------------------------------------------------------------------------ */
+/* ---- string insns that fault in the middle: vol. 2, REP
+ * ------------------------------------------------------------------------ */
 
 struct string {
     uint64_t si, di, cx, ax;
@@ -137,7 +140,8 @@ static void strings(void)
     CHECK("overlapping REP MOVSB repeats the first byte", memcmp(page[0], "aaaaaaaa", 8), 0);
 }
 
-/* ---- FXSAVE, XSAVE: vol. 1, 10.5 and chapter 13 --------------------------------------------------------------------------------------- */
+/* ---- FXSAVE, XSAVE: vol. 1, 10.5 and chapter 13
+ * --------------------------------------------------------------------------------------- */
 
 static uint8_t image[4096] __attribute__((aligned(64))), again[4096] __attribute__((aligned(64)));
 CODE(fxsave_bad, AT(fxsave_bad) "fxsave 8(%rdi)")
@@ -220,7 +224,8 @@ static void states(void)
     WRITE_REG(cr4, READ_REG(cr4) & ~(uintptr_t)CR4_OSXSAVE);
 }
 
-/* ---- CPUID, TSC, flags ------------------------------------------------------------------------------------------------------------- */
+/* ---- CPUID, TSC, flags
+ * ------------------------------------------------------------------------------------------------------------- */
 
 CODE(popf_user, "pushq $0x3202\npopfq\npushfq\npop %rax\nint $0x80")
 CODE(popf_kernel, "pushq $0x243002\npopfq\npushfq\npop %rax\npushq $2\npopfq")

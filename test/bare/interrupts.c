@@ -1,5 +1,6 @@
-/* test/bare/interrupts.c: local APIC (vol. 3, chapter 10), PIC, PIT, HPET, RTC as interrupt sources, and their priorities.
- * Nothing is timed: a timer's interrupt either comes, or the test's patience (PATIENCE ticks of the TSC) ends.
+/* test/bare/interrupts.c: local APIC (vol. 3, chapter 10), PIC, PIT, HPET, RTC as interrupt sources, and their
+ * priorities. Nothing is timed: a timer's interrupt either comes, or the test's patience (PATIENCE ticks of the TSC)
+ * ends.
  */
 #include "lib/bare.h"
 
@@ -72,7 +73,8 @@ static void begin(void)
     ordered = 0;
 }
 
-/* ---- priorities: 10.8 ---------------------------------------------------------------------------------------------------------- */
+/* ---- priorities: 10.8
+ * ---------------------------------------------------------------------------------------------------------- */
 
 static void priorities(void)
 {
@@ -139,7 +141,8 @@ static void priorities(void)
     CHECK("version", get(VERSION) & 0xff, 0x14);
 }
 
-/* ---- the timer: 10.5.4 ------------------------------------------------------------------------------------------------------------- */
+/* ---- the timer: 10.5.4
+ * ------------------------------------------------------------------------------------------------------------- */
 
 static void timers(void)
 {
@@ -193,7 +196,8 @@ static void timers(void)
     set(LVT_TIMER, 0x10000);
 }
 
-/* ---- x2APIC: 10.12 ------------------------------------------------------------------------------------------------------------------- */
+/* ---- x2APIC: 10.12
+ * ------------------------------------------------------------------------------------------------------------------- */
 
 CODE(x2_bad, "mov $0x802, %ecx; xor %eax, %eax; xor %edx, %edx\n" AT(x2_bad) "wrmsr")
 CODE(x2_icr2, "mov $0x831, %ecx\n" AT(x2_icr2) "rdmsr")
@@ -236,7 +240,8 @@ static void x2apic(void)
     set(SVR, 0x1ff);
 }
 
-/* ---- PIC and PIT by LINT0 (ExtINT): 10.5.1; Intel 8259A, 8254 data sheets ------------------------------------------------------------ */
+/* ---- PIC and PIT by LINT0 (ExtINT): 10.5.1; Intel 8259A, 8254 data sheets
+ * ------------------------------------------------------------ */
 
 static void pic_note(struct frame *f)
 {
@@ -274,7 +279,8 @@ static void pit(void)
     set(LVT_LINT0, 0x10000);
 }
 
-/* ---- HPET by the I/O APIC (IA-PC HPET specification 2.3) ---------------------------------------------------------------------------------- */
+/* ---- HPET by the I/O APIC (IA-PC HPET specification 2.3)
+ * ---------------------------------------------------------------------------------- */
 
 static void ioapic(unsigned reg, uint32_t v)
 {

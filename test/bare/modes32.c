@@ -1,4 +1,5 @@
-/* test/bare/modes32.c: real mode and back, virtual-8086 mode (chapter 20), 2-level and PAE paging (4.3, 4.4).  Sections: Intel SDM vol. 3.
+/* test/bare/modes32.c: real mode and back, virtual-8086 mode (chapter 20), 2-level and PAE paging (4.3, 4.4).
+ * Sections: Intel SDM vol. 3.
  *
  * Code that runs in real and virtual-8086 mode is copied to 8000H; its data is at 9000H.
  */
@@ -8,7 +9,8 @@
 enum { LOW = 0x8000, DATA = 0x9000 };
 static uint8_t *const data = (uint8_t *)DATA;
 
-/* ---- real mode ------------------------------------------------------------------------------------------------------------ */
+/* ---- real mode
+ * ------------------------------------------------------------------------------------------------------------ */
 
 __asm__(".pushsection .text\n"
         "go_real:\n" /* through 16-bit protected code, as 9.9.2 says */
@@ -94,7 +96,8 @@ static void real(void)
     CHECK("back in protected mode", READ_REG(cr0) & 1, 1);
 }
 
-/* ---- virtual-8086 mode: chapter 20 ------------------------------------------------------------------------------------------- */
+/* ---- virtual-8086 mode: chapter 20
+ * ------------------------------------------------------------------------------------------- */
 
 __asm__(".pushsection .text\n"
         "v86_enter:\n" /* (image of gs fs ds es ss esp eflags cs eip, in that order) */
@@ -182,7 +185,8 @@ static void virtual_8086(void)
     CHECK("VM86 runs at CPL 3", caught.flags & F_VM, F_VM);
 }
 
-/* ---- 2-level paging: 4.3 --------------------------------------------------------------------------------------------------------- */
+/* ---- 2-level paging: 4.3
+ * --------------------------------------------------------------------------------------------------------- */
 
 enum { P = 1, W = 2, U = 4, A = 32, D = 64, PS = 128, G = 256 };
 static uint32_t pd[1024] __attribute__((aligned(4096))), pt[1024] __attribute__((aligned(4096)));
@@ -286,7 +290,8 @@ static void two_level(void)
     CHECK("paging off", *(volatile uint32_t *)page, 5);
 }
 
-/* ---- PAE: 4.4 --------------------------------------------------------------------------------------------------------------------- */
+/* ---- PAE: 4.4
+ * --------------------------------------------------------------------------------------------------------------------- */
 
 static void set_pae(unsigned leaf, unsigned upper)
 {
@@ -338,7 +343,8 @@ static void pae(void)
     WRITE_REG(cr4, READ_REG(cr4) & ~(uintptr_t)CR4_PAE);
 }
 
-/* ---- VME: 20.3, CR4.VME --------------------------------------------------------------------------------------------------------------- */
+/* ---- VME: 20.3, CR4.VME
+ * --------------------------------------------------------------------------------------------------------------- */
 
 static void vme(void)
 {

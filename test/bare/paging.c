@@ -1,5 +1,5 @@
-/* test/bare/paging.c: 4-level paging: rights in all combinations against a model of vol. 3, 4.6, error codes (4.7), A and D (4.8), large pages,
- * reserved bits, invalidation (4.10), PCID, protection keys.
+/* test/bare/paging.c: 4-level paging: rights in all combinations against a model of vol. 3, 4.6, error codes (4.7), A
+ * and D (4.8), large pages, reserved bits, invalidation (4.10), PCID, protection keys.
  *
  *      PML4[0]   all of the first 4 GB, for the supervisor only: this code
  *      PML4[1]   the pages under test, at T
@@ -31,7 +31,8 @@ static void flush(void)
     WRITE_REG(cr3, READ_REG(cr3));
 }
 
-/* ---- rights ------------------------------------------------------------------------------------------------------------ */
+/* ---- rights
+ * ------------------------------------------------------------------------------------------------------------ */
 
 CODE(do_read, AT(do_read) "mov (%rdi), %al")
 CODE(do_write, AT(do_write) "mov %al, (%rdi)")
@@ -191,7 +192,8 @@ static void keys(void)
     WRITE_REG(cr4, READ_REG(cr4) & ~(uintptr_t)CR4_PKE);
 }
 
-/* ---- structure --------------------------------------------------------------------------------------------------------------- */
+/* ---- structure
+ * --------------------------------------------------------------------------------------------------------------- */
 
 static uint64_t peek(uint64_t at)
 {
@@ -285,7 +287,8 @@ static void large(void)
     CHECK("A and D cleared, INVLPG, write: set again", pt1[0] & (A | D), A | D);
 }
 
-/* ---- invalidation: 4.10.4 ----------------------------------------------------------------------------------------------------- */
+/* ---- invalidation: 4.10.4
+ * ----------------------------------------------------------------------------------------------------- */
 
 static void invalidation(void)
 {
@@ -446,7 +449,8 @@ static void pcids(void)
     }
 }
 
-/* ---- random changes, each followed by an invalidation that suffices for it ------------------------------------------------ */
+/* ---- random changes, each followed by an invalidation that suffices for it
+ * ------------------------------------------------ */
 
 enum { SPACES = 2, PAGES = 8, FRAMES = 4 };
 static uint8_t frame[FRAMES][4096] __attribute__((aligned(4096)));
@@ -548,7 +552,8 @@ static void random_changes(void)
     WRITE_REG(cr4, READ_REG(cr4) & ~(uintptr_t)CR4_PCIDE);
 }
 
-/* ---- accesses -------------------------------------------------------------------------------------------------------------------- */
+/* ---- accesses
+ * -------------------------------------------------------------------------------------------------------------------- */
 
 CODE(store8, AT(store8) "mov %rax, (%rdi)")
 CODE(load8, AT(load8) "mov (%rdi), %rax")

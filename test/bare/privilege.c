@@ -1,12 +1,13 @@
-/* test/bare/privilege.c: between privilege levels in long mode: SYSCALL, SYSENTER, call gates, far RET, IRET, IST, compatibility mode.
- * Sections: Intel SDM vol. 3 unless named otherwise.
+/* test/bare/privilege.c: between privilege levels in long mode: SYSCALL, SYSENTER, call gates, far RET, IRET, IST,
+ * compatibility mode. Sections: Intel SDM vol. 3 unless named otherwise.
  */
 #include "lib/bare.h"
 
 #define PA(p) ((uint64_t)(uintptr_t)(p))
 enum { STAR = 0xc0000081, LSTAR, CSTAR, FMASK, FS_BASE = 0xc0000100, GS_BASE, KERNEL_GS };
 
-/* ---- SYSCALL and SYSRET: vol. 2 ---------------------------------------------------------------------------------------- */
+/* ---- SYSCALL and SYSRET: vol. 2
+ * ---------------------------------------------------------------------------------------- */
 
 /* The kernel side: ends the test with int $0x80, all registers as SYSCALL left them. */
 __asm__(".pushsection .text\n"
@@ -61,7 +62,8 @@ static void syscalls(void)
     CHECK("and it is 32-bit code", caught.cs, USER32);
 }
 
-/* ---- SYSENTER and SYSEXIT: vol. 2, 5.8.7 --------------------------------------------------------------------------------- */
+/* ---- SYSENTER and SYSEXIT: vol. 2, 5.8.7
+ * --------------------------------------------------------------------------------- */
 
 CODE(do_sysenter, "pushq $0x40ad7\npopfq\n" AT(do_sysenter) "sysenter")
 CODE(do_sysexit, "lea 1f(%rip), %rdx\nlea -64(%rdi), %rcx\nsysexitq\n1: mov %cs, %eax\nmov %ss, %edx\nint $0x80")
@@ -88,7 +90,8 @@ static void sysenter(void)
     CHECK("#GP: SYSEXIT at CPL 3", caught.vector, GP);
 }
 
-/* ---- call gates, far transfers: 5.8.3 to 5.8.6 ------------------------------------------------------------------------------ */
+/* ---- call gates, far transfers: 5.8.3 to 5.8.6
+ * ------------------------------------------------------------------------------ */
 
 struct far_pointer {
     uint64_t offset;
@@ -171,7 +174,8 @@ static void gates(void)
     CHECK("data segments of DPL 0 become null (vol. 2, RET)", caught.dx, 0);
 }
 
-/* ---- IRET: vol. 2 ------------------------------------------------------------------------------------------------------------- */
+/* ---- IRET: vol. 2
+ * ------------------------------------------------------------------------------------------------------------- */
 
 struct iret {
     uint64_t ip, cs, flags, sp, ss;
@@ -251,7 +255,8 @@ static void irets(void)
     CHECK_CAUGHT("#GP: IRET with NT in long mode", GP, 0, iret_nt_at);
 }
 
-/* ---- IST, segment bases ---------------------------------------------------------------------------------------------------------- */
+/* ---- IST, segment bases
+ * ---------------------------------------------------------------------------------------------------------- */
 
 CODE(int50, "int $0x50")
 CODE(load_fs, "mov %edi, %fs")
@@ -298,7 +303,8 @@ static void ist_and_bases(void)
     }
 }
 
-/* ---- compatibility mode ---------------------------------------------------------------------------------------------------------- */
+/* ---- compatibility mode
+ * ---------------------------------------------------------------------------------------------------------- */
 
 CODE(compat_wrap,
      ".code32\nmov $0xfffffffc, %ebx\nmov $0, %eax\n1: mov 8(%ebx), %ecx\nmov %cs, %eax\nint $0x80\n.code64")

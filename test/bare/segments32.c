@@ -1,12 +1,13 @@
-/* test/bare/segments32.c: protected mode without paging: limits and types of segments, gates and stacks, LDT, asking about descriptors, 16-bit code,
- * task switches.  Sections: Intel SDM vol. 3 unless named otherwise.
+/* test/bare/segments32.c: protected mode without paging: limits and types of segments, gates and stacks, LDT, asking
+ * about descriptors, 16-bit code, task switches.  Sections: Intel SDM vol. 3 unless named otherwise.
  */
 #include "lib/bare.h"
 
 #define PA(p) ((uintptr_t)(p))
 enum { A = FREE, B = FREE + 8, C = FREE + 16, D = FREE + 24 };
 
-/* ---- limits and types: 5.3, 5.5 -------------------------------------------------------------------------------------------- */
+/* ---- limits and types: 5.3, 5.5
+ * -------------------------------------------------------------------------------------------- */
 
 struct access {
     unsigned selector, offset;
@@ -88,7 +89,8 @@ static void limits(void)
     CHECK("and read what is there", v, 0x77);
 }
 
-/* ---- the insn pointer against CS's limit: 5.3 --------------------------------------------------------------------------------- */
+/* ---- the insn pointer against CS's limit: 5.3
+ * --------------------------------------------------------------------------------- */
 
 CODE(far_to, "mov 4(%esp), %eax\npushl (%eax)\npushl 4(%eax)\n" AT(far_to) "lret")
 CODE(jmp_far_to, "mov 4(%esp), %eax\n" AT(jmp_far_to) "ljmp *(%eax)")
@@ -116,7 +118,8 @@ static void code_limit(void)
     CHECK_CAUGHT("an insn before the limit", EXIT, 0, 98);
 }
 
-/* ---- 16-bit protected code: vol. 1, 3.3.5 ------------------------------------------------------------------------------------- */
+/* ---- 16-bit protected code: vol. 1, 3.3.5
+ * ------------------------------------------------------------------------------------- */
 
 __asm__(".pushsection .text\n.code16\n"
         "code16_begin:\n"
@@ -147,7 +150,8 @@ static void code16(void)
     CHECK("CS pushed", caught.cs, A);
 }
 
-/* ---- gates to CPL 0 with parameters: 5.8.5 --------------------------------------------------------------------------------------- */
+/* ---- gates to CPL 0 with parameters: 5.8.5
+ * --------------------------------------------------------------------------------------- */
 
 static struct {
     uint32_t offset;
@@ -178,7 +182,8 @@ static void call_gates(void)
     CHECK("it was CPL 0", caught.bx, KCODE);
 }
 
-/* ---- asking: LAR, LSL, VERR, VERW, ARPL: vol. 2 -------------------------------------------------------------------------------------- */
+/* ---- asking: LAR, LSL, VERR, VERW, ARPL: vol. 2
+ * -------------------------------------------------------------------------------------- */
 
 static uint32_t lar(unsigned selector)
 {
@@ -237,7 +242,8 @@ static void asking(void)
     CHECK("ARPL leaves a higher RPL", s == 0x53 && !z, true);
 }
 
-/* ---- LDT: 3.5.1, vol. 2 LLDT -------------------------------------------------------------------------------------------------------- */
+/* ---- LDT: 3.5.1, vol. 2 LLDT
+ * -------------------------------------------------------------------------------------------------------- */
 
 static uint64_t ldt[4];
 CODE(load_fs, "mov 4(%esp), %eax\n" AT(load_fs) "mov %eax, %fs")
@@ -269,7 +275,8 @@ static void ldts(void)
     __asm__ volatile("lldt %w0" : : "r"(0));
 }
 
-/* ---- exceptions that only 32-bit code has -------------------------------------------------------------------------------------------- */
+/* ---- exceptions that only 32-bit code has
+ * -------------------------------------------------------------------------------------------- */
 
 CODE(bound32,
      "sub $8, %esp\nmovl $-5, (%esp)\nmovl $5, 4(%esp)\nmov $6, %eax\n" AT(bound32) "bound %eax, (%esp)\nadd $8, %esp")
@@ -303,7 +310,8 @@ static void only32(void)
     CHECK("PUSH CS, PUSH ES, POP ES", caught.vector, NONE);
 }
 
-/* ---- task switches: chapter 7 ------------------------------------------------------------------------------------------------------------ */
+/* ---- task switches: chapter 7
+ * ------------------------------------------------------------------------------------------------------------ */
 
 static struct tss32 other __attribute__((aligned(128)));
 static uint8_t other_stack[4096];
@@ -406,7 +414,8 @@ static void tasks(void)
     __asm__ volatile("ltr %w0\nclts" : : "r"(TSS));
 }
 
-/* ---- 16-bit gates and tasks --------------------------------------------------------------------------------------------------- */
+/* ---- 16-bit gates and tasks
+ * --------------------------------------------------------------------------------------------------- */
 
 static struct tss16 { /* figure 7-10 */
     uint16_t link, sp0, ss0, sp1, ss1, sp2, ss2, ip, flags, ax, cx, dx, bx, sp, bp, si, di, es, cs, ss, ds, ldt;
@@ -451,7 +460,8 @@ static void small_things(void)
     __asm__ volatile("clts");
 }
 
-/* ---- double fault through a task gate: 6.15, interrupt 8 ------------------------------------------------------------------------------------ */
+/* ---- double fault through a task gate: 6.15, interrupt 8
+ * ------------------------------------------------------------------------------------ */
 
 CODE(df_task, "mov (%esp), %eax\nint $0x80")
 CODE(bad_stack, "mov %ss, %edx\nmov $0x58, %eax\nmov %eax, %ss\nmov $0x1000, %esp\n" AT(bad_stack) "push %eax")

@@ -1,6 +1,7 @@
-/* test/bare/smc.c: code that changes.  Intel SDM vol. 3, 8.1.3 and 11.6: on one processor a store to code is seen by the next insn fetched after a
- * jump; P6 and later processors see it at once, with no jump between (11.6: "checks whether a write to a code segment may modify an instruction that
- * has been prefetched").  A store through another linear address needs a serializing insn: MOV CR2 stands there.
+/* test/bare/smc.c: code that changes.  Intel SDM vol. 3, 8.1.3 and 11.6: on one processor a store to code is seen by
+ * the next insn fetched after a jump; P6 and later processors see it at once, with no jump between (11.6: "checks
+ * whether a write to a code segment may modify an instruction that has been prefetched").  A store through another
+ * linear address needs a serializing insn: MOV CR2 stands there.
  */
 #include "lib/bare.h"
 
@@ -28,7 +29,8 @@ static void emit_const(uint8_t *at, uint32_t v)
     at[5] = 0xc3;
 }
 
-/* ---- (a) a loop that patches one of its insns ---------------------------------------------------------------------------- */
+/* ---- (a) a loop that patches one of its insns
+ * ---------------------------------------------------------------------------- */
 
 __asm__(".pushsection .text\n"
         ".balign 4096\n"
@@ -204,7 +206,8 @@ static void patched(void)
     CHECK("REP STOSB over the next insns: 40 (a prefix)", stos_next(0x40), 0);
 }
 
-/* ---- (b) a writer that emits functions and calls them many times ------------------------------------------------------------ */
+/* ---- (b) a writer that emits functions and calls them many times
+ * ------------------------------------------------------------ */
 
 static void jit(void)
 {
@@ -260,7 +263,8 @@ static void jit(void)
     CHECK("overlapping insns, patched: inner", ((fn0 *)(f + 1))() & 0xff, 9);
 }
 
-/* ---- (f) an insn across two pages -------------------------------------------------------------------------------------------------- */
+/* ---- (f) an insn across two pages
+ * -------------------------------------------------------------------------------------------------- */
 
 static void crossing(void)
 {
@@ -288,7 +292,8 @@ static void crossing(void)
     CHECK("a block that runs on into a page that is modified", wrong, 0);
 }
 
-/* ---- (g) remapped pages ---------------------------------------------------------------------------------------------------------------- */
+/* ---- (g) remapped pages
+ * ---------------------------------------------------------------------------------------------------------------- */
 
 static void map(unsigned n, const void *physical)
 {
@@ -396,7 +401,8 @@ __asm__(".pushsection .text\nremap_callee:\n mov remap_entry(%rip), %rax\n mov %
         "ret\n.popsection\n");
 uint64_t remap_entry;
 
-/* ---- a page that is written, run, written ... as a whole ---------------------------------------------------------------------------------- */
+/* ---- a page that is written, run, written ... as a whole
+ * ---------------------------------------------------------------------------------- */
 
 static void pages(void)
 {

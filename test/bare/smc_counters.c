@@ -1,5 +1,6 @@
-/* test/bare/smc_counters.c: what stores near code cost.  run.sh runs it twice and compares rhea's counters (`info jit`): with "stores" on the command
- * line it does DATA_STORES stores between functions, each missing all code, and CODE_STORES that each hit one function.  Then it says "ready" and halts.
+/* test/bare/smc_counters.c: what stores near code cost.  run.sh runs it twice and compares rhea's counters (`info
+ * jit`): with "stores" on the command line it does DATA_STORES stores between functions, each missing all code, and
+ * CODE_STORES that each hit one function.  Then it says "ready" and halts.
  */
 #include "lib/bare.h"
 

@@ -1,4 +1,5 @@
-/* test/dev/fake.h: an environment for devices in which the test is the clock: time moves by fake_pass, timers fire in order on the way.
+/* test/dev/fake.h: an environment for devices in which the test is the clock: time moves by fake_pass, timers fire in
+ * order on the way.
  */
 #ifndef RHEA_TEST_FAKE_H
 #define RHEA_TEST_FAKE_H

@@ -1,4 +1,5 @@
-/* Back ends over pipes, files and sockets with a real event loop: nothing lost when the consumer is slow, peers come and go. */
+/* Back ends over pipes, files and sockets with a real event loop: nothing lost when the consumer is slow, peers come
+ * and go. */
 #include <fcntl.h>
 #include <pthread.h>
 #include <setjmp.h>

@@ -1,4 +1,5 @@
-/* PIT, RTC, HPET and the ACPI timer against a clock that the test moves: they must agree with it and raise what is due. */
+/* PIT, RTC, HPET and the ACPI timer against a clock that the test moves: they must agree with it and raise what is
+ * due. */
 #include "test/dev/fake.h"
 
 #define SECOND 1000000000ull

@@ -1,4 +1,5 @@
-/* 8259A pair by register scripts: initialisation, priorities, masks, EOI, rotation, cascade, spurious, edge and level. */
+/* 8259A pair by register scripts: initialisation, priorities, masks, EOI, rotation, cascade, spurious, edge and
+ * level. */
 #include "test/dev/fake.h"
 
 static void program(struct fake *f, uint8_t icw4)

@@ -1,8 +1,9 @@
 /* test/fuzz/bytes.c: random instruction bytes.
  *
- * Three kinds are mixed: noise; an encoding of a row of the instruction table with random prefixes and operands; and "programs", runs of a few insns
- * that bring the processor into another state by a legal way (control registers, descriptor tables, far transfers, frames for IRET, page
- * table entries, stores into the code itself).  Nothing here knows what an insn computes.
+ * Three kinds are mixed: noise; an encoding of a row of the instruction table with random prefixes and operands; and
+ * "programs", runs of a few insns that bring the processor into another state by a legal way (control registers,
+ * descriptor tables, far transfers, frames for IRET, page table entries, stores into the code itself).  Nothing here
+ * knows what an insn computes.
  */
 #include <string.h>
 
@@ -195,7 +196,8 @@ static void put_row(struct writer *w)
     }
 }
 
-/* ---- programs ------------------------------------------------------------------------------------------------------ */
+/* ---- programs
+ * ------------------------------------------------------------------------------------------------------ */
 
 static void move(struct writer *w, unsigned reg, uint64_t v)
 {

@@ -1,5 +1,6 @@
-/* test/fuzz: random guests.  A guest of any contents must not harm rhea: no crash, no failed assertion, no byte of host memory outside the guest's
- * RAM touched, and every vCPU answers a kick within a second.  What the guest computes does not matter here (test/hw compares that).
+/* test/fuzz: random guests.  A guest of any contents must not harm rhea: no crash, no failed assertion, no byte of
+ * host memory outside the guest's RAM touched, and every vCPU answers a kick within a second.  What the guest
+ * computes does not matter here (test/hw compares that).
  *
  *     bytes.c      random instruction bytes: noise, rows of the instruction table, small system programs
  *     input.c      a number -> an input: processor state, page tables, descriptor tables, code
@@ -8,7 +9,8 @@
  *     session.c    child processes that run inputs, what is saved when one dies
  *     test_fuzz.c  options, and the short run of `make test`
  *
- * Input `run` of `seed` is a function of the two, so a run can be made again; what fails is saved as a file too, which outlives changes here.
+ * Input `run` of `seed` is a function of the two, so a run can be made again; what fails is saved as a file too,
+ * which outlives changes here.
  */
 #ifndef RHEA_TEST_FUZZ_H
 #define RHEA_TEST_FUZZ_H

@@ -2,12 +2,14 @@
  *
  *     host memory   | no access | canary | RAM | canary | no access |
  *
- * A canary that changed means that the guest wrote outside its RAM.  There are canaries inside, too: pages of RAM that a device or ROM lies over, which
- * no guest address leads to, right behind pages that the guest uses much.  A host page fault (not the general protection fault that a non-canonical host
- * address gives, which is how non-canonical guest addresses are found) means that it tried to.  Either ends the process, with the input still
- * at hand in the parent (session.c).
+ * A canary that changed means that the guest wrote outside its RAM.  There are canaries inside, too: pages of RAM
+ * that a device or ROM lies over, which no guest address leads to, right behind pages that the guest uses much.  A
+ * host page fault (not the general protection fault that a non-canonical host address gives, which is how
+ * non-canonical guest addresses are found) means that it tried to.  Either ends the process, with the input still at
+ * hand in the parent (session.c).
  *
- * While the vCPU runs on its own thread this one injects interrupts, waits until it stands or time is up, asks it to quit and waits a second at most.
+ * While the vCPU runs on its own thread this one injects interrupts, waits until it stands or time is up, asks it to
+ * quit and waits a second at most.
  */
 #include <errno.h>
 #include <execinfo.h>
@@ -43,7 +45,8 @@ struct guest {
     uint64_t insns;
 };
 
-/* ---- host signals ------------------------------------------------------------------------------------------------------ */
+/* ---- host signals
+ * ------------------------------------------------------------------------------------------------------ */
 
 /* What the back end installed: a handler has nowhere else to find it. */
 static struct sigaction backend;
@@ -83,7 +86,8 @@ static void watch_signals(void)
     sigaction(SIGUSR1, &usr, NULL);
 }
 
-/* ---- the machine ----------------------------------------------------------------------------------------------------------- */
+/* ---- the machine
+ * ----------------------------------------------------------------------------------------------------------- */
 
 static const uint32_t hidden[] = {GPA_DEVICE_CODE, GPA_DEVICE_DATA, GPA_DEVICE_STACK, GPA_DEVICE, GPA_ROM};
 
@@ -215,7 +219,8 @@ void guest_fini(struct guest *g)
     free(g);
 }
 
-/* ---- before a run --------------------------------------------------------------------------------------------------------------- */
+/* ---- before a run
+ * --------------------------------------------------------------------------------------------------------------- */
 
 static void load_memory(struct guest *g, const struct fuzz_input *in)
 {
@@ -289,7 +294,8 @@ static void configure(struct guest *g, const struct fuzz_input *in)
         x86_model_apply(&g->v[i]->x86, g->model[model]);
 }
 
-/* ---- a run -------------------------------------------------------------------------------------------------------------------------- */
+/* ---- a run
+ * -------------------------------------------------------------------------------------------------------------------------- */
 
 static bool stands(struct vcpu *v)
 {

@@ -1,7 +1,8 @@
-/* test/fuzz/input.c: from a number to an input: memory and processor state that hang together well enough for code to run for a while, and wrong enough
- * in places.
+/* test/fuzz/input.c: from a number to an input: memory and processor state that hang together well enough for code to
+ * run for a while, and wrong enough in places.
  *
- *     linear (64-bit mode)   0..2M: pages of 4 KB, identity up to 1 MB, then RAM at 4 GB, then odd ones; again at 2M (one large page), 4M,
+ *     linear (64-bit mode)   0..2M: pages of 4 KB, identity up to 1 MB, then RAM at 4 GB, then odd ones; again at 2M
+ *     (one large page), 4M,
  *                            1 GB, in the upper half and at the top; PML4[510] shows the tables themselves
  */
 #include <string.h>
@@ -18,7 +19,8 @@ struct maker {
     unsigned ring;
 };
 
-/* ---- page tables --------------------------------------------------------------------------------------------------- */
+/* ---- page tables
+ * --------------------------------------------------------------------------------------------------- */
 
 static uint64_t random_entry(struct maker *m)
 {
@@ -75,7 +77,8 @@ static void make_tables(struct maker *m)
         }
 }
 
-/* ---- descriptors ---------------------------------------------------------------------------------------------------- */
+/* ---- descriptors
+ * ---------------------------------------------------------------------------------------------------- */
 
 static uint64_t descriptor(uint32_t base, uint32_t limit, unsigned attr) /* attr as in x86_segment */
 {
@@ -141,7 +144,8 @@ static void make_gdt(struct maker *m)
         m->in->ram[GPA_TSS + 0x68 + i] = rng_chance(&m->r, 50) ? 0 : (uint8_t)rng_next(&m->r);
 }
 
-/* ---- interrupt handlers: stop, or skip a few bytes and go on ------------------------------------------------------------ */
+/* ---- interrupt handlers: stop, or skip a few bytes and go on
+ * ------------------------------------------------------------ */
 
 static void put_handler(struct maker *m, uint8_t *to, bool error)
 {
@@ -190,7 +194,8 @@ static void make_idt(struct maker *m)
     }
 }
 
-/* ---- the processor ------------------------------------------------------------------------------------------------------ */
+/* ---- the processor
+ * ------------------------------------------------------------------------------------------------------ */
 
 static struct x86_segment from_gdt(const struct maker *m, unsigned n, unsigned rpl)
 {

@@ -1,7 +1,8 @@
-/* test/fuzz/parsers.c: random and half-right kernels, initrds, firmware images, command lines, log filters, processor models and monitor commands.
+/* test/fuzz/parsers.c: random and half-right kernels, initrds, firmware images, command lines, log filters, processor
+ * models and monitor commands.
  *
- * Each is taken or refused with a message; nothing here looks at which.  A kernel is made from a small right one (ELF with and without a PVH note,
- * multiboot, Linux's bzImage) by changing some bytes and its length.
+ * Each is taken or refused with a message; nothing here looks at which.  A kernel is made from a small right one (ELF
+ * with and without a PVH note, multiboot, Linux's bzImage) by changing some bytes and its length.
  */
 #include <fcntl.h>
 #include <stdlib.h>
@@ -98,7 +99,8 @@ static void make_file(struct rng *r, const char *path)
     close(fd);
 }
 
-/* ---- text: pieces that mean something, cut and glued at random ----------------------------------------------------------------- */
+/* ---- text: pieces that mean something, cut and glued at random
+ * ----------------------------------------------------------------- */
 
 /* clang-format off */
 static const char *const words[] = {
@@ -161,7 +163,8 @@ static void run_command_line(struct rng *r)
     free(text);
 }
 
-/* ---- whole machines ------------------------------------------------------------------------------------------------------------------ */
+/* ---- whole machines
+ * ------------------------------------------------------------------------------------------------------------------ */
 
 static void null_write(struct back_char *b, const void *data, size_t n)
 {

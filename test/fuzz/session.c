@@ -1,8 +1,8 @@
 /* test/fuzz/session.c: child processes that run inputs, and what happens when one dies.
  *
- * A child runs BATCH inputs and notes in shared memory which one it is at.  When it dies of one, that input is run again by a child of its own: if
- * that dies too the input alone is enough and is saved as a file; else what came before it in the batch matters, and the numbers to run
- * again are printed.  Then the next batch begins after it.
+ * A child runs BATCH inputs and notes in shared memory which one it is at.  When it dies of one, that input is run
+ * again by a child of its own: if that dies too the input alone is enough and is saved as a file; else what came
+ * before it in the batch matters, and the numbers to run again are printed.  Then the next batch begins after it.
  */
 #include <errno.h>
 #include <inttypes.h>

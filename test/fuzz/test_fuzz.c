@@ -1,4 +1,5 @@
-/* test/fuzz/test_fuzz.c: without options a short run for `make test`, always of the same inputs; with options the fuzzer itself (`make fuzz`).
+/* test/fuzz/test_fuzz.c: without options a short run for `make test`, always of the same inputs; with options the
+ * fuzzer itself (`make fuzz`).
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -56,7 +57,8 @@ static void test_found(void **state)
     free(in);
 }
 
-/* #AC handlers that run at CPL 3 on a misaligned stack: delivering #AC raises #AC.  The vCPU must still quit when asked. */
+/* #AC handlers that run at CPL 3 on a misaligned stack: delivering #AC raises #AC.  The vCPU must still quit when
+ * asked. */
 static void test_endless_delivery(void **state)
 {
     (void)state;

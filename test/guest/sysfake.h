@@ -1,7 +1,8 @@
 /* test/guest/sysfake.h: an x86 processor over plain memory, for tests of helpers.
  *
- * Guest linear address = offset in `mem`.  Each page is RAM, a hole (#PF), or slow (reachable only through cpu.bounce, as devices and
- * pages with code are); stores to an "again" page leave with LEAVE_AGAIN, though a probe finds nothing wrong.  A helper runs inside fake_call, which returns -1 when it came back, else why it left.
+ * Guest linear address = offset in `mem`.  Each page is RAM, a hole (#PF), or slow (reachable only through
+ * cpu.bounce, as devices and pages with code are); stores to an "again" page leave with LEAVE_AGAIN, though a probe
+ * finds nothing wrong.  A helper runs inside fake_call, which returns -1 when it came back, else why it left.
  */
 #ifndef TEST_GUEST_SYSFAKE_H
 #define TEST_GUEST_SYSFAKE_H

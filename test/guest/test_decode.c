@@ -1,5 +1,6 @@
-/* The decoder: every row of x86.def is reached and none hides another; single forms as the manual spells them; any bytes at all,
- * on the edge of an unreadable page; lengths beside capstone's, on random bytes and on all of bash and libc.
+/* The decoder: every row of x86.def is reached and none hides another; single forms as the manual spells them; any
+ * bytes at all, on the edge of an unreadable page; lengths beside capstone's, on random bytes and on all of bash and
+ * libc.
  *
  * Where capstone 4.0.2 is known to be wrong, or to know another truth, capstone_differs says so with the reason.
  */

@@ -1,7 +1,8 @@
 /* test_lift.c: insns as IR, and IR against the processor at hand.
  *
- * Text cases are written from the rules of ir.h and lift_int.h; INSN lines and the last GOTO to the next insn are left out.
- * The native part runs random register and memory forms of plain integer insns on the host and by the interpreter.
+ * Text cases are written from the rules of ir.h and lift_int.h; INSN lines and the last GOTO to the next insn are
+ * left out. The native part runs random register and memory forms of plain integer insns on the host and by the
+ * interpreter.
  */
 #include "guest/x86/lift.h"
 #include "host/host.h"
@@ -336,7 +337,8 @@ static void test_random_bytes(void **state)
     }
 }
 
-/* ---- the vector table against the insn table ------------------------------------------------------------------------ */
+/* ---- the vector table against the insn table
+ * ------------------------------------------------------------------------ */
 
 /* The row's own encoding with registers 1 and 2, or [RBX]. */
 static unsigned encode_row(const struct ir_vec_row *r, uint8_t *p)
@@ -391,7 +393,8 @@ static void test_vec_rows(void **state)
     }
 }
 
-/* ---- against the processor ------------------------------------------------------------------------------------------ */
+/* ---- against the processor
+ * ------------------------------------------------------------------------------------------ */
 
 struct regs {
     uint64_t r[4], flags; /* RAX RCX RDX RBX */

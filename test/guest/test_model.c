@@ -1,5 +1,5 @@
-/* Tests of guest/x86/model.c, sys_msr.c, sys_flags.c and sys_misc.c: CPUID agrees with itself and with what insns do, -cpu's words, MSR
- * rules, the flags image, decimal arithmetic. */
+/* Tests of guest/x86/model.c, sys_msr.c, sys_flags.c and sys_misc.c: CPUID agrees with itself and with what insns do,
+ * -cpu's words, MSR rules, the flags image, decimal arithmetic. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -211,7 +211,8 @@ static void test_tsc(void **state)
     fake_free(f);
 }
 
-/* ---- flags ------------------------------------------------------------------------------------------------------------ */
+/* ---- flags
+ * ------------------------------------------------------------------------------------------------------------ */
 
 static int popf(struct fake *f, uint64_t image, unsigned osize)
 {
@@ -271,7 +272,8 @@ static void test_virtual_8086(void **state)
     fake_free(f);
 }
 
-/* ---- sys_misc.c --------------------------------------------------------------------------------------------------------- */
+/* ---- sys_misc.c
+ * --------------------------------------------------------------------------------------------------------- */
 
 static unsigned decimal(struct fake *f, unsigned kind, unsigned ax, uint32_t flags, unsigned base)
 {

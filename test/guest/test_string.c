@@ -1,5 +1,5 @@
-/* Tests of guest/x86/sys_string.c: results against a plain element-by-element model, registers at faults, flags against the
- * host's own CMP. */
+/* Tests of guest/x86/sys_string.c: results against a plain element-by-element model, registers at faults, flags
+ * against the host's own CMP. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -130,7 +130,8 @@ static void test_count_zero_does_nothing(void **state)
     fake_free(f);
 }
 
-/* Slow pages that are RAM (they hold code): 64 bytes a store, with the same result; slow pages that are not: element by element. */
+/* Slow pages that are RAM (they hold code): 64 bytes a store, with the same result; slow pages that are not: element
+ * by element. */
 static void test_ram_with_code(void **state)
 {
     struct fake *f = fake_new("max");

@@ -1,7 +1,9 @@
-/* test/guest/test_transfer.c: delivery of faults and interrupts, IRET, far transfers, SYSCALL, task switches, single steps.
+/* test/guest/test_transfer.c: delivery of faults and interrupts, IRET, far transfers, SYSCALL, task switches, single
+ * steps.
  *
- * The processor stands alone: a plain struct x86_access walks and copies byte by byte, and leaving is a longjmp.  Descriptor tables and
- * stacks are built at fixed places of a small RAM; expectations come from the Intel SDM vol. 3, chapters 5 to 7, 17, 20.
+ * The processor stands alone: a plain struct x86_access walks and copies byte by byte, and leaving is a longjmp.
+ * Descriptor tables and stacks are built at fixed places of a small RAM; expectations come from the Intel SDM vol. 3,
+ * chapters 5 to 7, 17, 20.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -272,7 +274,8 @@ static void protected_mode(struct env *e, unsigned cpl)
     x->cpu.insn_off = 0;
 }
 
-/* ---- long mode ------------------------------------------------------------------------------------------------------ */
+/* ---- long mode
+ * ------------------------------------------------------------------------------------------------------ */
 
 static void test_long_page_fault_and_back(void **state)
 {
@@ -527,7 +530,8 @@ static void test_syscall_sysret(void **state)
     assert_false(x->mode & MODE_64);
 }
 
-/* ---- protected mode ------------------------------------------------------------------------------------------------- */
+/* ---- protected mode
+ * ------------------------------------------------------------------------------------------------- */
 
 static void test_protected_fault_and_back(void **state)
 {
@@ -783,7 +787,8 @@ static void test_task_gate_in_idt(void **state)
     FAULTS(e, EX_TS, TSS2_SEL | 1, x86_deliver_fault(x));
 }
 
-/* ---- real and virtual-8086 mode ----------------------------------------------------------------------------------------- */
+/* ---- real and virtual-8086 mode
+ * ----------------------------------------------------------------------------------------- */
 
 static void test_real_mode(void **state)
 {
@@ -868,7 +873,8 @@ static void test_virtual_8086(void **state)
     assert_false(x->flags & FL_VIF);
 }
 
-/* ---- debugging ---------------------------------------------------------------------------------------------------------- */
+/* ---- debugging
+ * ---------------------------------------------------------------------------------------------------------- */
 
 static void test_single_step(void **state)
 {
@@ -945,7 +951,8 @@ static void test_data_breakpoint(void **state)
     assert_int_equal(x->dr[6], 0xffff0ff1);
 }
 
-/* ---- control registers and jump cache tags --------------------------------------------------------------------------------- */
+/* ---- control registers and jump cache tags
+ * --------------------------------------------------------------------------------- */
 
 static void test_control_checks(void **state)
 {

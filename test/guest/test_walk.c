@@ -1,6 +1,8 @@
-/* test/guest/test_walk.c: x86_walk against page tables built by hand; expectations from the Intel SDM vol. 3, chapter 4.
+/* test/guest/test_walk.c: x86_walk against page tables built by hand; expectations from the Intel SDM vol. 3, chapter
+ * 4.
  *
- * Tables lie in a small RAM: `map` writes one chain of entries for one linear address, and `entry` finds any of them again.
+ * Tables lie in a small RAM: `map` writes one chain of entries for one linear address, and `entry` finds any of them
+ * again.
  */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,5 +1,5 @@
-/* Tests of guest/x86/sys_x87.c, sys_mmx.c and sys_xsave.c.  Expected values are the manual's, or what the host does with the same
- * state by itself. */
+/* Tests of guest/x86/sys_x87.c, sys_mmx.c and sys_xsave.c.  Expected values are the manual's, or what the host does
+ * with the same state by itself. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -352,7 +352,8 @@ static void test_mmx_with_xmm(void **state)
     fake_free(f);
 }
 
-/* ---- save areas ---------------------------------------------------------------------------------------------------- */
+/* ---- save areas
+ * ---------------------------------------------------------------------------------------------------- */
 
 static void fill_vectors(struct fake *f)
 {

@@ -1,5 +1,5 @@
-/* test_emit: random IR blocks run by the reference interpreter and as host code give the same registers, flags, memory, and the same state at every slow
- * path and helper call, where a fault would show it to the guest. */
+/* test_emit: random IR blocks run by the reference interpreter and as host code give the same registers, flags,
+ * memory, and the same state at every slow path and helper call, where a fault would show it to the guest. */
 #include <sys/mman.h>
 
 #include "host/host.h"

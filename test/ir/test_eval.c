@@ -1,7 +1,8 @@
 /* test_eval: every ALU op against the same instruction of the processor at hand, at every width, values and flags.
  *
- * The insn runs in a small piece of generated code that loads RAX RCX RDX RBX and the flags, and stores them back; the op runs in the
- * reference interpreter on r0..r3.  Flags that the manuals call undefined are compared on AMD only: ir/eval.c says what Zen does.
+ * The insn runs in a small piece of generated code that loads RAX RCX RDX RBX and the flags, and stores them back;
+ * the op runs in the reference interpreter on r0..r3.  Flags that the manuals call undefined are compared on AMD
+ * only: ir/eval.c says what Zen does.
  */
 #include "ir/ir.h"
 

@@ -1,4 +1,5 @@
-/* test_verify: each rule of the verifier, kept and broken.  A row: a block, and a word of the complaint (NULL: it is fine). */
+/* test_verify: each rule of the verifier, kept and broken.  A row: a block, and a word of the complaint (NULL: it is
+ * fine). */
 #include "test/ir/irtest.h"
 
 #define END "leave.next @0x0\n"

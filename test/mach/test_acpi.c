@@ -1,4 +1,5 @@
-/* The ACPI tables as an operating system finds them: by scanning, with right checksums, lengths and contents; AML that parses. */
+/* The ACPI tables as an operating system finds them: by scanning, with right checksums, lengths and contents; AML
+ * that parses. */
 #include "test/mach/board.h"
 
 static uint8_t sum(const uint8_t *p, size_t n)

@@ -1,4 +1,5 @@
-/* Loaders: good files of each kind end up as their protocols say; bad, cut and oversized ones give a message and no more. */
+/* Loaders: good files of each kind end up as their protocols say; bad, cut and oversized ones give a message and no
+ * more. */
 #include <elf.h>
 
 #include "test/mach/board.h"

@@ -1,7 +1,7 @@
 /* test_random: on random blocks, what runs before the passes and after each of them is the same.
  *
- * "The same": registers, flags and memory at the end, and also registers and flags at every access to memory and every call, since
- * each may turn out to be a fault that shows them to the guest.
+ * "The same": registers, flags and memory at the end, and also registers and flags at every access to memory and
+ * every call, since each may turn out to be a fault that shows them to the guest.
  */
 #include "opt/opt.h"
 #include "test/ir/irmake.h"

@@ -1,14 +1,17 @@
 /* test/bare/lib/bare.h: what a bare-metal test guest has: ports, printing, checks, and a way to run code that faults.
  *
- * Two runtimes share this header: start64.S + trap64.c (long mode, 4-level paging, all of the first 4 GB mapped to itself, user pages)
- * and start32.S + trap32.c (protected mode, paging off).  A guest has test_main() and uses:
+ * Two runtimes share this header: start64.S + trap64.c (long mode, 4-level paging, all of the first 4 GB mapped to
+ * itself, user pages) and start32.S + trap32.c (protected mode, paging off).  A guest has test_main() and uses:
  *
  *     CHECK(name, got, wanted)    prints "ok name" or "FAIL name: got .. wanted .."
- *     catch_call(fn, arg)         runs fn(arg) at CPL 0; an exception ends it and is described by `caught`; false: none happened
- *     catch_user(fn, arg)         the same at CPL 3 on the user stack; ends by any exception, or `int $0x80` (user_exit())
+ *     catch_call(fn, arg)         runs fn(arg) at CPL 0; an exception ends it and is described by `caught`; false:
+ *     none happened
+ *     catch_user(fn, arg)         the same at CPL 3 on the user stack; ends by any exception, or `int $0x80`
+ *     (user_exit())
  *     on_vector[n]                if set: called for vector n instead, then IRET
  *
- * The machine is left as the code under test left it, but for RSP, the callee-saved registers, IF = 0, TF = 0, DF = 0, AC = 0, CS, DS, ES and SS.
+ * The machine is left as the code under test left it, but for RSP, the callee-saved registers, IF = 0, TF = 0, DF =
+ * 0, AC = 0, CS, DS, ES and SS.
  */
 #ifndef BARE_H
 #define BARE_H
@@ -77,7 +80,8 @@ struct frame {
 };
 #endif
 extern struct frame
-    caught; /* of the last catch_*: vector NONE if nothing happened; has an error code of 0 where the vector pushes none */
+    /* of the last catch_*: vector NONE if nothing happened; has an error code of 0 where the vector pushes none */
+    caught;
 extern uintptr_t caught_cr2;
 extern uintptr_t
     caught_at; /* address of the frame's error code (or of where it would be): where the processor pushed */
@@ -117,7 +121,8 @@ int memcmp(const void *, const void *, size_t);
 #define CHECK_CAUGHT(name, v, e, at) check_caught(name, v, e, (uintptr_t)(at))
 void check_caught(const char *name, unsigned vector, unsigned error, uintptr_t at);
 
-/* A piece of assembly as a function of one argument (RDI, or 4(%esp)), with a label NAME_at for CHECK_CAUGHT where `at:` stands. */
+/* A piece of assembly as a function of one argument (RDI, or 4(%esp)), with a label NAME_at for CHECK_CAUGHT where
+ * `at:` stands. */
 #define CODE(name, text)                                                                                               \
     extern char name##_at[], name##_next[];                                                                            \
     void name(void *);                                                                                                 \
