@@ -2,6 +2,8 @@
  * for peers.
  */
 #include <errno.h>
+#include <poll.h>
+#include <signal.h>
 #include <netdb.h>
 #include <stdlib.h>
 #include <string.h>
@@ -116,6 +118,22 @@ static int open_tcp(struct socket_spec *s, struct status *st)
     return fd;
 }
 
+/* Until someone connects; false: a signal that ends the program came first (it may be blocked, for the loop to take). */
+static bool wait_peer(int fd)
+{
+    enum { LOOK_MS = 200 };
+    const int ends[] = {SIGINT, SIGTERM, SIGHUP};
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    while (poll(&p, 1, LOOK_MS) <= 0) {
+        sigset_t pending;
+        sigpending(&pending);
+        for (unsigned i = 0; i < ARRAY_LEN(ends); i++)
+            if (sigismember(&pending, ends[i]))
+                return false;
+    }
+    return true;
+}
+
 bool back_socket_init(struct back_char **b, struct loop *l, const char *text, struct status *st)
 {
     struct socket_spec s;
@@ -128,6 +146,11 @@ bool back_socket_init(struct back_char **b, struct loop *l, const char *text, st
         return back_fd_init(b, l, fd, fd, true, st);
     if (!s.wait)
         return back_fd_listen(b, l, fd, st);
+    fprintf(stderr, "rhea: waiting for a connection on %s\n", text);
+    if (!wait_peer(fd)) {
+        close(fd);
+        return status_set(st, "ended by a signal while waiting for a connection on %s", text);
+    }
     int peer = accept(fd, NULL, NULL);
     int error = errno;
     close(fd);
