@@ -12,11 +12,6 @@ struct run {
     unsigned slot;
 };
 
-static void divide_error(struct cpu *c)
-{
-    x86_raise((struct x86 *)c, EX_DE);
-}
-
 static void vec(struct cpu *c, const struct ir_op *o, void *mem)
 {
     if (!host_vec_exec(c, o, mem))
@@ -25,12 +20,15 @@ static void vec(struct cpu *c, const struct ir_op *o, void *mem)
 
 static void interpret(struct cpu *c)
 {
-    static const struct ir_interp_calls calls_template = {.vec = vec, .divide_error = divide_error};
-    struct ir_interp_calls calls = calls_template;
+    const struct host_calls *shared = exec_host_calls();
+    const struct ir_interp_calls calls = {
+        .mem_read = shared->mem_read,
+        .mem_write = shared->mem_write,
+        .mem_commit = shared->mem_commit,
+        .divide_error = shared->divide_error,
+        .vec = vec,
+    };
     struct vcpu *v = (struct vcpu *)c;
-    calls.mem_read = v->exec->access->read;
-    calls.mem_write = v->exec->access->write;
-    calls.mem_commit = v->exec->access->commit;
     struct run *r = v->interp;
     r->why = ir_interp(r->b, c, &calls, &r->slot);
 }

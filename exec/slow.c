@@ -47,7 +47,11 @@ static void raise_address(struct x86 *x, unsigned desc)
     x86_raise_error(x, (desc >> MD_TAG_SHIFT) == SEG_SS ? EX_SS : EX_GP, 0);
 }
 
-static enum tlb_kind kind_of(const struct x86 *x, unsigned desc);
+/* Which table the access belongs to. */
+static enum tlb_kind kind_of(const struct x86 *x, unsigned desc)
+{
+    return x86_table_kind(x, x86_walk_access(x, desc));
+}
 
 static void check_address(struct x86 *x, gva_t gva, unsigned desc)
 {
@@ -59,12 +63,6 @@ static void check_address(struct x86 *x, gva_t gva, unsigned desc)
     bool ordinary = size == 2 || size == 4 || size == 8;
     if (ordinary && (gva & (size - 1)) && kind_of(x, desc) == TLB_NONE)
         x86_raise_error(x, EX_AC, 0); /* vol. 3, 6.15, interrupt 17 */
-}
-
-/* Which table the access belongs to. */
-static enum tlb_kind kind_of(const struct x86 *x, unsigned desc)
-{
-    return x86_table_kind(x, x86_walk_access(x, desc));
 }
 
 static uint64_t known(struct x86 *x, gva_t gva, unsigned desc)
@@ -82,6 +80,12 @@ static int64_t to_bounce(struct vcpu *v, gva_t gva)
     return (int64_t)((uintptr_t)v->x86.cpu.bounce - gva);
 }
 
+/* The largest piece of n bytes that a device takes at once. */
+static unsigned device_piece(unsigned n)
+{
+    return n >= 8 ? 8 : n >= 4 ? 4 : n >= 2 ? 2 : 1;
+}
+
 static void read_part(struct vcpu *v, const struct place *p, uint8_t *to, unsigned n)
 {
     if (p->host) {
@@ -89,7 +93,7 @@ static void read_part(struct vcpu *v, const struct place *p, uint8_t *to, unsign
         return;
     }
     for (unsigned done = 0; done < n;) { /* the largest piece that is aligned as devices expect */
-        unsigned piece = n - done >= 8 ? 8 : n - done >= 4 ? 4 : n - done >= 2 ? 2 : 1;
+        unsigned piece = device_piece(n - done);
         bytes_put(to + done, bus_read(v->x86.mem, p->gpa + done, piece), piece);
         done += piece;
     }
@@ -178,7 +182,12 @@ static int64_t fill_write(struct vcpu *v, gva_t gva, unsigned desc, const struct
     return (int64_t)addend;
 }
 
-static void unlock_world(struct vcpu *v);
+static void unlock_world(struct vcpu *v)
+{
+    if (v->slow.alone)
+        world_start(v);
+    v->slow.alone = false;
+}
 
 /* A locked access that goes through the bounce buffer runs alone from before its read to its commit (vol. 3, 8.1.2:
  * locked operations are atomic at any alignment).  Waiting for that, this vCPU stood outside: if code memory was
@@ -237,13 +246,6 @@ static int64_t slow_write(struct cpu *c, gva_t gva, unsigned desc)
     return to_bounce(v, gva);
 }
 
-static void unlock_world(struct vcpu *v)
-{
-    if (v->slow.alone)
-        world_start(v);
-    v->slow.alone = false;
-}
-
 /* The block that runs now, if one that can be looked up does. */
 static const struct block *running_block(struct vcpu *v)
 {
@@ -278,7 +280,7 @@ static void drop_code(struct vcpu *v, const uint8_t *host, unsigned len, bool ag
 static void write_device(struct vcpu *v, gpa_t gpa, const uint8_t *from, unsigned n)
 {
     for (unsigned done = 0; done < n;) {
-        unsigned piece = n - done >= 8 ? 8 : n - done >= 4 ? 4 : n - done >= 2 ? 2 : 1;
+        unsigned piece = device_piece(n - done);
         bus_write(v->x86.mem, gpa + done, bytes_get(from + done, piece), piece);
         done += piece;
     }

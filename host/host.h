@@ -6,8 +6,8 @@
  * Rules of generated code
  *   - At every block entry: guest registers in their pinned host registers or homes, F in cpu.cc, host stack aligned so
  *     that a call from the block is legal, direction flag clear, host MXCSR = cpu.mxcsr.
- *   - A memory op that misses its table jumps to its cold stub, which stores insn_off, saves the pinned registers and
- *     calls a slow path; the same stub is entered from a host SIGSEGV or SIGFPE at the access (host_redirect).
+ *   - A memory op that misses its table jumps to its cold stub, which hands insn_off to a thunk; that saves the pinned registers and
+ *     calls a slow path; the same stub is entered from a host SIGSEGV or SIGFPE at the access (host_faults_init).
  *   - Links: a GOTO compiles to a jump whose target is patched by host_link_set.  Unlinked it goes to an exit that
  *     leaves with LEAVE_LINK.  A jump that leaves the guest page first compares the target page's tab_x entry with
  *     the expected page number, also patched.
@@ -18,31 +18,31 @@
 #include "ir/ir.h"
 
 struct host_span {
-    uint8_t *rw;                                        /* where to write */
-    intptr_t rx_delta;                                  /* add to a rw address to get where it runs */
-    size_t size;                                        /* room */
-    size_t used;                                        /* filled by host_emit */
+    uint8_t *rw;       /* where to write */
+    intptr_t rx_delta; /* add to a rw address to get where it runs */
+    size_t size;       /* room */
+    size_t used;       /* filled by host_emit */
 };
 
 /* A patchable jump.  Offsets are from the block's first byte. */
 struct host_jump {
-    bool present, cross;                                /* cross: leaves the guest page, has a guard */
-    int64_t target;                                     /* page-relative target pc (from the block's PCB) */
-    uint32_t jump_at;                                   /* offset of the 4-byte displacement */
-    uint32_t miss_at;                                   /* offset of the exit it jumps to when not linked */
-    uint32_t guard_at;                                  /* cross: offset of the 4-byte expected tab_x value */
+    bool present, cross; /* cross: leaves the guest page, has a guard */
+    int64_t target;      /* page-relative target pc (from the block's PCB) */
+    uint32_t jump_at;    /* offset of the 4-byte displacement */
+    uint32_t miss_at;    /* offset of the exit it jumps to when not linked */
+    uint32_t guard_at;   /* cross: offset of the 4-byte expected tab_x value */
 };
 
 /* Where a host fault inside a block goes on. */
 struct host_fault {
     /* offset of the faulting instruction; offset of its cold stub */
     uint32_t at, cold;
-    int32_t insn_off;                                   /* guest insn, page-relative */
+    int32_t insn_off; /* guest insn, page-relative */
 };
 
 struct host_code {
     struct host_jump jump[2];
-    struct host_fault *fault;                           /* in the scratch arena; nfaults of them, ascending */
+    struct host_fault *fault; /* in the scratch arena; nfaults of them, ascending */
     unsigned nfaults;
 };
 
@@ -53,15 +53,15 @@ struct host_calls {
     /* The same for a store or RMW; if cpu->pending is set afterwards the access must be followed by mem_commit. */
     int64_t (*mem_write)(struct cpu *, gva_t, unsigned desc);
     void (*mem_commit)(struct cpu *);
-    void (*divide_error)(struct cpu *);                 /* raises the guest's #DE */
-    void (*fp_error)(struct cpu *);                     /* raises the guest's #XM */
+    void (*divide_error)(struct cpu *); /* raises the guest's #DE */
+    void (*fp_error)(struct cpu *);     /* raises the guest's #XM */
 };
 
 /* Offsets (from the thunk area's first byte) of code shared by all blocks. */
 struct host_thunks {
     uint8_t *rx;
-    uint32_t enter, leave, mem_read, mem_write, near_read, near_write, mem_commit, call, divide_error, fp_error, exit_link, exit_lookup, exit_kick, exit_kick_off,
-        exit_lookup_off, guard;
+    uint32_t enter, leave, mem_read, mem_write, near_read, near_write, mem_commit, call, divide_error, fp_error,
+        exit_link, exit_lookup, exit_kick, exit_kick_off, exit_lookup_off, guard;
     size_t size;
 };
 /* Write the shared code into s (once, at the start of code memory). false: no room. */
@@ -97,7 +97,7 @@ bool host_faults_init(struct host_faults *h, struct status *st);
 bool host_supported(struct status *why);
 
 /* Disassembly of host or guest code for logs lives in tool/; how pinned registers are called, for explain: */
-const char *host_reg_home(unsigned guest_reg);          /* "rcx", "memory", ... */
+const char *host_reg_home(unsigned guest_reg); /* "rcx", "memory", ... */
 
 /* Run one vector op natively on cpu state (reference interpreter); mem: host address of its memory operand.  false:
  * an exception that cpu.mxcsr unmasks, nothing but its flags written. */

@@ -109,11 +109,9 @@ struct ir_block {
     unsigned nconsts, const_cap;
     unsigned ntemps, nlabels;
     unsigned ninsns;
-    int64_t guest_off;          /* page offset of the first insn */
-    uint32_t guest_size;        /* bytes of guest code covered, from guest_off */
-    bool full;                  /* an append found no room: the block is void, translate a shorter one */
-    uint64_t (*log_pc)(void *); /* unused by passes; for printers that want a guest pc */
-    void *log_arg;
+    int64_t guest_off;   /* page offset of the first insn */
+    uint32_t guest_size; /* bytes of guest code covered, from guest_off */
+    bool full;           /* an append found no room: the block is void, translate a shorter one */
 };
 
 /* Storage comes from the arena; capacity for `max_ops` ops.  false: no room. */

@@ -140,6 +140,9 @@ unsigned f_condition(struct emitter *e, enum ir_cc cc); /* emit what is needed; 
 
 /* ---- by kind of op --------------------------------------------------------------------------------------------- */
 
+/* /n of the 80..83 and C0, D0, D2 groups, by IR opcode. */
+unsigned alu_number(unsigned op);
+unsigned shift_number(unsigned op);
 void emit_alu(struct emitter *e);
 void emit_shift(struct emitter *e);
 void emit_mul_div(struct emitter *e);

@@ -3,7 +3,7 @@
 #include "host/amd64/emit.h"
 
 /* /n of the 80..83 group and (n << 3 | 3) of the one-byte map. */
-static unsigned alu_number(unsigned op)
+unsigned alu_number(unsigned op)
 {
     switch (op) {
     case IR_ADD: return 0;
@@ -221,7 +221,7 @@ static void unary(struct emitter *e, unsigned opcode, unsigned n)
     f_defined(e);
 }
 
-static unsigned shift_number(unsigned op)
+unsigned shift_number(unsigned op)
 {
     switch (op) {
     case IR_ROL: return 0;

@@ -154,32 +154,6 @@ void mem_emit_cold(struct emitter *e)
         cold_one(e, &e->cold[i]);
 }
 
-static unsigned rmw_number(unsigned op)
-{
-    switch (op) {
-    case IR_ADD: return 0;
-    case IR_OR: return 1;
-    case IR_ADC: return 2;
-    case IR_SBB: return 3;
-    case IR_AND: return 4;
-    case IR_SUB: return 5;
-    default: return 6; /* XOR */
-    }
-}
-
-static unsigned rotate_number(unsigned op)
-{
-    switch (op) {
-    case IR_ROL: return 0;
-    case IR_ROR: return 1;
-    case IR_RCL: return 2;
-    case IR_RCR: return 3;
-    case IR_SHL: return 4;
-    case IR_SHR: return 5;
-    default: return 7;
-    }
-}
-
 /* The read-modify-write instruction on m.  The source, if in a register, is in `src`. */
 static void rmw_apply(struct emitter *e, struct cold *c, struct rm m, int src)
 {
@@ -222,17 +196,17 @@ static void rmw_apply(struct emitter *e, struct cold *c, struct rm m, int src)
     case IR_SHR:
     case IR_SAR:
         if (ir_is_const(o->b)) {
-            asm_shift_imm(a, t, rotate_number(o->sub), m, (unsigned)ir_const_value(e->b, o->b) & 0xff);
+            asm_shift_imm(a, t, shift_number(o->sub), m, (unsigned)ir_const_value(e->b, o->b) & 0xff);
         } else {
             rh_assert(place_reg_of(e, o->b) == RCX, "a shift of memory by a variable count has it in register 1");
-            asm_typed(a, t, 0, 0xd3, (int)rotate_number(o->sub), m);
+            asm_typed(a, t, 0, 0xd3, (int)shift_number(o->sub), m);
         }
         return;
     default:
         if (src == NOREG)
-            asm_alu_imm(a, t, rmw_number(o->sub), m, sign_extend((uint64_t)ir_const_value(e->b, o->b), ir_bits(t)));
+            asm_alu_imm(a, t, alu_number(o->sub), m, sign_extend((uint64_t)ir_const_value(e->b, o->b), ir_bits(t)));
         else
-            asm_alu_to(a, t, rmw_number(o->sub), m, src);
+            asm_alu_to(a, t, alu_number(o->sub), m, src);
     }
 }
 
