@@ -110,7 +110,7 @@ bars: all ## check the bars of the design: file and function sizes, include arro
 	BUILD=$(BUILD) script/check-bars.sh
 
 fmt: ## lay out the sources by .clang-format
-	clang-format -i $(LIB_SRC) $(TOOL_SRC) $(TEST_SRC) $(wildcard $(FOLDERS:%=%/*.h) tool/*.h test/*/*.h)
+	clang-format -i $(LIB_SRC) $(TOOL_SRC) $(TEST_SRC) $(wildcard host/*.h $(FOLDERS:%=%/*.h) tool/*.h test/*/*.h)
 
 deps: ## install the Debian packages that building and testing need
 	@script/install-deps.sh

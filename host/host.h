@@ -6,8 +6,8 @@
  * Rules of generated code
  *   - At every block entry: guest registers in their pinned host registers or homes, F in cpu.cc, host stack aligned so
  *     that a call from the block is legal, direction flag clear, host MXCSR = cpu.mxcsr.
- *   - A memory op that misses its table jumps to its cold stub, which hands insn_off to a thunk; that saves the pinned registers and
- *     calls a slow path; the same stub is entered from a host SIGSEGV or SIGFPE at the access (host_faults_init).
+ *   - A memory op that misses its table jumps to its cold stub, which hands insn_off to a thunk; that saves the pinned
+ *     registers and calls a slow path.  The same stub is entered from a host SIGSEGV at the access (host_faults_init).
  *   - Links: a GOTO compiles to a jump whose target is patched by host_link_set.  Unlinked it goes to an exit that
  *     leaves with LEAVE_LINK.  A jump that leaves the guest page first compares the target page's tab_x entry with
  *     the expected page number, also patched.
