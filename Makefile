@@ -71,6 +71,26 @@ $(KERNEL): | $(NEEDED)
 $(INITRAMFS): script/make-initramfs.sh | $(NEEDED)
 	script/make-initramfs.sh $@
 
+# What only the tests boot.
+STANDARD_KERNEL := $(BUILD)/kernels/linux-image-amd64/vmlinuz
+I386_KERNEL := $(BUILD)/kernels/linux-image-686-pae/vmlinuz
+I386_INITRAMFS := $(BUILD)/kernels/initramfs-i386.cpio.gz
+PVH_KERNEL := $(BUILD)/kernels/vmlinux
+
+$(STANDARD_KERNEL): | $(NEEDED)
+	BUILD=$(BUILD) script/fetch-kernel.sh linux-image-amd64
+
+$(I386_KERNEL): | $(NEEDED)
+	BUILD=$(BUILD) script/fetch-kernel.sh linux-image-686-pae:i386
+
+$(I386_INITRAMFS): script/make-initramfs.sh | $(NEEDED)
+	script/make-initramfs.sh $@ "$$(BUILD=$(BUILD) script/fetch-kernel.sh busybox-static:i386)/bin/busybox"
+
+$(PVH_KERNEL): $(KERNEL) script/extract-vmlinux.sh
+	script/extract-vmlinux.sh $< $@
+
+more-kernels: $(STANDARD_KERNEL) $(I386_KERNEL) $(I386_INITRAMFS) $(PVH_KERNEL)
+
 kernels: $(KERNEL) $(INITRAMFS) ## fetch Debian's cloud kernel, pack an initramfs
 
 run: all kernels ## boot Debian's kernel to a shell (needs nothing prepared)
@@ -78,7 +98,7 @@ run: all kernels ## boot Debian's kernel to a shell (needs nothing prepared)
 
 tests: all $(TEST_BIN) ## build the unit tests
 
-test: tests kernels ## run all tests; ends with "N passed, N failed"
+test: tests kernels more-kernels ## run all tests; ends with "N passed, N failed"
 	@BUILD=$(BUILD) script/run-tests.sh $(ONLY)
 
 # Code that host_leave abandons frames of: their red zones on the stack would stay behind.
@@ -86,7 +106,7 @@ NO_STACK_ZONES = $(if $(findstring clang,$(shell $(CC) --version)),-mllvm -asan-
 $(BUILD)/exec/%.o $(BUILD)/guest/%.o $(BUILD)/host/%.o $(BUILD)/ir/%.o: ZONES = $(if $(SANITIZE),$(NO_STACK_ZONES))
 
 check-san: ## build with address and undefined sanitizers, run the unit tests, short runs and a boot
-	+$(SAN_MAKE) tests kernels
+	+$(SAN_MAKE) tests kernels more-kernels
 	@BUILD=$(BUILD)/san $(SAN_ENV) script/run-tests.sh $(or $(ONLY),test_ tool/ system/)
 SAN_ENV := UBSAN_OPTIONS=print_stacktrace=1 ASAN_OPTIONS=allow_user_segv_handler=1:handle_segv=0:handle_sigbus=0:handle_sigfpe=0:use_sigaltstack=0:detect_stack_use_after_return=0
 SAN_MAKE = $(MAKE) BUILD=$(BUILD)/san OPT=-O1 SANITIZE="-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -DRHEA_VERIFY"
@@ -125,7 +145,7 @@ clean: ## remove what was built (fetched kernels too)
 help: ## print this
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
 
-.PHONY: all kernels run tests test check-san fuzz bless bars fmt deps install clean help
+.PHONY: all kernels more-kernels run tests test check-san fuzz bless bars fmt deps install clean help
 .SECONDARY:
 -include $(LIB_OBJ:.o=.d) $(TOOL_OBJ:.o=.d) $(TEST_SRC:%.c=$(BUILD)/%.d)
 

@@ -11,7 +11,8 @@ set -eu
 # libcmocka-dev      unit tests
 # busybox-static     the guest's user space in `make run` and the boot test
 # cpio gzip          packing the initramfs
-packages="gcc libc6-dev make pkg-config libcapstone-dev libelf-dev libcmocka-dev busybox-static cpio gzip"
+# lz4 xz-utils       unpacking the kernel inside a bzImage (script/extract-vmlinux.sh)
+packages="gcc libc6-dev make pkg-config libcapstone-dev libelf-dev libcmocka-dev busybox-static cpio gzip lz4 xz-utils"
 
 installed() {
     [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ] ||

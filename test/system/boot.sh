@@ -1,5 +1,5 @@
 #!/bin/bash
-# Boots Debian's cloud kernel, as Debian ships it, with the initramfs, in several ways; looks at what the guest says, and at how rhea ends.
+# Boots Debian's kernels, as Debian ships them, with the initramfs, in several ways; looks at what the guest says, and at how rhea ends.
 cd "$(dirname "$0")/../.."
 build=${BUILD:-build}
 kernel=$build/kernels/linux-image-cloud-amd64/vmlinuz
@@ -44,10 +44,21 @@ has shell "a shell loop" '^loop 1000$'
 has shell "fork, exec, pipes" '^PIPE$'
 has shell "exit status of a child" '^status 7$'
 has shell "the kernel powers off by ACPI" 'reboot: Power down'
-lacks shell "no warning, bug or oops in dmesg" 'WARNING:|BUG:|Oops|general protection|unchecked MSR|soft lockup|rcu.*stall|Call Trace|segfault'
+trouble='WARNING:|BUG:|Oops|general protection|unchecked MSR|soft lockup|rcu.*stall|Call Trace|segfault'
+lacks shell "no warning, bug or oops in dmesg" "$trouble"
 
 append="nopti nokaslr" boot plain 'echo 6*7=$((6*7))'
 has plain "nopti nokaslr: init runs" '^6\*7=42$'
 boot qemu64 'grep -c . /proc/cpuinfo; echo here' -cpu qemu64
 has qemu64 "-cpu qemu64: init runs" '^here$'
+
+kernel=$build/kernels/linux-image-amd64/vmlinuz boot standard 'uname -v; dmesg' -m 8G
+has standard "the standard kernel, -m 8G: init runs" '^#1 SMP PREEMPT_DYNAMIC Debian'
+lacks standard "no warning, bug or oops in dmesg" "$trouble"
+kernel=$build/kernels/vmlinux boot pvh 'cat /proc/sys/kernel/bootloader_type; dmesg'
+has pvh "vmlinux by its PVH entry: the kernel's own name for that loader" '^176$'
+lacks pvh "no warning, bug or oops in dmesg" "$trouble"
+kernel=$build/kernels/linux-image-686-pae/vmlinuz initramfs=$build/kernels/initramfs-i386.cpio.gz boot i386 'uname -m; dmesg' -smp 2
+has i386 "the 32-bit kernel: init runs" '^i686$'
+lacks i386 "no warning, bug or oops in dmesg" "$trouble"
 exit $status
