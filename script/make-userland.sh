@@ -54,6 +54,9 @@ sed 's/^\([^:]*\):.*/\1::19000:0:99999:7:::/' "$root/etc/passwd" >"$root/etc/sha
 chmod 600 "$root/etc/shadow"
 alternative() { if [ -e "$root/usr/bin/$2" ] && [ ! -e "$root/usr/bin/$1" ]; then ln -s "$2" "$root/usr/bin/$1"; fi; }
 for pair in awk:mawk sh:dash cc:gcc gcc:gcc-12 cpp:cpp-12 lua:lua5.4; do alternative "${pair%:*}" "${pair#*:}"; done
+for library in blas/libblas.so.3 lapack/liblapack.so.3; do
+    [ ! -e "$root/usr/lib/x86_64-linux-gnu/$library" ] || ln -sf "$library" "$root/usr/lib/x86_64-linux-gnu/"
+done
 ldconfig -r "$root" 2>/dev/null || true
 chmod 1777 "$root/tmp" "$root/var/tmp"
 (cd "$root" && find . | LC_ALL=C sort | cpio -o -H newc -R 0:0 --quiet) >"$root.cpio.part"
