@@ -43,10 +43,20 @@ static void differ_fx(struct diff *d, const uint8_t *n, const uint8_t *r)
         snprintf(what, sizeof what, "st%u.e", i);
         differ(d, what, bytes_get(n + FX_ST + 16 * i + 8, 2), bytes_get(r + FX_ST + 16 * i + 8, 2));
     }
-    for (unsigned i = 0; i < 32; i++) {
-        snprintf(what, sizeof what, "xmm%u.%u", i / 2, i % 2);
-        differ(d, what, bytes_get(n + FX_XMM + 8 * i, 8), bytes_get(r + FX_XMM + 8 * i, 8));
+}
+
+static void differ_vectors(struct diff *d, const struct hw_state *n, const struct hw_state *r)
+{
+    char what[16];
+    for (unsigned i = 0; i < 8; i++) {
+        snprintf(what, sizeof what, "k%u", i);
+        differ(d, what, n->k[i], r->k[i]);
     }
+    for (unsigned i = 0; i < 32; i++)
+        for (unsigned at = 0; at < 64 && memcmp(n->vec[i], r->vec[i], 64); at += 8) {
+            snprintf(what, sizeof what, "zmm%u[%u]", i, at / 8);
+            differ(d, what, bytes_get(n->vec[i] + at, 8), bytes_get(r->vec[i] + at, 8));
+        }
 }
 
 static bool skipped(const struct hw_case *c, uint64_t at)
@@ -133,6 +143,7 @@ bool hw_differ(FILE *out, const struct hw_case *c, const struct hw_result *n, co
     differ(&d, "fs base", n->out.fs, r->out.fs);
     differ(&d, "gs base", n->out.gs, r->out.gs);
     differ_fx(&d, n->out.fx, r->out.fx);
+    differ_vectors(&d, &n->out, &r->out);
     differ_memory(&d, c, n, r);
     return d.any;
 }
@@ -176,6 +187,16 @@ static void shrink_code(struct native *n, struct emulator *e, struct hw_case *c)
     }
 }
 
+/* First whole registers, then parts of those that matter. */
+static void shrink_vectors(struct native *n, struct emulator *e, struct hw_case *c)
+{
+    static const uint8_t zero[64];
+    for (unsigned size = 64; size >= 4; size = size == 64 ? 16 : size - 12)
+        for (unsigned i = 0; i < 32; i++)
+            for (unsigned at = 0; at < 64; at += size)
+                try_bytes(n, e, c, c->in.vec[i] + at, zero, size);
+}
+
 void hw_shrink(struct native *n, struct emulator *e, struct hw_case *c)
 {
     struct hw_state simple = {.flags = 2};
@@ -197,11 +218,26 @@ void hw_shrink(struct native *n, struct emulator *e, struct hw_case *c)
     try_bytes(n, e, c, &c->in.gs, zero, 8);
     try_bytes(n, e, c, c->in.fx, simple.fx, 24);
     try_bytes(n, e, c, c->in.fx + FX_MXCSR, simple.fx + FX_MXCSR, 4);
-    for (unsigned i = 0; i < 24; i++)
+    for (unsigned i = 0; i < 8; i++)
         try_bytes(n, e, c, c->in.fx + FX_ST + 16 * i, zero, 16);
+    for (unsigned i = 0; i < 8; i++)
+        try_bytes(n, e, c, &c->in.k[i], zero, 8);
+    shrink_vectors(n, e, c);
     for (unsigned i = 0; i < HW_PATCHES_MAX; i++)
         if (c->patch[i].at)
             try_bytes(n, e, c, c->patch[i].bytes, zero, 64);
+}
+
+/* The highest 8 bytes first, from the first that are not zero. */
+static void print_vector(FILE *out, unsigned number, const uint8_t v[64])
+{
+    unsigned n = 8;
+    while (n && !bytes_get(v + 8 * (n - 1), 8))
+        n--;
+    if (n)
+        fprintf(out, "      zmm%u", number);
+    for (unsigned k = n; k; k--)
+        fprintf(out, " %016" PRIx64 "%s", bytes_get(v + 8 * (k - 1), 8), k == 1 ? "\n" : "");
 }
 
 static void print_state(FILE *out, const struct hw_case *c)
@@ -214,12 +250,16 @@ static void print_state(FILE *out, const struct hw_case *c)
     fprintf(out, " fcw %04" PRIx64 " fsw %04" PRIx64 " ftw %02x mxcsr %04" PRIx64 " fs %" PRIx64 " gs %" PRIx64 "\n",
             bytes_get(s->fx + FX_FCW, 2), bytes_get(s->fx + FX_FSW, 2), s->fx[FX_FTW], bytes_get(s->fx + FX_MXCSR, 4),
             s->fs, s->gs);
-    for (unsigned i = 0; i < 24; i++) {
+    for (unsigned i = 0; i < 8; i++) {
         const uint8_t *v = s->fx + FX_ST + 16 * i;
         if (bytes_get(v, 8) || bytes_get(v + 8, 8))
-            fprintf(out, "      %s%u %016" PRIx64 " %016" PRIx64 "\n", i < 8 ? "st" : "xmm", i < 8 ? i : i - 8,
-                    bytes_get(v + 8, 8), bytes_get(v, 8));
+            fprintf(out, "      st%u %016" PRIx64 " %016" PRIx64 "\n", i, bytes_get(v + 8, 8), bytes_get(v, 8));
     }
+    for (unsigned i = 0; i < 8; i++)
+        if (s->k[i])
+            fprintf(out, "      k%u %016" PRIx64 "\n", i, s->k[i]);
+    for (unsigned i = 0; i < 32; i++)
+        print_vector(out, i, s->vec[i]);
     for (unsigned i = 0; i < HW_PATCHES_MAX && c->patch[i].at; i++) {
         fprintf(out, "      [%08" PRIx64 "] =", c->patch[i].at);
         for (unsigned k = 0; k < 32; k += 8)

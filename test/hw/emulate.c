@@ -29,8 +29,7 @@ struct emulator {
     unsigned dirty_at, dirty_n;
 };
 
-/* Lift everything that this processor has, whatever the model offers yet: only row->feature is decided by it. */
-static void take_host_features(struct emulator *e)
+void hw_host_features(uint32_t features[HW_FEATURE_WORDS])
 {
     enum { EAX, EBX, ECX, EDX };
     static const struct {
@@ -41,12 +40,11 @@ static void take_host_features(struct emulator *e)
 #define X86_FEATURE(NAME, text, leaf, subleaf, reg, bit) {leaf, subleaf, reg, bit},
 #include "guest/x86/features.def"
     };
-    uint32_t *features = (uint32_t *)x86_model_features(e->model);
+    memset(features, 0, 4 * HW_FEATURE_WORDS);
     for (unsigned f = 1; f < FEAT_COUNT; f++) {
         unsigned r[4] = {0};
         if (!__get_cpuid_count(where[f].leaf, where[f].subleaf, &r[0], &r[1], &r[2], &r[3]))
             memset(r, 0, sizeof r);
-        features[f / 32] &= ~(1u << (f % 32));
         features[f / 32] |= (r[where[f].reg] >> where[f].bit & 1u) << (f % 32);
     }
 }
@@ -94,6 +92,14 @@ static void make_segments(struct emulator *e)
         (struct x86_segment){.selector = 0x2b, .attr = 0xc0f3, .limit = 0xffffffff};
 }
 
+/* x87, SSE, AVX and AVX-512 as far as the host's kernel has switched them on. */
+static uint64_t host_components(void)
+{
+    unsigned a, d;
+    __asm__("xgetbv" : "=a"(a), "=d"(d) : "c"(0));
+    return a & 0xe7;
+}
+
 static void make_processor(struct emulator *e)
 {
     struct x86 *x = &e->v->x86;
@@ -101,7 +107,7 @@ static void make_processor(struct emulator *e)
     x->cr3 = 0x1000;
     x->cr4 = CR4_PAE | CR4_PGE | CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_FSGSBASE | CR4_OSXSAVE | CR4_UMIP;
     x->efer = EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE;
-    x->xcr0 = 3;
+    x->xcr0 = host_components();
     make_segments(e);
     x86_mode_update(x);
 }
@@ -120,7 +126,8 @@ bool emulator_init(struct emulator **out, struct status *st)
     if (!exec_init(&e->exec, &config, e->mem, e->io, &e->ram, &e->log, st) || !x86_model_parse(&e->model, "max", st) ||
         !vcpu_new(&e->v, &e->exec, 0, 1, e->model, st))
         return false;
-    take_host_features(e);
+    /* everything that this processor has, whatever the model offers yet: only row->feature is decided by it */
+    hw_host_features((uint32_t *)x86_model_features(e->model));
     map_all(e);
     make_processor(e);
     memset(e->ram.host + GPA_CODE, 0xcc, HW_CODE_SIZE);
@@ -139,11 +146,6 @@ void emulator_fini(struct emulator *e)
     bus_fini(e->io);
     ram_fini(&e->ram);
     free(e);
-}
-
-const uint32_t *emulator_features(const struct emulator *e)
-{
-    return x86_model_features(e->model);
 }
 
 /* As a store by a device would change it. */
@@ -172,9 +174,8 @@ static void load_state(struct x86 *x, const struct hw_case *c)
 {
     memcpy(x->cpu.reg, c->in.gpr, sizeof c->in.gpr);
     x86_set_rflags(x, c->in.flags | FL_IF);
-    memcpy(x->fx, c->in.fx, FX_XMM);
-    for (unsigned i = 0; i < 16; i++)
-        memcpy(x->cpu.vec[i], c->in.fx + FX_XMM + 16 * i, 16);
+    memcpy(x->fx, c->in.fx, HW_FX);
+    memcpy(x->cpu.vec, c->in.vec, sizeof c->in.vec);
     x->cpu.mxcsr = (uint32_t)bytes_get(c->in.fx + FX_MXCSR, 4);
     x->seg[SEG_FS].base = c->in.fs;
     x->seg[SEG_GS].base = c->in.gs;
@@ -190,13 +191,13 @@ static void load_state(struct x86 *x, const struct hw_case *c)
     x86_mode_update(x);
 }
 
-static void save_state(struct x86 *x, struct hw_result *r)
+static void save_state(struct x86 *x, const struct hw_case *c, struct hw_result *r)
 {
     memcpy(r->out.gpr, x->cpu.reg, sizeof r->out.gpr);
     r->out.flags = x86_rflags(x);
-    memcpy(r->out.fx, x->fx, FX_XMM);
-    for (unsigned i = 0; i < 16; i++)
-        memcpy(r->out.fx + FX_XMM + 16 * i, x->cpu.vec[i], 16);
+    memcpy(r->out.fx, x->fx, HW_FX);
+    memcpy(r->out.vec, x->cpu.vec, sizeof r->out.vec);
+    memcpy(r->out.k, c->in.k, sizeof r->out.k); /* no insn with a lifter writes them */
     bytes_put(r->out.fx + FX_MXCSR, x->cpu.mxcsr, 4);
     r->out.fs = x->cpu.reg[X86_BASE_FS];
     r->out.gs = x->cpu.reg[X86_BASE_GS];
@@ -262,7 +263,7 @@ void emulator_run(struct emulator *e, const struct hw_case *c, bool interp, stru
     }
     *r = (struct hw_result){0};
     enum cpu_leave why = run(e, interp);
-    save_state(x, r);
+    save_state(x, c, r);
     if (why == LEAVE_FAULT)
         save_fault(x, r);
     else

@@ -1,8 +1,6 @@
 /* test/hw/generate.c: from a row of the instruction table to a case.
  *
- * hw_encode writes prefixes, opcode, ModRM, SIB, displacement and immediate as the row's columns allow and asks the
- * decoder whether the row came out.
- * The rest of a case follows from the decoded insn: the address of its memory operand is chosen first, then base,
+ * The bytes are encode.c's. The rest of a case follows from the decoded insn: the address of its memory operand is chosen first, then base,
  * index and displacement are
  * made to give it; registers that lead elsewhere (rSP, rSI, rDI, bit offsets, jump targets) are set for the lifters
  * that use them.
@@ -20,7 +18,6 @@
 static const char *excluded_by_lifter(const struct x86_row *row)
 {
     switch (row->lift) {
-    case LIFT_none: return "no lifter";
     case LIFT_cpuid:
     case LIFT_rdtsc:
     case LIFT_rdtscp:
@@ -58,7 +55,7 @@ const char *hw_row_excluded(const struct x86_row *row, const uint32_t *features,
 {
     if (row->attr & (bits == 64 ? ATTR_NO64 : ATTR_ONLY64))
         return "not in this mode";
-    if (bits == 32 && row->space == X86_LEGACY && (row->w == W_1 || row->w == W_G1))
+    if (bits == 32 && (row->w == W_G1 || (row->space == X86_LEGACY && row->w == W_1)))
         return "not in this mode";
     if (bits == 32 && row->lift == LIFT_sysret)
         return "processors differ: #UD or #GP";
@@ -66,145 +63,7 @@ const char *hw_row_excluded(const struct x86_row *row, const uint32_t *features,
         return "this processor lacks it";
     if (row->lift == LIFT_mov_seg && x86_operand_forms[row->operand[0]].method == METHOD_S)
         return "needs the host's descriptor tables";
-    return row->attr & ATTR_CPL0 && row->lift != LIFT_none ? NULL : excluded_by_lifter(row);
-}
-
-/* ---- bytes ------------------------------------------------------------------------------------------------------ */
-
-struct encoder {
-    struct rng *r;
-    const struct x86_row *row;
-    uint8_t *p;
-    uint8_t prefix; /* PFX_ bit chosen */
-    uint8_t rex, mod;
-    uint8_t bits;
-    bool other_address; /* 67 */
-    bool plain;         /* for sequences: no needless prefixes, memory by base and disp32 only */
-};
-
-static void choose_prefix(struct encoder *e)
-{
-    static const uint8_t usual[8] = {PFX_NP, PFX_NP, PFX_NP, PFX_NP, PFX_66, PFX_66, PFX_F3, PFX_F2};
-    do {
-        unsigned bit = rng_below(e->r, 4);
-        e->prefix = e->row->prefix == PFX__ ? usual[rng_below(e->r, e->plain ? 6 : 8)] : (uint8_t)(1u << bit);
-    } while (!(e->row->prefix & e->prefix));
-}
-
-static void choose_rex(struct encoder *e)
-{
-    if (e->bits == 32)
-        return;
-    e->rex = rng_chance(e->r, 50) ? (uint8_t)rng_below(e->r, 8) : 0;
-    bool w = e->row->w == W_1 || e->row->w == W_G1 || ((e->row->w == W__) && rng_chance(e->r, 35));
-    e->rex |= w ? 8 : 0;
-}
-
-static void put_legacy_prefixes(struct encoder *e)
-{
-    static const uint8_t segments[] = {0x64, 0x65, 0x2e, 0x3e, 0x26, 0x36};
-    if (!e->plain && rng_chance(e->r, 6))
-        *e->p++ = segments[rng_below(e->r, sizeof segments)];
-    e->other_address = !e->plain && rng_chance(e->r, 5);
-    if (e->other_address)
-        *e->p++ = 0x67;
-}
-
-static void put_legacy(struct encoder *e)
-{
-    put_legacy_prefixes(e);
-    bool lockable = e->row->attr & ATTR_LOCK;
-    if (rng_chance(e->r, lockable ? 25 : 1) && !e->plain)
-        *e->p++ = 0xf0;
-    if (e->prefix == PFX_66 || (!e->plain && e->prefix != PFX_NP && rng_chance(e->r, 10)))
-        *e->p++ = 0x66;
-    if (e->prefix == PFX_F2 || e->prefix == PFX_F3)
-        *e->p++ = e->prefix == PFX_F3 ? 0xf3 : 0xf2;
-    if (e->rex || (e->bits == 64 && rng_chance(e->r, 15)))
-        *e->p++ = 0x40 | e->rex;
-    if (e->row->map)
-        *e->p++ = 0x0f;
-    if (e->row->map >= 2)
-        *e->p++ = e->row->map == 2 ? 0x38 : 0x3a;
-}
-
-static void put_vex(struct encoder *e)
-{
-    unsigned pp = e->prefix == PFX_66 ? 1 : e->prefix == PFX_F3 ? 2 : e->prefix == PFX_F2 ? 3 : 0;
-    unsigned l = e->row->l == 3 || e->row->l == 7 ? rng_below(e->r, 2) : e->row->l >> 1 & 1;
-    unsigned vvvv = e->row->vvvv ? rng_below(e->r, e->bits == 64 ? 16 : 8) : 0;
-    unsigned last = (~vvvv & 15) << 3 | l << 2 | pp;
-    put_legacy_prefixes(e);
-    if (e->row->map == 1 && !(e->rex & 11) && rng_chance(e->r, 50)) {
-        *e->p++ = 0xc5;
-        *e->p++ = (e->rex & 4 ? 0 : 0x80) | last;
-        return;
-    }
-    *e->p++ = 0xc4;
-    *e->p++ = (~e->rex & 7) << 5 | e->row->map;
-    *e->p++ = (e->rex & 8) << 4 | last;
-}
-
-static void put_opcode(struct encoder *e)
-{
-    const uint8_t *o = e->row->operand;
-    bool in_opcode = x86_operand_forms[o[0]].method == METHOD_Z || x86_operand_forms[o[1]].method == METHOD_Z;
-    *e->p++ = e->row->opcode + (in_opcode ? rng_below(e->r, 8 - (e->row->opcode & 7)) : 0);
-}
-
-/* Returns where the displacement lies, or NULL. */
-static uint8_t *put_modrm(struct encoder *e)
-{
-    const struct x86_row *row = e->row;
-    unsigned mod = e->mod;
-    unsigned reg = row->ext >= 0 ? (unsigned)row->ext : rng_below(e->r, 8),
-             rm = row->rm >= 0 ? (unsigned)row->rm : rng_below(e->r, 8);
-    if (e->plain && mod != 3) { /* [r14 + disp32] or [r15 + disp32] */
-        rm = 6 + rng_below(e->r, 2);
-    }
-    *e->p++ = (uint8_t)(mod << 6 | reg << 3 | rm);
-    if (mod == 3 || row->attr & ATTR_MODREG)
-        return NULL;
-    unsigned base = rm;
-    bool narrow = e->bits == 32 && e->other_address; /* 16-bit addresses: no SIB, displacements of 2 bytes */
-    if (narrow)
-        base = rm == 6 ? 5 : 0;
-    else if (rm == 4) {
-        uint8_t sib = (uint8_t)rng_next(e->r);
-        *e->p++ = sib;
-        base = sib & 7;
-    }
-    uint8_t *disp = e->p;
-    bool wide = mod == 2 || (mod == 0 && base == 5);
-    unsigned n = mod == 1 ? 1 : wide ? narrow ? 2 : 4 : 0;
-    bytes_put(e->p, rng_chance(e->r, 50) ? rng_edge(e->r) : rng_below(e->r, 256), 8);
-    e->p += n;
-    return n ? disp : NULL;
-}
-
-bool hw_encode(struct rng *r, const struct x86_row *row, unsigned bits, bool plain, uint8_t bytes[32],
-               struct x86_insn *insn, unsigned *disp_at)
-{
-    struct encoder e = {.r = r, .row = row, .p = bytes, .plain = plain, .bits = (uint8_t)bits};
-    if (row->space == X86_EVEX)
-        return false;
-    choose_prefix(&e);
-    choose_rex(&e);
-    e.mod = row->mod == 1 ? 3 : row->mod == 2 ? rng_below(r, 3) : rng_chance(r, 40) ? 3 : rng_below(r, 3);
-    if (plain && e.mod != 3 && row->modrm) {
-        e.mod = 2;
-        e.rex |= bits == 64; /* memory operands are based on r14 and r15 */
-    }
-    if (row->space == X86_VEX)
-        put_vex(&e);
-    else
-        put_legacy(&e);
-    put_opcode(&e);
-    uint8_t *disp = row->modrm ? put_modrm(&e) : NULL;
-    bytes_put(e.p, rng_edge(r), 8);
-    bytes_put(e.p + 8, rng_edge(r), 8);
-    *disp_at = disp ? (unsigned)(disp - bytes) : 0;
-    return x86_decode(bits == 64 ? X86_64 : X86_32, bytes, 15, insn) == X86_OK && insn->row == row;
+    return row->attr & ATTR_CPL0 ? NULL : excluded_by_lifter(row);
 }
 
 uint32_t hw_flag_bits(unsigned irf)
@@ -335,6 +194,29 @@ static int memory_operand(const struct x86_insn *i)
     return -1;
 }
 
+/* VSIB: each element leads to a place of its own, as far as scale and width of the indices allow. */
+static bool aim_vector(struct gen *g)
+{
+    struct hw_state *in = &g->c->in;
+    int base = g->i.mem.base;
+    unsigned width = g->i.opcode & 1 ? 8 : 4, bytes = memory_bytes(&g->i);
+    bool strays = rng_chance(&g->r, 20);
+    uint64_t seg = g->i.mem.seg == SEG_FS ? in->fs : g->i.mem.seg == SEG_GS ? in->gs : 0;
+    if (base >= 0)
+        in->gpr[base] = HW_DATA + rng_below(&g->r, 0x8000) - seg - (uint64_t)g->i.mem.disp;
+    else
+        put_disp(g, HW_DATA - seg, 4);
+    uint64_t origin = seg + reg_get(g, base) + (uint64_t)g->i.mem.disp;
+    for (unsigned at = 0; at < 64; at += width) {
+        uint64_t inside = HW_DATA + 0x1000 + rng_below(&g->r, 0x2000 - 32) + 16;
+        uint64_t to = strays && rng_chance(&g->r, 20) ? choose_address(g, bytes) : inside;
+        bytes_put(in->vec[g->i.mem.index] + at, (uint64_t)((int64_t)(to - origin) >> g->i.mem.scale), width);
+        if (at == 0)
+            add_patch(g, to);
+    }
+    return true;
+}
+
 /* Registers that are read before the address is known: a bit offset moves the operand (vol. 2A, BT). */
 static uint64_t bit_offset_bytes(struct gen *g)
 {
@@ -385,6 +267,8 @@ static bool place_memory(struct gen *g)
         at = HW_DATA + 0x1000 + rng_below(&g->r, 0x2000 - 2); /* whether it writes what it leaves alone is not told */
     if (g->i.row->feature == FEAT_SHA)
         at &= ~15ull; /* Intel's raise #GP, AMD's do not */
+    if (hw_indexed_by_vector(g->i.row))
+        return aim_vector(g);
     uint64_t moved = bit_offset_bytes(g);
     if (!aim(g, at - moved))
         return false;
@@ -715,14 +599,16 @@ static bool checks_alignment(const struct x86_insn *i)
     }
 }
 
-bool hw_generate(struct hw_case *c, uint32_t row_index, unsigned bits, uint64_t seed)
+bool hw_generate(struct hw_case *c, const struct hw_run *run, uint32_t row_index, uint64_t seed)
 {
     const struct x86_row *row = &x86_rows[row_index];
+    unsigned bits = run->options->bits;
     struct gen g = {.r = {seed}, .c = c};
     memset(c, 0, sizeof *c);
     c->seed = seed;
     c->row = row_index;
     c->ninsns = 1;
+    c->native_only = row->lift == LIFT_none;
     c->bits = (uint8_t)bits;
     bool found = false;
     for (unsigned tries = 0; tries < 60 && !found; tries++) {

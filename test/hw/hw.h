@@ -1,11 +1,14 @@
 /* test/hw: comparison with the processor (issue: "proven against the processor").
  *
- *     generate.c   a row of the instruction table and a number -> a case: bytes, registers, memory
+ *     encode.c     a row of the instruction table -> bytes
+ *     generate.c   a row and a number -> a case: bytes, registers, memory
  *     sequence.c   the same for runs of 5 to 30 insns with forward branches
  *     native.c     a child process runs cases on this machine's processor
  *     emulate.c    rhea runs them: lift, passes, emit, enter; or by the reference interpreter
  *     compare.c    what differs, simplifying a failing case, printing it
- *     test_hw.c    options, batches, coverage
+ *     run.c        batches, processes
+ *     report.c     coverage
+ *     test_hw.c    options, make test
  *
  * Both sides see the same small address space in the low 4 GB (so that 32-bit addresses reach it), user rights, 64-bit
  * mode:
@@ -30,6 +33,8 @@ enum {
     HW_BYTES_MAX = 480,
     HW_CHANGES_MAX = 160,
     HW_PATCHES_MAX = 6,
+    HW_FX = 160,
+    HW_FEATURE_WORDS = (FEAT_COUNT + 31) / 32,
 };
 
 /* Offset in the HW_MEM_SIZE bytes of memory at address a, or -1 where nothing is mapped. */
@@ -42,9 +47,11 @@ static inline int hw_mem_offset(uint64_t a)
 
 struct hw_state {
     uint64_t gpr[16], flags, fs, gs;
-    uint8_t fx[512] __attribute__((aligned(64))); /* FXSAVE64 layout: x87, MXCSR, XMM */
+    uint64_t k[8];       /* mask registers */
+    uint8_t fx[HW_FX];   /* the beginning of an FXSAVE64 image: x87, MXCSR */
+    uint8_t vec[32][64]; /* ZMM */
 };
-enum { FX_FCW = 0, FX_FSW = 2, FX_FTW = 4, FX_MXCSR = 24, FX_ST = 32, FX_XMM = 160 };
+enum { FX_FCW = 0, FX_FSW = 2, FX_FTW = 4, FX_MXCSR = 24, FX_ST = 32 };
 
 struct hw_case {
     uint64_t seed;   /* what it was made from, with row */
@@ -54,6 +61,7 @@ struct hw_case {
     uint16_t ninsns;
     uint8_t loose_reg;
     uint8_t bits;                        /* 64, or 32: compatibility mode */
+    bool native_only;                    /* the row has no lifter */
     bool stub;                           /* native: leave by a jump at the end, not by INT3 (faster) */
     bool flush;                          /* emulated: empty the translation tables first */
     uint32_t undefined, undefined_fault; /* arithmetic flags that may differ at the end; after a fault before it */
@@ -109,20 +117,63 @@ uint64_t rng_edge(struct rng *r);               /* integers near what breaks */
 void rng_vector(struct rng *r, uint8_t to[16]); /* lanes of integers or floats, special values preferred */
 void rng_state(struct rng *r, struct hw_state *s, bool x87);
 
+/* ---- encode.c ---- */
+
+/* The bytes of one form of a row, and its decoding; addresses are not chosen yet. disp_at: where its displacement
+ * lies. */
+bool hw_encode(struct rng *r, const struct x86_row *row, unsigned bits, bool plain, uint8_t bytes[32],
+               struct x86_insn *insn, unsigned *disp_at);
+bool hw_indexed_by_vector(const struct x86_row *row); /* VSIB */
+
+/* ---- run.c ---- */
+
+enum { HW_JOBS_MAX = 64 };
+struct hw_options {
+    uint64_t seed, count, sequences, one;
+    const char *row, *report;
+    long index;
+    unsigned failures, bits, jobs;
+    bool has_one, no_shrink, sequence;
+};
+
+/* How cases ended on the processor: vectors up to #XM, and two more. */
+enum { HW_XM = 19, HW_FINISHED, HW_LOST, HW_OUTCOMES };
+/* 64-bit words only. */
+struct hw_count {
+    uint64_t run, insns, refused, unlifted, differ, undefined;
+    uint64_t native_only, native_ud; /* rows without a lifter */
+    uint64_t outcome[HW_OUTCOMES];
+};
+
+struct hw_run {
+    const struct hw_options *options;
+    uint32_t features[HW_FEATURE_WORDS]; /* the host's */
+    bool *allowed;                       /* a row: may be run */
+    uint32_t *chosen, *in_sequence;      /* rows to make cases of, rows that may stand in sequences */
+    unsigned nchosen, nin_sequence;
+    struct hw_count *counts; /* a row, and one more: sequences */
+    struct hw_shared *shared;
+};
+void hw_run_init(struct hw_run *g, const struct hw_options *o);
+bool hw_run_all(struct hw_run *g); /* false: a job died */
+void hw_run_one(struct hw_run *g); /* one case again, simplified and printed */
+void hw_run_fini(struct hw_run *g);
+
+/* ---- report.c ---- */
+
+void hw_report(FILE *out, const struct hw_run *g);
+uint64_t hw_summary(const struct hw_run *g, uint64_t *cases); /* returns how many differ */
+
 /* ---- generate.c, sequence.c ---- */
 
 /* Why a row cannot be compared, or NULL. */
 const char *hw_row_excluded(const struct x86_row *row, const uint32_t *features, unsigned bits);
 /* false: no such case could be made (row and seed do not fit together). */
-bool hw_generate(struct hw_case *c, uint32_t row, unsigned bits, uint64_t seed);
+bool hw_generate(struct hw_case *c, const struct hw_run *run, uint32_t row, uint64_t seed);
 void hw_narrow(struct hw_state *s);                           /* 32-bit registers only */
 bool hw_vendor_form(const struct x86_insn *i, unsigned bits); /* what it does depends on who made the processor */
-/* The bytes of one form of a row, and its decoding; addresses are not chosen yet. disp_at: where its displacement
- * lies. */
-bool hw_encode(struct rng *r, const struct x86_row *row, unsigned bits, bool plain, uint8_t bytes[32],
-               struct x86_insn *insn, unsigned *disp_at);
-uint32_t hw_flag_bits(unsigned irf); /* IRF_ bits as they lie in RFLAGS */
-void hw_sequence(struct hw_case *c, unsigned bits, uint64_t seed, const uint32_t *rows, unsigned nrows);
+uint32_t hw_flag_bits(unsigned irf);                          /* IRF_ bits as they lie in RFLAGS */
+void hw_sequence(struct hw_case *c, const struct hw_run *run, uint64_t seed);
 /* Rows that may stand in a sequence. */
 bool hw_row_in_sequence(const struct x86_row *row);
 
@@ -141,7 +192,7 @@ void native_wait(struct native *n);
 struct emulator;
 bool emulator_init(struct emulator **e, struct status *st);
 void emulator_fini(struct emulator *e);
-const uint32_t *emulator_features(const struct emulator *e);
+void hw_host_features(uint32_t features[HW_FEATURE_WORDS]); /* bits by FEAT_ number */
 void emulator_run(struct emulator *e, const struct hw_case *c, bool interp, struct hw_result *r);
 
 /* ---- compare.c ---- */

@@ -11,6 +11,7 @@
  * library.
  * A child that dies is replaced; its case is marked HW_DIED.
  */
+#include <cpuid.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -23,13 +24,21 @@
 
 #include "test/hw/hw.h"
 
+/* An XSAVE area in the standard format (SDM vol. 1, 13.4). */
+enum { NO_VECTOR = 0xffff }; /* the case ended by the jump behind it */
+enum { AREA_SIZE = 4096, AREA_XMM = 160, AREA_BV = 512, COMPONENTS = 0xe7 };
+enum { X87, SSE, AVX, OPMASK = 5, ZMM_HIGH, ZMM_16_TO_31, NCOMPONENTS };
+
 /* At HW_NATIVE, in the child. */
 struct page {
     struct hw_state in, out;
+    uint8_t area_in[AREA_SIZE] __attribute__((aligned(64))), area_out[AREA_SIZE] __attribute__((aligned(64)));
     uint64_t target, exit, resume, host_rsp, host_fs, host_gs;
     uint64_t flags[4]; /* a small stack for POPF and PUSHF */
     uint32_t mxcsr;
     uint32_t vector, error;
+    uint64_t components;          /* of XSAVE areas, */
+    uint32_t offset[NCOMPONENTS]; /* and where they lie */
     uint64_t pc, cr2;
     struct {
         uint32_t offset;
@@ -37,6 +46,7 @@ struct page {
     } far __attribute__((aligned(8))); /* entry in compatibility mode */
 };
 static struct page *const page = (struct page *)HW_NATIVE;
+_Static_assert(sizeof(struct page) <= 0x4000, "below the stubs");
 enum { STUBS = HW_NATIVE + 0x4000, STUB_BACK = STUBS + 64 }; /* into compatibility mode, and back from it */
 
 enum { USER32_CS = 0x23, USER_DS = 0x2b, USER_CS = 0x33 }; /* Linux's selectors */
@@ -53,6 +63,59 @@ struct native {
     int to_child[2], from_child[2];
     unsigned from, to;
 };
+
+/* ---- the processor's vector state ------------------------------------------------------------------------------- */
+
+struct part {
+    uint8_t component;
+    uint8_t first, count; /* registers */
+    uint8_t at, bytes;    /* of each */
+};
+static const struct part parts[] = {
+    {SSE, 0, 16, 0, 16}, {AVX, 0, 16, 16, 16}, {ZMM_HIGH, 0, 16, 32, 32}, {ZMM_16_TO_31, 16, 16, 0, 64}};
+
+static void learn_components(struct page *p)
+{
+    unsigned size, offset, c, d;
+    __asm__("xgetbv" : "=a"(c), "=d"(d) : "c"(0));
+    p->components = c & COMPONENTS;
+    p->offset[SSE] = AREA_XMM;
+    for (unsigned n = AVX; n < NCOMPONENTS; n++) {
+        __cpuid_count(0xd, n, size, offset, c, d);
+        rh_assert(!(p->components >> n & 1) || offset + size <= AREA_SIZE, "the XSAVE area has room");
+        p->offset[n] = offset;
+    }
+}
+
+static void pack(struct page *p, const struct hw_state *s)
+{
+    uint8_t *area = p->area_in;
+    memcpy(area, s->fx, HW_FX);
+    bytes_put(area + AREA_BV, p->components, 8);
+    for (unsigned k = 0; k < ARRAY_LEN(parts); k++) {
+        const struct part *t = &parts[k];
+        uint8_t *to = area + p->offset[t->component];
+        for (unsigned i = 0; p->components >> t->component & 1 && i < t->count; i++)
+            memcpy(to + i * t->bytes, s->vec[t->first + i] + t->at, t->bytes);
+    }
+    if (p->components >> OPMASK & 1)
+        memcpy(area + p->offset[OPMASK], s->k, sizeof s->k);
+}
+
+/* What the processor lacks stays as it is. */
+static void unpack(const struct page *p, const uint8_t *area, struct hw_state *s)
+{
+    __builtin_memcpy(s->fx, area, HW_FX);
+    for (unsigned k = 0; k < ARRAY_LEN(parts); k++) {
+        const struct part *t = &parts[k];
+        const uint8_t *from = area + p->offset[t->component];
+        if (p->components >> t->component & 1)
+            for (unsigned i = 0; i < t->count; i++)
+                __builtin_memcpy(s->vec[t->first + i] + t->at, from + i * t->bytes, t->bytes);
+    }
+    if (p->components >> OPMASK & 1)
+        __builtin_memcpy(s->k, area + p->offset[OPMASK], sizeof s->k);
+}
 
 /* ---- in the child ----------------------------------------------------------------------------------------------- */
 
@@ -81,7 +144,7 @@ static __attribute__((noinline)) void enter(void)
         "rdgsbase %%rax; mov %%rax, %c[host_gs]\n\t"
         "mov %c[in_fs], %%rax; wrfsbase %%rax\n\t"
         "mov %c[in_gs], %%rax; wrgsbase %%rax\n\t"
-        "fxrstor64 %c[in_fx]\n\t"
+        "mov %c[components], %%eax; xor %%edx, %%edx; xrstor64 %c[area_in]\n\t"
         "mov $%c[flags], %%esp; popfq\n\t" GPR_LOAD(0, rax) GPR_LOAD(1, rcx) GPR_LOAD(2, rdx) GPR_LOAD(3, rbx) GPR_LOAD(
             5, rbp) GPR_LOAD(6, rsi) GPR_LOAD(7, rdi) GPR_LOAD(8, r8) GPR_LOAD(9, r9) GPR_LOAD(10, r10)
             GPR_LOAD(11, r11) GPR_LOAD(12, r12) GPR_LOAD(13, r13) GPR_LOAD(14, r14) GPR_LOAD(15, r15) GPR_LOAD(
@@ -91,7 +154,7 @@ static __attribute__((noinline)) void enter(void)
                                 GPR_SAVE(9, r9) GPR_SAVE(10, r10) GPR_SAVE(11, r11) GPR_SAVE(12, r12) GPR_SAVE(13, r13)
                                     GPR_SAVE(14, r14) GPR_SAVE(
                                         15, r15) "mov $%c[flags]+16, %%esp; pushfq\n\t"
-                                                 "fxsave64 %c[out_fx]\n\t"
+                                                 "mov %c[components], %%eax; xor %%edx, %%edx; xsave64 %c[area_out]\n\t"
                                                  "rdfsbase %%rax; mov %%rax, %c[out_fs]\n\t"
                                                  "rdgsbase %%rax; mov %%rax, %c[out_gs]\n\t"
                                                  "2:\n\t"
@@ -103,10 +166,10 @@ static __attribute__((noinline)) void enter(void)
                                                  "pop %%r15; pop %%r14; pop %%r13; pop %%r12; pop %%rbx; pop %%rbp\n\t"
                                                  "add $128, %%rsp\n\t"
         :
-        : [in] AT(in.gpr), [out] AT(out.gpr), [in_fx] AT(in.fx), [out_fx] AT(out.fx), [in_fs] AT(in.fs),
-          [in_gs] AT(in.gs), [out_fs] AT(out.fs), [out_gs] AT(out.gs), [flags] AT(flags), [target] AT(target),
-          [exit] AT(exit), [resume] AT(resume), [host_rsp] AT(host_rsp), [host_fs] AT(host_fs), [host_gs] AT(host_gs),
-          [mxcsr] AT(mxcsr)
+        : [in] AT(in.gpr), [out] AT(out.gpr), [area_in] AT(area_in), [area_out] AT(area_out),
+          [components] AT(components), [in_fs] AT(in.fs), [in_gs] AT(in.gs), [out_fs] AT(out.fs), [out_gs] AT(out.gs),
+          [flags] AT(flags), [target] AT(target), [exit] AT(exit), [resume] AT(resume), [host_rsp] AT(host_rsp),
+          [host_fs] AT(host_fs), [host_gs] AT(host_gs), [mxcsr] AT(mxcsr)
         : "rax", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", "memory", "cc");
 }
 
@@ -130,7 +193,7 @@ static void on_signal(int sig, siginfo_t *info, void *context)
     for (unsigned i = 0; i < 16; i++)
         page->out.gpr[i] = (uint64_t)g[order[i]];
     page->out.flags = (uint64_t)g[REG_EFL];
-    __builtin_memcpy(page->out.fx, u->uc_mcontext.fpregs, 512);
+    unpack(page, (const uint8_t *)u->uc_mcontext.fpregs, &page->out);
     page->vector = (uint32_t)g[REG_TRAPNO];
     page->error = (uint32_t)g[REG_ERR];
     page->cr2 = (uint64_t)g[REG_CR2];
@@ -217,16 +280,21 @@ static void run_one(struct room *room, const struct hw_case *c, struct hw_result
     put_code(room, c);
     hw_patch(c, room->mem);
     page->in = c->in;
+    pack(page, &c->in);
+    memcpy(page->out.k, c->in.k, sizeof c->in.k);
+    memcpy(page->out.vec, c->in.vec, sizeof c->in.vec);
     page->target = c->bits == 64 ? c->pc : STUBS;
     page->far.offset = (uint32_t)c->pc;
     page->far.selector = USER32_CS;
     page->flags[0] = c->in.flags | 2;
-    page->vector = 0xffff;
+    page->vector = NO_VECTOR;
     enter();
+    if (page->vector == NO_VECTOR)
+        unpack(page, page->area_out, &page->out);
     r->out = page->out;
     r->error = 0;
     r->cr2 = 0;
-    if (page->vector == 0xffff) {
+    if (page->vector == NO_VECTOR) {
         r->vector = 3;
         r->pc = c->pc + c->length;
         r->out.flags = page->flags[1];
@@ -247,6 +315,7 @@ static _Noreturn void child(struct native *n)
     make_room(room);
     make_stubs();
     take_signals();
+    learn_components(page);
     page->in.flags = 2;
     struct hw_case nothing = {.bits = 64,
                               .pc = HW_CODE + HW_CODE_SIZE}; /* learn page->exit: a case that faults at once */

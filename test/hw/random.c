@@ -129,16 +129,38 @@ static uint64_t edge_double(struct rng *r)
     }
 }
 
+enum { DOUBLES, FLOATS, EDGES, ANY, WORDS, KINDS };
+
+static void vector_of_kind(struct rng *r, unsigned kind, uint8_t to[16])
+{
+    for (unsigned i = 0; i < 2; i++) {
+        uint64_t v = kind == DOUBLES  ? edge_double(r)
+                     : kind == FLOATS ? edge_float(r) | (uint64_t)edge_float(r) << 32
+                     : kind == EDGES  ? rng_edge(r)
+                     : kind == ANY    ? rng_next(r)
+                                      : (rng_edge(r) & 0xffff) * 0x0001000100010001ull;
+        bytes_put(to + 8 * i, v, 8);
+    }
+}
+
 void rng_vector(struct rng *r, uint8_t to[16])
 {
-    unsigned kind = rng_below(r, 5);
-    for (unsigned i = 0; i < 2; i++) {
-        uint64_t v = kind == 0   ? edge_double(r)
-                     : kind == 1 ? edge_float(r) | (uint64_t)edge_float(r) << 32
-                     : kind == 2 ? rng_edge(r)
-                     : kind == 3 ? rng_next(r)
-                                 : (rng_edge(r) & 0xffff) * 0x0001000100010001ull;
-        bytes_put(to + 8 * i, v, 8);
+    vector_of_kind(r, rng_below(r, KINDS), to);
+}
+
+/* Registers take their lanes from a few vectors, most of one kind, so that operands fit each other and lanes are often
+ * the same. */
+static void random_vectors(struct rng *r, uint8_t vec[32][64])
+{
+    enum { POOL = 32 };
+    uint8_t pool[POOL][16];
+    unsigned usual = rng_below(r, KINDS);
+    for (unsigned i = 0; i < POOL; i++)
+        vector_of_kind(r, rng_chance(r, 70) ? usual : rng_below(r, KINDS), pool[i]);
+    for (unsigned i = 0; i < 32; i++) {
+        uint64_t which = rng_next(r) >> 20;
+        for (unsigned lane = 0; lane < 4; lane++)
+            memcpy(vec[i] + 16 * lane, pool[which >> (5 * lane) & (POOL - 1)], 16);
     }
 }
 
@@ -197,8 +219,9 @@ void rng_state(struct rng *r, struct hw_state *s, bool x87)
         random_x87(r, s->fx);
     for (unsigned i = 0; i < 8; i++)
         edge_extended(r, s->fx + FX_ST + 16 * i);
-    for (unsigned i = 0; i < 16; i++)
-        rng_vector(r, s->fx + FX_XMM + 16 * i);
+    random_vectors(r, s->vec);
+    for (unsigned i = 0; i < 8; i++)
+        s->k[i] = rng_chance(r, 30) ? rng_edge(r) : rng_next(r);
     unsigned masks = rng_chance(r, 85) ? 0x1f80 : (unsigned)rng_next(r) & 0x1f80;
     unsigned mxcsr = masks | (rng_chance(r, 50) ? rng_below(r, 4) << 13 : 0) | (rng_chance(r, 15) ? 0x8000 : 0) |
                      (rng_chance(r, 15) ? 0x40 : 0);

@@ -214,8 +214,9 @@ static void close_loop(struct sequence *s)
     s->now &= IRF_CF;
 }
 
-void hw_sequence(struct hw_case *c, unsigned bits, uint64_t seed, const uint32_t *rows, unsigned nrows)
+void hw_sequence(struct hw_case *c, const struct hw_run *run, uint64_t seed)
 {
+    unsigned bits = run->options->bits;
     struct sequence s = {.r = {seed}, .c = c};
     memset(c, 0, sizeof *c);
     c->seed = seed;
@@ -227,7 +228,7 @@ void hw_sequence(struct hw_case *c, unsigned bits, uint64_t seed, const uint32_t
     bool vectors = rng_chance(&s.r, 50), loops = rng_chance(&s.r, 30);
     s.now = loops ? IRF_CF : 0; /* what the iteration before left */
     for (unsigned tries = 0; s.n < want && tries < 2000 && s.start[s.n] < LENGTH_MAX; tries++) {
-        const struct x86_row *row = &x86_rows[rows[rng_below(&s.r, nrows)]];
+        const struct x86_row *row = &x86_rows[run->in_sequence[rng_below(&s.r, run->nin_sequence)]];
         bool vector = row->lift >= LIFT_vec && row->lift <= LIFT_vec_shift_imm;
         if (loops && row->lift == LIFT_leave) /* it writes the counter, in 32 bits */
             continue;
