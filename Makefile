@@ -135,6 +135,12 @@ bars: all ## check the bars of the design: file and function sizes, include arro
 fmt: ## lay out the sources by .clang-format
 	clang-format -i $(LIB_SRC) $(TOOL_SRC) $(TEST_SRC) $(wildcard host/*.h $(FOLDERS:%=%/*.h) tool/*.h test/*/*.h)
 
+bench: all kernels ## measure every row natively, under QEMU and under rhea: BENCH="row group" ROUNDS=5 QEMU=program; doc/bench.md
+	BUILD=$(BUILD) bench/run
+
+bench-quick: all kernels ## the same in under five minutes: fewer rows, fewer rounds
+	BUILD=$(BUILD) bench/run --quick
+
 deps: ## install the Debian packages that building and testing need
 	@script/install-deps.sh
 
@@ -148,7 +154,7 @@ clean: ## remove what was built (fetched kernels too)
 help: ## print this
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
 
-.PHONY: all kernels more-kernels run tests test check-san check-userland fuzz bless bars fmt deps install clean help
+.PHONY: all kernels more-kernels run tests test check-san check-userland fuzz bless bars fmt bench bench-quick deps install clean help
 .SECONDARY:
 -include $(LIB_OBJ:.o=.d) $(TOOL_OBJ:.o=.d) $(TEST_SRC:%.c=$(BUILD)/%.d)
 
