@@ -110,7 +110,8 @@ bool exec_init(struct exec *e, const struct exec_config *c, struct bus *mem, str
         return false;
     struct host_span s = {.rx_delta = code_rx_delta(e->code)};
     s.rw = code_fixed(e->code, &s.size);
-    rh_assert(host_thunks_emit(&e->thunks, &s, exec_host_calls()), "thunks fit their page");
+    struct host_calls calls = c->stats ? exec_stats_calls() : *exec_host_calls();
+    rh_assert(host_thunks_emit(&e->thunks, &s, &calls), "thunks fit their page");
     e->faults = (struct host_faults){&e->thunks, find_fault, e};
     return host_faults_init(&e->faults, st);
 }
@@ -151,7 +152,8 @@ bool vcpu_new(struct vcpu **out, struct exec *e, unsigned index, unsigned nvcpus
     x->nvcpus = nvcpus;
     x->a20_mask = ~0ull;
     x->unlifted = calloc(x86_row_count, sizeof *x->unlifted);
-    if (!x->unlifted || !arena_init(&v->arena, ARENA_SIZE, st) || !tlb_init(&x->tlb, nvcpus, st)) {
+    if ((e->config.stats && !exec_stats_new(v)) || !x->unlifted || !arena_init(&v->arena, ARENA_SIZE, st) ||
+        !tlb_init(&x->tlb, nvcpus, st)) {
         vcpu_free(v);
         return st->text[0] ? false : status_set(st, "no memory for vCPU %u", index);
     }
@@ -172,6 +174,7 @@ void vcpu_free(struct vcpu *v)
     if (v->arena.base)
         arena_fini(&v->arena);
     free(v->x86.unlifted);
+    exec_stats_free(v);
     pthread_mutex_destroy(&v->lock);
     pthread_cond_destroy(&v->wake);
     pthread_cond_destroy(&v->changed);
@@ -225,4 +228,5 @@ void exec_print_counters(FILE *out, struct exec *e)
         fprintf(out, "%14.2f  million guest insns translated a second\n",
                 (double)sum[COUNT_TRANS_INSNS] * 1e3 / (double)sum[COUNT_TRANS_NS]);
     print_unlifted(out, e);
+    exec_stats_print(out, e);
 }

@@ -23,6 +23,12 @@ enum counter {
     COUNT_MAX
 };
 
+enum exec_spent {
+#define SPENT(NAME, text) SPENT_##NAME,
+#include "exec/spent.def"
+    SPENT_MAX
+};
+
 enum { BLOCK_INSNS_MAX = 512, VCPUS_MAX = 255 };
 
 /* Bits of vcpu.requests; any thread sets them, then kicks. */
@@ -58,6 +64,7 @@ struct vcpu {
     struct code_writer writer;
     struct arena arena;
     uint64_t count[COUNT_MAX];
+    struct exec_stats *stats;           /* NULL without config.stats */
     const struct ir_block *translating; /* for a panic's message */
 
     pthread_t thread;
@@ -73,6 +80,7 @@ struct exec_config {
     unsigned insns_max; /* insns a block; 0: BLOCK_INSNS_MAX */
     bool interp;        /* -accel interp: run the IR, emit nothing */
     bool no_links;      /* every jump comes back to the loop (-d nochain) */
+    bool stats;         /* take the time of everything (stats.c) */
     bool no_passes;     /* only what emission needs: flag liveness */
 };
 struct exec {
@@ -131,8 +139,8 @@ void world_start(struct vcpu *v);
 /* The block at linear address pc, translated if need be; NULL: a fault was raised (LEAVE_FAULT's state is filled).
  * With cpu.one_insn set the block is v->alone. */
 struct block *exec_block(struct vcpu *v, gva_t pc, bool *fault);
-/* From guest bytes to IR and through the passes, for exec_block and for explain. */
-bool exec_lift(struct exec *e, struct arena *a, struct ir_block *b, uint32_t mode, const uint32_t *features,
+/* From guest bytes to IR and through the passes, for exec_block and for the interpreter. */
+bool exec_lift(struct vcpu *v, struct arena *a, struct ir_block *b, uint32_t mode, const uint32_t *features,
                int64_t off, const struct x86_source *src, unsigned max, bool one, bool *second,
                enum x86_lift_result *result);
 
@@ -154,6 +162,19 @@ enum cpu_leave exec_interp(struct vcpu *v, struct block *b);
 
 /* ---- counters
  * ----------------------------------------------------------------------------------------------------------------- */
+
+/* Times by cause (stats.c).  From here on, v's time is spent on `next`. */
+void exec_stats_switch(struct exec_stats *s, enum exec_spent next);
+static inline void exec_spend(struct vcpu *v, enum exec_spent next)
+{
+    if (v->stats)
+        exec_stats_switch(v->stats, next);
+}
+void exec_spend_code(struct vcpu *v);     /* on generated code, in the guest's present mode */
+struct host_calls exec_stats_calls(void); /* exec_host_calls, timed */
+bool exec_stats_new(struct vcpu *v);
+void exec_stats_free(struct vcpu *v);
+void exec_stats_print(FILE *out, const struct exec *e);
 
 const char *exec_counter_text(enum counter c);
 /* `info jit`: counters by cause, code memory, throughput. */

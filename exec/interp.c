@@ -57,7 +57,7 @@ enum cpu_leave exec_interp(struct vcpu *v, struct block *b)
         src.bytes = copy;
         src.nbytes = sizeof copy;
     }
-    bool ok = exec_lift(v->exec, &v->arena, &ir, b->mode, x86_model_features(v->x86.model), off, &src, b->ninsns,
+    bool ok = exec_lift(v, &v->arena, &ir, b->mode, x86_model_features(v->x86.model), off, &src, b->ninsns,
                         b == &v->alone, &second, &lifted);
     rh_assert(ok, "a block that was lifted once is lifted again");
     if (second)

@@ -16,7 +16,10 @@
 
 static enum cpu_leave guarded(struct vcpu *v, void (*fn)(struct cpu *))
 {
-    return host_guard(&v->exec->thunks, &v->x86.cpu, fn);
+    exec_spend(v, SPENT_DELIVER);
+    enum cpu_leave why = host_guard(&v->exec->thunks, &v->x86.cpu, fn);
+    exec_spend(v, SPENT_LOOP);
+    return why;
 }
 static void deliver_fault(struct cpu *c)
 {
@@ -79,6 +82,7 @@ static bool runnable(struct vcpu *v)
 
 static void sleep_halted(struct vcpu *v)
 {
+    exec_spend(v, SPENT_WAIT);
     pthread_mutex_lock(&v->lock);
     __atomic_store_n(&v->halted, true, __ATOMIC_SEQ_CST);
     while (!runnable(v))
@@ -86,10 +90,12 @@ static void sleep_halted(struct vcpu *v)
     if (!(requests(v) & (REQUEST_PAUSE | REQUEST_QUIT)))
         __atomic_store_n(&v->halted, false, __ATOMIC_SEQ_CST);
     pthread_mutex_unlock(&v->lock);
+    exec_spend(v, SPENT_LOOP);
 }
 
 static void stand_still(struct vcpu *v)
 {
+    exec_spend(v, SPENT_WAIT);
     pthread_mutex_lock(&v->lock);
     __atomic_store_n(&v->paused, true, __ATOMIC_SEQ_CST);
     pthread_cond_broadcast(&v->changed);
@@ -97,6 +103,7 @@ static void stand_still(struct vcpu *v)
         pthread_cond_wait(&v->wake, &v->lock);
     __atomic_store_n(&v->paused, false, __ATOMIC_SEQ_CST);
     pthread_mutex_unlock(&v->lock);
+    exec_spend(v, SPENT_LOOP);
 }
 
 static uint32_t take(struct vcpu *v, uint32_t bits)
@@ -177,8 +184,10 @@ static void after_link(struct vcpu *v, struct block *to)
         v->count[COUNT_LINK_ALONE]++;
     else if (to->mode != l->from->mode || (!l->cross && (l->from->gpa ^ to->gpa) >> 12))
         v->count[COUNT_LINK_REMAPPED]++;
-    else
+    else {
+        exec_spend(v, SPENT_LINK);
         code_link(v->exec->code, l, to);
+    }
 }
 
 static void after_lookup(struct vcpu *v, const struct block *to, gva_t pc)
@@ -211,8 +220,10 @@ static enum cpu_leave run_block(struct vcpu *v, struct block *b)
     c->insn_off = (uint32_t)(c->pc & 0xfff);
     c->one_insn = 0;
     v->in_code = true;
+    exec_spend_code(v);
     enum cpu_leave why = v->exec->config.interp ? exec_interp(v, b) : host_enter(&v->exec->thunks, c, b->rx);
     v->in_code = false;
+    exec_spend(v, SPENT_LOOP);
     v->count[COUNT_LEAVE_LINK + why]++;
     return why;
 }

@@ -92,10 +92,12 @@ static void trace_ir(struct exec *e, const char *what, const struct ir_block *b)
     log_print(e->log, "\n");
 }
 
-bool exec_lift(struct exec *e, struct arena *a, struct ir_block *b, uint32_t mode, const uint32_t *features,
+bool exec_lift(struct vcpu *v, struct arena *a, struct ir_block *b, uint32_t mode, const uint32_t *features,
                int64_t off, const struct x86_source *src, unsigned max, bool one, bool *second,
                enum x86_lift_result *result)
 {
+    struct exec *e = v->exec;
+    exec_spend(v, SPENT_LIFT);
     if (!ir_block_init(b, a, max * 24 + 64))
         return false;
     *result = x86_lift_block(b, mode, features, off, src, max, one, second);
@@ -107,6 +109,7 @@ bool exec_lift(struct exec *e, struct arena *a, struct ir_block *b, uint32_t mod
     struct status bad = {""};
     rh_assert(ir_verify(b, &bad), "lifted IR is valid: %s", bad.text);
 #endif
+    exec_spend(v, SPENT_PASSES);
     if (e->config.no_passes)
         opt_flags(b);
     else
@@ -185,6 +188,7 @@ static enum made make_block(struct vcpu *v, struct fetch *f, unsigned max, bool 
     arena_reset(&v->arena);
     f->gpa2 = ~0ull;
     f->index2 = UINT64_MAX;
+    exec_spend(v, SPENT_MARK);
     if (!alone)
         f->seen[0] = mark_page(v, f->index);
     unsigned off = (unsigned)(f->pc & 0xfff);
@@ -194,7 +198,7 @@ static enum made make_block(struct vcpu *v, struct fetch *f, unsigned max, bool 
     struct ir_block ir;
     bool second = false;
     enum x86_lift_result lifted;
-    if (!exec_lift(e, &v->arena, &ir, v->x86.mode, x86_model_features(v->x86.model), off, &src, max, alone, &second,
+    if (!exec_lift(v, &v->arena, &ir, v->x86.mode, x86_model_features(v->x86.model), off, &src, max, alone, &second,
                    &lifted))
         return lifted == X86_LIFT_FETCH ? MADE_FETCH_FAULT : MADE_SMALLER;
     if (second && f->index2 == UINT64_MAX && !alone)
@@ -205,6 +209,7 @@ static enum made make_block(struct vcpu *v, struct fetch *f, unsigned max, bool 
     size_t need = (size_t)ir.nops * 224 + 4096, aux = (count_faults(&ir) + 1) * sizeof(struct host_fault);
     if (need + aux > (250u << 10) && max > 1)
         return MADE_SMALLER;
+    exec_spend(v, SPENT_EMIT);
     code_reserve(e->code, &v->writer, need, aux, &span);
     struct host_span hs = {.rw = span.rw, .rx_delta = code_rx_delta(e->code), .size = span.size};
     struct host_code hc;
@@ -215,6 +220,7 @@ static enum made make_block(struct vcpu *v, struct fetch *f, unsigned max, bool 
         code_abort(e->code, &span);
         return MADE_SMALLER;
     }
+    exec_spend(v, SPENT_PUBLISH);
     log_block(v, f, &src, &ir, &hs);
     struct block *b = alone ? &v->alone : span.block;
     memcpy(span.aux, hc.fault, hc.nfaults * sizeof *hc.fault);
@@ -301,6 +307,7 @@ struct block *exec_block(struct vcpu *v, gva_t pc, bool *fault)
     bool alone = x->cpu.one_insn;
     *fault = false;
     v->count[COUNT_LOOKUPS]++;
+    exec_spend(v, SPENT_LOOKUP);
     uint64_t entry = x86_canonical(x, pc) ? exec_entry(v, pc, &w) : 0;
     if (entry) {
         struct fetch f = {.v = v, .pc = pc, .gpa = ((entry - 1) << 12) | (pc & 0xfff)};

@@ -93,6 +93,8 @@ struct host_faults {
 };
 /* Once per process: take SIGSEGV, SIGBUS and SIGFPE.  *h must stay. */
 bool host_faults_init(struct host_faults *h, struct status *st);
+/* A clock that is cheap to read, of a rate that stays the same (on amd64 the time-stamp counter). */
+uint64_t host_ticks(void);
 /* True and *why filled if this processor lacks what generated code needs (x86-64-v2). */
 bool host_supported(struct status *why);
 

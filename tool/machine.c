@@ -339,7 +339,7 @@ int machine_run(struct machine *m, struct status *st)
         vcpu_ask(m->cpu[i].vcpu, REQUEST_QUIT);
     for (unsigned i = 0; i < m->nstarted; i++)
         join(m, i);
-    if (m->options->stats)
+    if (m->options->exec.stats)
         exec_print_counters(stderr, &m->exec);
     return m->exit_code;
 }

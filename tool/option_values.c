@@ -194,7 +194,7 @@ static bool set_accel_key(struct options *o, const struct option_word *w, struct
                status_set(st, "-accel: x-insns is 1 to %d (guest insns a block), not '%s'", BLOCK_INSNS_MAX, w->value);
     }
     if (!strcmp(w->key, "stats"))
-        return set_flag("-accel", w, &o->stats, st);
+        return set_flag("-accel", w, &o->exec.stats, st);
     if (!strcmp(w->key, "x-no-passes"))
         return set_flag("-accel", w, &o->exec.no_passes, st);
     return status_set(

@@ -35,7 +35,6 @@ struct options {
     bool no_acpi, no_hpet;
     bool debug_exit;
     unsigned debug_exit_port, debug_exit_size;
-    bool stats; /* print the counters at the end */
     struct exec_config exec;
 };
 

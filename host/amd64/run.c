@@ -27,6 +27,11 @@ bool host_supported(struct status *why)
     return true;
 }
 
+uint64_t host_ticks(void)
+{
+    return __builtin_ia32_rdtsc();
+}
+
 void host_thread_init(struct cpu *c)
 {
     c->self = c;
