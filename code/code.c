@@ -21,9 +21,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CODE_SIZE_MIN    ((size_t)8 << 20)
-#define REGION_SIZE_MIN  ((size_t)1 << 20)
-#define CODE_REGIONS_AIM 128u /* large code memory gets larger, not more, regions */
+#define CODE_SIZE_MIN   ((size_t)8 << 20)
+#define REGION_SIZE_MIN ((size_t)1 << 20)
+#define CODE_SIZE_MAX   ((size_t)256 << 30)
 
 /* ---- making and giving back -------------------------------------------------------------------------------- */
 
@@ -34,7 +34,7 @@ static size_t round_up(size_t n, size_t to)
 
 static void regions_init(struct code *c)
 {
-    size_t share = round_up(c->size / CODE_REGIONS_AIM, PAGE_BYTES);
+    size_t share = round_up(c->size / CODE_REGIONS, PAGE_BYTES); /* large code memory gets larger, not more, regions */
 
     c->region_size = share > REGION_SIZE_MIN ? share : REGION_SIZE_MIN;
     c->nregions = (unsigned)((c->size - CODE_FIXED) / c->region_size);
@@ -45,7 +45,7 @@ static void regions_init(struct code *c)
 bool code_init(struct code **out, size_t size, uint64_t max_pages, uint8_t *marks, const struct code_hooks *h,
                struct status *st)
 {
-    if (size < CODE_SIZE_MIN || size > (size_t)CODE_REGIONS_AIM << 31)
+    if (size < CODE_SIZE_MIN || size > CODE_SIZE_MAX)
         return status_set(st, "code memory of %zu MB: give 8 MB or more (and no more than 256 GB)", size >> 20);
     struct code *c = calloc(1, sizeof(*c));
     if (!c)
@@ -209,7 +209,7 @@ void code_reserve(struct code *c, struct code_writer *w, size_t need, size_t aux
 
     struct region *r = &c->region[w->region];
     struct block *b = region_block(c, r, r->nblocks);
-    *b = (struct block){.gpa2 = ~0ull, .page = {PAGE_NONE, PAGE_NONE}, .region = (uint8_t)w->region};
+    *b = (struct block){.gpa2 = ~0ull, .page = {PAGE_NONE, PAGE_NONE}, .region = (uint16_t)w->region};
     b->link[0].from = b->link[1].from = b;
     b->rw = r->rw + round_up(r->used, 16);
     b->rx = b->rw + code_rx_delta(c);

@@ -50,7 +50,7 @@ struct block {
     unsigned nfaults;
     uint32_t page[2]; /* indexes of the RAM pages; page[1] is ~0 if there is one */
     uint8_t death;    /* enum block_death */
-    uint8_t region;
+    uint16_t region;
 };
 
 /* By cause, always on. */

@@ -8,7 +8,7 @@
 
 enum {
     CODE_FIXED = 16 << 10,        /* bytes for thunks */
-    CODE_REGIONS = 255,           /* at most: block.region is a byte */
+    CODE_REGIONS = 512,           /* at most; twice as many as there may be vCPUs, each of which fills one */
     CODE_RESERVE_MAX = 256 << 10, /* host code and aux of one block */
     CODE_STORES = 8192,           /* stores remembered, see page.c */
     PAGE_BYTES = 4096,

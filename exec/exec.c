@@ -7,6 +7,8 @@
 #include "exec/exec.h"
 
 #define CODE_SIZE_DEFAULT ((size_t)256 << 20)
+#define CODE_SIZE_A_VCPU  ((size_t)4 << 20)
+#define CODE_SIZE_LEAST   ((size_t)2 << 20) /* a vCPU: two regions, one to fill and one to evict */
 enum { ARENA_SIZE = 4 << 20 };
 
 /* ---- hooks
@@ -24,6 +26,7 @@ static void link_set(struct link *l, const struct block *to)
 static void dropped(void *arg, const struct block *b)
 {
     struct exec *e = arg;
+    __atomic_thread_fence(__ATOMIC_SEQ_CST); /* see after_lookup (loop.c) */
     for (unsigned i = 0; i < e->nvcpus; i++)
         if (b->death != DEAD_WRITE) /* many die together */
             memset(e->vcpu[i]->x86.cpu.jc, 0xff, sizeof e->vcpu[i]->x86.cpu.jc);
@@ -94,6 +97,15 @@ static const struct host_fault *find_fault(void *arg, const void *hpc, const uin
 /* ---- set-up
  * ----------------------------------------------------------------------------------------------------------- */
 
+/* 0: what was asked for is too little. */
+static size_t code_size_for(const struct exec_config *c)
+{
+    size_t vcpus = c->vcpus ? c->vcpus : 1, all = vcpus * CODE_SIZE_A_VCPU;
+    if (c->code_size)
+        return c->code_size < vcpus * CODE_SIZE_LEAST ? 0 : c->code_size;
+    return all > CODE_SIZE_DEFAULT ? all : CODE_SIZE_DEFAULT;
+}
+
 bool exec_init(struct exec *e, const struct exec_config *c, struct bus *mem, struct bus *io, struct ram *ram,
                struct log *log, struct status *st)
 {
@@ -106,12 +118,16 @@ bool exec_init(struct exec *e, const struct exec_config *c, struct bus *mem, str
         return false;
     struct code_hooks hooks = {
         .arg = e, .link_set = link_set, .dropped = dropped, .stop_others = stop_others, .start_others = start_others};
-    if (!code_init(&e->code, c->code_size ? c->code_size : CODE_SIZE_DEFAULT, ram->size >> 12, ram->flags, &hooks, st))
+    size_t size = code_size_for(c);
+    if (!size)
+        return status_set(st, "%zu MB of code memory is too little for %u processors: give tb-size=%zu or more",
+                          c->code_size >> 20, c->vcpus, c->vcpus * CODE_SIZE_LEAST >> 20);
+    if (!code_init(&e->code, size, ram->size >> 12, ram->flags, &hooks, st))
         return false;
     struct host_span s = {.rx_delta = code_rx_delta(e->code)};
     s.rw = code_fixed(e->code, &s.size);
     struct host_calls calls = c->stats ? exec_stats_calls() : *exec_host_calls();
-    rh_assert(host_thunks_emit(&e->thunks, &s, &calls), "thunks fit their page");
+    rh_assert(host_thunks_emit(&e->thunks, &s, &calls, tlb_two_levels(e->config.vcpus)), "thunks fit their page");
     e->faults = (struct host_faults){&e->thunks, find_fault, e};
     return host_faults_init(&e->faults, st);
 }
@@ -131,6 +147,7 @@ bool vcpu_new(struct vcpu **out, struct exec *e, unsigned index, unsigned nvcpus
     struct vcpu *v = aligned_alloc(64, (sizeof *v + 63) & ~63ul);
     if (!v)
         return status_set(st, "no memory for vCPU %u", index);
+    rh_assert(tlb_two_levels(nvcpus) == tlb_two_levels(e->config.vcpus), "exec_config.vcpus is not %u", nvcpus);
     memset(v, 0, sizeof *v);
     v->exec = e;
     v->index = index;

@@ -77,6 +77,7 @@ struct vcpu {
 
 struct exec_config {
     size_t code_size;   /* bytes of code memory; 0: the default */
+    unsigned vcpus;     /* how many there will be; 0: one */
     unsigned insns_max; /* insns a block; 0: BLOCK_INSNS_MAX */
     bool interp;        /* -accel interp: run the IR, emit nothing */
     bool no_links;      /* every jump comes back to the loop (-d nochain) */

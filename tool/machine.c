@@ -182,7 +182,10 @@ static void cpu_smi(void *arg)
 
 static void cpu_init(void *arg)
 {
-    vcpu_ask(((struct machine_cpu *)arg)->vcpu, REQUEST_INIT);
+    struct vcpu *v = ((struct machine_cpu *)arg)->vcpu;
+    /* A SIPI that came before is not for the state that INIT makes. */
+    __atomic_fetch_and(&v->requests, ~(uint32_t)REQUEST_STARTUP, __ATOMIC_SEQ_CST);
+    vcpu_ask(v, REQUEST_INIT);
 }
 
 static void cpu_startup(void *arg, uint8_t vector)
@@ -250,6 +253,7 @@ static bool board_init(struct machine *m, struct status *st)
     struct pc_config c = {
         .ram_size = o->ram,
         .cpus = o->cpus,
+        .topology = o->topology,
         .kernel = o->kernel,
         .initrd = o->initrd,
         .append = o->append,
@@ -270,7 +274,9 @@ static bool board_init(struct machine *m, struct status *st)
 static bool cpus_init(struct machine *m, struct status *st)
 {
     const struct options *o = m->options;
-    m->exec_made = exec_init(&m->exec, &o->exec, m->pc.mem, m->pc.io, &m->pc.ram, &m->log, st);
+    struct exec_config config = o->exec;
+    config.vcpus = o->cpus;
+    m->exec_made = exec_init(&m->exec, &config, m->pc.mem, m->pc.io, &m->pc.ram, &m->log, st);
     if (!m->exec_made)
         return false;
     m->exec.disassemble = disasm_print;
