@@ -61,11 +61,12 @@ struct host_calls {
 struct host_thunks {
     uint8_t *rx;
     uint32_t enter, leave, mem_read, mem_write, near_read, near_write, mem_commit, call, divide_error, fp_error,
-        exit_link, exit_lookup, exit_kick, exit_kick_off, exit_lookup_off, guard;
+        exit_link, exit_lookup, exit_kick, exit_kick_off, exit_lookup_off, guard, entry_r, entry_w, entry_x;
+    bool two_levels; /* of the translation tables: see ir/cpu.h */
     size_t size;
 };
 /* Write the shared code into s (once, at the start of code memory). false: no room. */
-bool host_thunks_emit(struct host_thunks *t, struct host_span *s, const struct host_calls *calls);
+bool host_thunks_emit(struct host_thunks *t, struct host_span *s, const struct host_calls *calls, bool two_levels);
 
 /* Compile b.  false: no room in s or arena (an ordinary result). */
 bool host_emit(const struct host_thunks *t, const struct ir_block *b, struct host_span *s, struct arena *scratch,

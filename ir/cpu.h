@@ -14,7 +14,8 @@
  *     generated code.
  *   - Translation tables hold one 8-byte entry per guest page, index = (gva >> 12) & (2^36 - 1), so byte offset =
  *     (gva >> 9) & page_mask with page_mask = 0x7ffffffff8.  tab_r and tab_w entries are "host address - guest
- *     address"; tab_x entries are guest-physical page number + 1.  Zero always means: take the slow path.
+ *     address"; tab_x entries are guest-physical page number + 1.  Zero always means: take the slow path.  With many
+ *     vCPUs tables have two levels (cpu_table_entry).
  */
 #ifndef RHEA_IR_CPU_H
 #define RHEA_IR_CPU_H
@@ -44,6 +45,14 @@ static inline uint32_t cpu_jc_offset(uint64_t pc, uint64_t tag)
 }
 
 #define CPU_PAGE_MASK 0x7ffffffff8ull
+
+/* The entry for an address (mem.h's tlb_entry says the same): bit 0 of tab_* set: two levels. */
+static inline uint64_t *cpu_table_entry(uint8_t *table, uint64_t gva)
+{
+    if ((uintptr_t)table & 1)
+        return (uint64_t *)(void *)(((uint8_t **)(void *)(table - 1))[gva >> 39 & 511] + (gva >> 9 & 0x3ffffff8));
+    return (uint64_t *)(void *)(table + (gva >> 9 & CPU_PAGE_MASK));
+}
 
 /* Why generated code came back to the loop. */
 enum cpu_leave {

@@ -120,7 +120,7 @@ enum cpu_leave ir_interp(const struct ir_block *b, struct cpu *c, const struct i
         case IR_LABEL: break;
         case IR_XPAGE: {
             gva_t second = r.c->reg[IR_PCB] + 0x1000;
-            if (*(uint32_t *)(r.c->tab_x + (second >> 9 & CPU_PAGE_MASK)) != (uint32_t)o->imm) {
+            if ((uint32_t)*cpu_table_entry(r.c->tab_x, second) != (uint32_t)o->imm) {
                 r.c->pc = cpu_insn_pc(r.c);
                 return LEAVE_LOOKUP;
             }

@@ -74,10 +74,10 @@ gpa_t ram_gpa_of_page(const struct ram *r, uint64_t page);
 
 /* ---- translation tables ------------------------------------------------------------------------------------ */
 
-/* A tlb has `nslots` address-space slots; each has one table a kind.  A table is a reservation of 2^36 entries of 8
- * bytes (and 2^36 bytes about them), indexed by bits 47..12 of the address, zero = not known.  Every entry ever
- * filled is in the slot's log, so that a flush touches only what was filled; when the log is full the slot is flushed
- * and its memory discarded. */
+/* A tlb has `nslots` address-space slots; each has one table a kind.  A table has 2^36 entries of 8 bytes, indexed by
+ * bits 47..12 of the address, zero = not known: one reservation, or, with many vCPUs, two levels (bits 47..39, bits
+ * 38..12), which bit 0 of its address tells (TLB_TWO_LEVELS).  Every entry ever filled is in the slot's log, so that a
+ * flush touches only what was filled; when the log is full the slot is flushed and its memory discarded. */
 enum tlb_kind {
     TLB_R_USER,
     TLB_R_SUP,
@@ -98,13 +98,17 @@ enum {
     TLB_HUGE = 4,   /* from a 1 GB page: INVLPG drops the 1 GB around */
 };
 struct tlb;
-/* nslots is chosen from how many vCPUs share the host's 47 bits. */
+/* nslots, and how many levels tables have, are chosen from how many vCPUs share the host's 47 bits. */
+enum { TLB_TWO_LEVELS = 1 };
+bool tlb_two_levels(unsigned nvcpus);
 bool tlb_init(struct tlb **t, unsigned nvcpus, struct status *st);
 void tlb_fini(struct tlb *t);
 unsigned tlb_slots(const struct tlb *t);
 uint8_t *tlb_table(const struct tlb *t, unsigned slot, enum tlb_kind kind); /* for cpu.tab_* */
 static inline uint64_t *tlb_entry(uint8_t *table, gva_t gva)
 {
+    if ((uintptr_t)table & TLB_TWO_LEVELS)
+        return (uint64_t *)(((uint8_t **)(table - TLB_TWO_LEVELS))[gva >> 39 & 511] + (gva >> 9 & 0x3ffffff8));
     return (uint64_t *)(table + ((gva >> 9) & 0x7ffffffff8ull));
 }
 void tlb_fill(struct tlb *t, unsigned slot, enum tlb_kind kind, gva_t gva, uint64_t entry, unsigned flags);

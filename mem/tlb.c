@@ -1,8 +1,14 @@
 /* tlb.c: one vCPU's cache of guest page walks, as sparse linear tables that generated code reads.
  *
- * Each address-space slot has one table a kind (see mem.h), reserved when first asked for:
+ * Each address-space slot has one table a kind (see mem.h), reserved when first asked for.  A table is made of leaves:
  *
- *     | 2^36 entries of 8 bytes: what generated code reads | 2^36 bytes: META_ bits of each entry |
+ *     | 2^n entries of 8 bytes: what generated code reads | 2^n bytes: META_ bits of each entry |
+ *
+ * Direct tables are one leaf of 2^36 entries, which is half a terabyte of address space: the host has room for 24
+ * slots of them.  With more than DIRECT_VCPUS processors tables have two levels: a top of 512 pointers to leaves of
+ * 2^27 entries (512 GB of guest addresses each, as one entry of the guest's own top-level page table).  Leaves come
+ * from the vCPU's pool when first filled; what is not there points to a leaf that stays empty, so readers need not
+ * look.  When the pool runs dry everything is dropped and it begins anew.
  *
  * Beside each table there is a log of the pages that were ever filled, each once (META_LOGGED), so a flush touches
  * only those.  When the log is full the table is emptied by giving its memory back.
@@ -31,20 +37,24 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define TABLE_ENTRIES (1ull << 36)
-#define TABLE_META    (TABLE_ENTRIES * 8) /* offset of the META_ bytes */
-#define TABLE_SIZE    (TABLE_META + TABLE_ENTRIES)
-#define PAGES_MASK    (TABLE_ENTRIES - 1)
+#define PAGES      (1ull << 36) /* of the guest's 48 bits */
+#define PAGES_MASK (PAGES - 1)
 
 enum {
     META_LOGGED = 1, /* the page is in the log */
     META_GLOBAL = 2, /* the entry survives a non-global flush */
 };
 enum {
-    SLOTS_OF_HOST = 24, /* all vCPUs together: 24 * 8 tables of 0.56 TB of the host's 128 */
-    LOG_MAX = 1 << 18,  /* pages of one table; 1 GB of guest memory */
-    LARGE_BITS = 10,    /* pages in a region of 4 MB, the largest "large" page, as a shift */
-    HUGE_BITS = 18,     /* pages in a 1 GB region */
+    VCPUS_MAX = 255,
+    SLOTS_OF_HOST = 24, /* direct tables, all vCPUs together: 24 * 8 of 0.56 TB of the host's 128 */
+    DIRECT_VCPUS = 8,
+    DIRECT_BITS = 36, /* entries of a leaf, as a shift */
+    LEAF_BITS = 27,
+    TOP_ENTRIES = 1 << (36 - LEAF_BITS),
+    LEAVES_MAX = 256,  /* of one vCPU: 288 GB */
+    LOG_MAX = 1 << 18, /* pages of one table; 1 GB of guest memory */
+    LARGE_BITS = 10,   /* pages in a region of 4 MB, the largest "large" page, as a shift */
+    HUGE_BITS = 18,    /* pages in a 1 GB region */
     REGIONS_LARGE = 1 << (36 - LARGE_BITS),
     REGIONS_HUGE = 1 << (36 - HUGE_BITS),
     W_KINDS = 1 << TLB_W_USER | 1 << TLB_W_SUP | 1 << TLB_W_SUPAC,
@@ -57,7 +67,8 @@ enum {
 #define WRITE_OVERFLOW (~0ull)
 
 struct table {
-    uint8_t *base; /* NULL: not asked for yet */
+    uint8_t **top; /* leaves, by the high bits of the page; NULL: not asked for yet */
+    uint8_t *one;  /* direct: the only leaf */
     uint64_t *log;
     unsigned nlog;
 };
@@ -74,8 +85,11 @@ struct region {
 
 struct tlb {
     unsigned nslots;
-    bool overflowed; /* some set of `writes` is */
-    bool x_lost;     /* X entries fell out of a full log: nobody was told */
+    unsigned bits; /* entries of a leaf, as a shift */
+    uint8_t *empty, *leaf[LEAVES_MAX];
+    unsigned nleaves, nused; /* reserved; handed to tables */
+    bool overflowed;         /* some set of `writes` is */
+    bool x_lost;             /* X entries fell out of a full log: nobody was told */
     struct slot *slot;
     uint8_t *global_page;
     struct region *large, *huge;
@@ -92,40 +106,70 @@ static void *reserve_small(size_t size)
     return p;
 }
 
-static bool slot_reserve(struct slot *s, enum tlb_kind kind)
+static size_t leaf_size(unsigned bits)
 {
-    struct table *t = &s->table[kind];
+    return (size_t)9 << bits;
+}
 
-    if (t->base)
+/* What the table's pages lead to before anything is filled. */
+static bool table_make(const struct tlb *t, struct table *tab)
+{
+    if (t->bits == DIRECT_BITS) {
+        tab->one = reserve_small(leaf_size(t->bits));
+        tab->top = tab->one ? &tab->one : NULL;
+        return tab->one != NULL;
+    }
+    tab->top = reserve_small(TOP_ENTRIES * sizeof(tab->top[0]));
+    for (unsigned i = 0; tab->top && i < TOP_ENTRIES; i++)
+        tab->top[i] = t->empty;
+    return tab->top != NULL;
+}
+
+static bool slot_reserve(const struct tlb *t, struct slot *s, enum tlb_kind kind)
+{
+    struct table *tab = &s->table[kind];
+
+    if (tab->top)
         return true;
     if (!s->touched)
         s->touched = reserve_small(REGIONS_LARGE);
-    if (!t->log)
-        t->log = reserve_small(LOG_MAX * sizeof(t->log[0]));
-    if (!s->touched || !t->log)
+    if (!tab->log)
+        tab->log = reserve_small(LOG_MAX * sizeof(tab->log[0]));
+    if (!s->touched || !tab->log || !table_make(t, tab))
         return false;
-    t->base = reserve_small(TABLE_SIZE);
-    if (t->base)
-        s->kinds |= 1u << kind;
-    return t->base != NULL;
+    s->kinds |= 1u << kind;
+    return true;
+}
+
+bool tlb_two_levels(unsigned nvcpus)
+{
+    return nvcpus > DIRECT_VCPUS;
+}
+
+static unsigned slots_for(unsigned nvcpus)
+{
+    unsigned n = tlb_two_levels(nvcpus) ? TLB_SLOTS_MAX : SLOTS_OF_HOST / nvcpus;
+    return n < TLB_SLOTS_MAX ? n : TLB_SLOTS_MAX;
 }
 
 bool tlb_init(struct tlb **out, unsigned nvcpus, struct status *st)
 {
-    if (nvcpus == 0 || nvcpus > SLOTS_OF_HOST)
-        return status_set(st, "%u vCPUs: the host's address space has room for the translation tables of 1 to %d",
-                          nvcpus, SLOTS_OF_HOST);
+    if (nvcpus == 0 || nvcpus > VCPUS_MAX)
+        return status_set(st, "%u vCPUs: there are translation tables for 1 to %d", nvcpus, VCPUS_MAX);
     struct tlb *t = calloc(1, sizeof(*t));
     if (!t)
         return status_set(st, "translation tables: no memory");
-    t->nslots = SLOTS_OF_HOST / nvcpus < TLB_SLOTS_MAX ? SLOTS_OF_HOST / nvcpus : TLB_SLOTS_MAX;
+    t->nslots = slots_for(nvcpus);
+    t->bits = tlb_two_levels(nvcpus) ? LEAF_BITS : DIRECT_BITS;
+    t->empty = t->bits == DIRECT_BITS ? NULL : reserve_small(leaf_size(t->bits));
     t->slot = calloc(t->nslots, sizeof(t->slot[0]));
-    t->global_page = reserve_small(TABLE_ENTRIES);
+    t->global_page = reserve_small(PAGES);
     t->large = reserve_small(REGIONS_LARGE * sizeof(t->large[0]));
     t->huge = reserve_small(REGIONS_HUGE * sizeof(t->huge[0]));
     t->writes = reserve_small(WRITES_SETS * sizeof(t->writes[0]));
     /* One table now, so that a host that refuses is known before the guest runs. */
-    if (!t->slot || !t->global_page || !t->large || !t->huge || !t->writes || !slot_reserve(&t->slot[0], TLB_R_SUP)) {
+    if ((t->bits != DIRECT_BITS && !t->empty) || !t->slot || !t->global_page || !t->large || !t->huge || !t->writes ||
+        !slot_reserve(t, &t->slot[0], TLB_R_SUP)) {
         tlb_fini(t);
         return status_set(st,
                           "the host refused to reserve address space for translation tables (576 GB each); check that "
@@ -147,12 +191,18 @@ void tlb_fini(struct tlb *t)
         return;
     for (unsigned i = 0; t->slot && i < t->nslots; i++) {
         for (unsigned k = 0; k < TLB_KINDS; k++) {
-            release(t->slot[i].table[k].base, TABLE_SIZE);
+            if (t->bits == DIRECT_BITS)
+                release(t->slot[i].table[k].one, leaf_size(t->bits));
+            else
+                release(t->slot[i].table[k].top, TOP_ENTRIES * sizeof(uint8_t *));
             release(t->slot[i].table[k].log, LOG_MAX * sizeof(uint64_t));
         }
         release(t->slot[i].touched, REGIONS_LARGE);
     }
-    release(t->global_page, TABLE_ENTRIES);
+    for (unsigned i = 0; i < t->nleaves; i++)
+        release(t->leaf[i], leaf_size(t->bits));
+    release(t->empty, leaf_size(t->bits));
+    release(t->global_page, PAGES);
     release(t->large, REGIONS_LARGE * sizeof(t->large[0]));
     release(t->huge, REGIONS_HUGE * sizeof(t->huge[0]));
     release(t->writes, WRITES_SETS * sizeof(t->writes[0]));
@@ -168,9 +218,10 @@ unsigned tlb_slots(const struct tlb *t)
 uint8_t *tlb_table(const struct tlb *t, unsigned slot, enum tlb_kind kind)
 {
     rh_assert(slot < t->nslots && kind < TLB_KINDS, "slot %u of %u, kind %d", slot, t->nslots, kind);
-    bool there = slot_reserve(&t->slot[slot], kind);
+    bool there = slot_reserve(t, &t->slot[slot], kind);
     rh_assert(there, "the host refused address space for a translation table; run with fewer vCPUs");
-    return t->slot[slot].table[kind].base;
+    const struct table *tab = &t->slot[slot].table[kind];
+    return t->bits == DIRECT_BITS ? tab->one : (uint8_t *)tab->top + TLB_TWO_LEVELS;
 }
 
 /* ---- one entry --------------------------------------------------------------------------------------------- */
@@ -185,20 +236,20 @@ static gva_t gva_of(uint64_t page)
     return (gva_t)sign_extend(page << 12, 48);
 }
 
-static uint64_t *entry_of(const struct table *t, uint64_t page)
+static uint64_t *entry_of(const struct tlb *t, const struct table *tab, uint64_t page)
 {
-    return (uint64_t *)(void *)t->base + page;
+    return (uint64_t *)(void *)tab->top[page >> t->bits] + (page & mask_bits(t->bits));
 }
 
-static uint8_t *meta_of(const struct table *t, uint64_t page)
+static uint8_t *meta_of(const struct tlb *t, const struct table *tab, uint64_t page)
 {
-    return t->base + TABLE_META + page;
+    return tab->top[page >> t->bits] + ((size_t)8 << t->bits) + (page & mask_bits(t->bits));
 }
 
 /* Drop one entry; its place in the log stays.  Returns whether there was one. */
-static unsigned entry_drop(const struct table *t, uint64_t page)
+static unsigned entry_drop(const struct tlb *t, const struct table *tab, uint64_t page)
 {
-    uint64_t *e = entry_of(t, page);
+    uint64_t *e = entry_of(t, tab, page);
     unsigned had = *e != 0;
 
     if (had)
@@ -223,7 +274,7 @@ static uint64_t host_of(uint64_t e, uint64_t page)
 static uint64_t writes_host(const struct tlb *t, uint64_t record, uint64_t **entry)
 {
     uint64_t page = record & PAGES_MASK;
-    uint64_t *e = entry_of(&t->slot[record >> 40].table[record >> 37 & 7], page);
+    uint64_t *e = entry_of(t, &t->slot[record >> 40].table[record >> 37 & 7], page);
 
     *entry = e;
     return *e ? host_of(*e, page) : 0;
@@ -263,9 +314,9 @@ static unsigned writes_search(struct tlb *t, uint64_t host)
         for (unsigned k = TLB_W_USER; k <= TLB_W_SUPAC; k++) {
             const struct table *tab = &t->slot[s].table[k];
             for (unsigned i = 0; i < tab->nlog; i++) {
-                uint64_t page = tab->log[i], e = *entry_of(tab, page), to = host_of(e, page);
+                uint64_t page = tab->log[i], e = *entry_of(t, tab, page), to = host_of(e, page);
                 if (e && to == host)
-                    dropped += entry_drop(tab, page);
+                    dropped += entry_drop(t, tab, page);
                 else if (e && writes_set(t, to) == set)
                     writes_add(t, s, k, page, to);
             }
@@ -294,13 +345,45 @@ unsigned tlb_drop_writes(struct tlb *t, const struct ram *r, const uint8_t *host
 
 /* ---- filling ----------------------------------------------------------------------------------------------- */
 
-/* The log is full: drop the whole table.  The maps that say "may" stay as they are. */
-static void table_empty(struct tlb *t, struct table *tab, enum tlb_kind kind)
+/* Drop the whole table, without a look at its log.  The maps that say "may" stay as they are. */
+static void table_empty(struct tlb *t, struct table *tab, unsigned kind)
 {
-    os_discard(tab->base, TABLE_SIZE);
+    for (uint64_t i = 0; i < PAGES >> t->bits; i++)
+        if (tab->top[i] != t->empty)
+            os_discard(tab->top[i], leaf_size(t->bits));
     tab->nlog = 0;
     if (1u << kind & X_KINDS)
         t->x_lost = true;
+}
+
+/* The pool ran dry: every table gives its leaves back. */
+static void leaves_take_back(struct tlb *t)
+{
+    for (unsigned s = 0; s < t->nslots; s++)
+        for (unsigned kinds = t->slot[s].kinds; kinds; kinds &= kinds - 1) {
+            unsigned kind = (unsigned)__builtin_ctz(kinds);
+            table_empty(t, &t->slot[s].table[kind], kind);
+            for (unsigned i = 0; i < TOP_ENTRIES; i++)
+                t->slot[s].table[kind].top[i] = t->empty;
+        }
+    t->nused = 0;
+}
+
+/* Make sure that the page's entry can be written. */
+static void leaf_need(struct tlb *t, struct table *tab, uint64_t page)
+{
+    uint8_t **leaf = &tab->top[page >> t->bits];
+
+    if (*leaf != t->empty)
+        return;
+    if (t->nused == LEAVES_MAX)
+        leaves_take_back(t);
+    if (t->nused == t->nleaves) {
+        t->leaf[t->nleaves] = reserve_small(leaf_size(t->bits));
+        rh_assert(t->leaf[t->nleaves], "the host refused address space for a translation table; run with fewer vCPUs");
+        t->nleaves++;
+    }
+    *leaf = t->leaf[t->nused++];
 }
 
 static void region_mark(struct region *r, unsigned slot, unsigned flags)
@@ -320,12 +403,13 @@ void tlb_fill(struct tlb *t, unsigned slot, enum tlb_kind kind, gva_t gva, uint6
               "fill of 0x%llx, which the index does not tell whole", (unsigned long long)gva);
     rh_assert(entry, "fill of 0x%llx with nothing", (unsigned long long)gva);
     tlb_table(t, slot, kind);
-    if (!(*meta_of(tab, page) & META_LOGGED)) {
+    leaf_need(t, tab, page);
+    if (!(*meta_of(t, tab, page) & META_LOGGED)) {
         if (tab->nlog == LOG_MAX)
             table_empty(t, tab, kind);
         tab->log[tab->nlog++] = page;
     }
-    *meta_of(tab, page) = META_LOGGED | (flags & TLB_GLOBAL ? META_GLOBAL : 0);
+    *meta_of(t, tab, page) = META_LOGGED | (flags & TLB_GLOBAL ? META_GLOBAL : 0);
     s->touched[page >> LARGE_BITS] |= (uint8_t)(1u << kind);
     if (flags & TLB_HUGE)
         region_mark(&t->huge[page >> HUGE_BITS], slot, flags);
@@ -333,29 +417,29 @@ void tlb_fill(struct tlb *t, unsigned slot, enum tlb_kind kind, gva_t gva, uint6
         region_mark(&t->large[page >> LARGE_BITS], slot, flags);
     else if (flags & TLB_GLOBAL)
         t->global_page[page] |= (uint8_t)(1u << slot);
-    *entry_of(tab, page) = entry;
+    *entry_of(t, tab, page) = entry;
     if (1u << kind & W_KINDS)
         writes_add(t, slot, kind, page, host_of(entry, page));
 }
 
 /* ---- flushing ---------------------------------------------------------------------------------------------- */
 
-static unsigned table_flush(struct table *t, bool keep_global)
+static unsigned table_flush(struct tlb *t, struct table *tab, bool keep_global)
 {
     unsigned dropped = 0, kept = 0;
 
-    for (unsigned i = 0; i < t->nlog; i++) {
-        uint64_t page = t->log[i], *e = entry_of(t, page);
-        uint8_t *meta = meta_of(t, page);
+    for (unsigned i = 0; i < tab->nlog; i++) {
+        uint64_t page = tab->log[i], *e = entry_of(t, tab, page);
+        uint8_t *meta = meta_of(t, tab, page);
         if (keep_global && *e && *meta & META_GLOBAL) {
-            t->log[kept++] = page;
+            tab->log[kept++] = page;
             continue;
         }
         dropped += *e != 0;
         *e = 0;
         *meta = 0;
     }
-    t->nlog = kept;
+    tab->nlog = kept;
     return dropped;
 }
 
@@ -366,7 +450,7 @@ unsigned tlb_flush_slot(struct tlb *t, unsigned slot, bool keep_global, bool *x_
 
     for (unsigned kinds = s->kinds; kinds; kinds &= kinds - 1) {
         unsigned kind = (unsigned)__builtin_ctz(kinds);
-        unsigned n = table_flush(&s->table[kind], keep_global);
+        unsigned n = table_flush(t, &s->table[kind], keep_global);
         dropped += n;
         if (n && 1u << kind & X_KINDS)
             *x_dropped = true;
@@ -390,7 +474,7 @@ unsigned tlb_flush_all(struct tlb *t, bool *x_dropped)
     return dropped;
 }
 
-static unsigned slot_drop_page(struct slot *s, uint64_t page, bool *x_dropped)
+static unsigned slot_drop_page(const struct tlb *t, struct slot *s, uint64_t page, bool *x_dropped)
 {
     unsigned dropped = 0;
 
@@ -398,7 +482,7 @@ static unsigned slot_drop_page(struct slot *s, uint64_t page, bool *x_dropped)
         return 0;
     for (unsigned kinds = s->touched[page >> LARGE_BITS]; kinds; kinds &= kinds - 1) {
         unsigned kind = (unsigned)__builtin_ctz(kinds);
-        unsigned n = entry_drop(&s->table[kind], page);
+        unsigned n = entry_drop(t, &s->table[kind], page);
         dropped += n;
         if (n && 1u << kind & X_KINDS)
             *x_dropped = true;
@@ -406,25 +490,25 @@ static unsigned slot_drop_page(struct slot *s, uint64_t page, bool *x_dropped)
     return dropped;
 }
 
-static unsigned slot_drop_large(struct slot *s, uint64_t page, bool *x_dropped)
+static unsigned slot_drop_large(const struct tlb *t, struct slot *s, uint64_t page, bool *x_dropped)
 {
     uint64_t first = page >> LARGE_BITS << LARGE_BITS;
     unsigned dropped = 0;
 
     for (uint64_t p = first; p < first + (1u << LARGE_BITS); p++)
-        dropped += slot_drop_page(s, p, x_dropped);
+        dropped += slot_drop_page(t, s, p, x_dropped);
     return dropped;
 }
 
-static unsigned slot_drop_huge(struct slot *s, uint64_t page, bool *x_dropped)
+static unsigned slot_drop_huge(const struct tlb *t, struct slot *s, uint64_t page, bool *x_dropped)
 {
     unsigned dropped = 0;
 
     for (unsigned k = 0; k < TLB_KINDS; k++) {
-        const struct table *t = &s->table[k];
-        for (unsigned i = 0; i < t->nlog; i++)
-            if (t->log[i] >> HUGE_BITS == page >> HUGE_BITS)
-                dropped += slot_drop_page(s, t->log[i], x_dropped);
+        const struct table *tab = &s->table[k];
+        for (unsigned i = 0; i < tab->nlog; i++)
+            if (tab->log[i] >> HUGE_BITS == page >> HUGE_BITS)
+                dropped += slot_drop_page(t, s, tab->log[i], x_dropped);
     }
     return dropped;
 }
@@ -452,11 +536,11 @@ unsigned tlb_flush_page(struct tlb *t, unsigned slot, gva_t gva, bool *x_dropped
     if (t->global_page[page])
         t->global_page[page] = 0;
     for (; one; one &= one - 1)
-        dropped += slot_drop_page(&t->slot[__builtin_ctz(one)], page, x_dropped);
+        dropped += slot_drop_page(t, &t->slot[__builtin_ctz(one)], page, x_dropped);
     for (; large; large &= large - 1)
-        dropped += slot_drop_large(&t->slot[__builtin_ctz(large)], page, x_dropped);
+        dropped += slot_drop_large(t, &t->slot[__builtin_ctz(large)], page, x_dropped);
     for (; huge; huge &= huge - 1)
-        dropped += slot_drop_huge(&t->slot[__builtin_ctz(huge)], page, x_dropped);
+        dropped += slot_drop_huge(t, &t->slot[__builtin_ctz(huge)], page, x_dropped);
     if (t->x_lost)
         *x_dropped = true;
     return dropped;
@@ -470,7 +554,7 @@ void tlb_each(const struct tlb *t, unsigned slot, void (*fn)(void *arg, enum tlb
     for (unsigned k = 0; k < TLB_KINDS; k++) {
         const struct table *tab = &t->slot[slot].table[k];
         for (unsigned i = 0; i < tab->nlog; i++) {
-            uint64_t e = *entry_of(tab, tab->log[i]);
+            uint64_t e = *entry_of(t, tab, tab->log[i]);
             if (e)
                 fn(arg, (enum tlb_kind)k, gva_of(tab->log[i]), e);
         }

@@ -267,8 +267,8 @@ static bool emit(struct explain *x, struct status *st)
     struct host_span block = {.rw = memory ? memory + BLOCK_AT : NULL, .size = CODE_BYTES - BLOCK_AT};
     if (!memory)
         return status_set(st, "no memory for host code");
-    bool good =
-        host_thunks_emit(&thunks, &shared, exec_host_calls()) && host_emit(&thunks, &x->ir, &block, &x->arena, &code);
+    bool good = host_thunks_emit(&thunks, &shared, exec_host_calls(), false) &&
+                host_emit(&thunks, &x->ir, &block, &x->arena, &code);
     if (good) {
         char title[128];
         snprintf(title, sizeof title, "host code: %zu bytes for %u bytes of guest code in %u insns", block.used,

@@ -11,6 +11,7 @@
  *         test rax, rax
  *         jz   miss
  *   access: op   [rax + ga]
+ * Where tables have two levels (many vCPUs), the shift, the and and the add are a call of the thunk that does it.
  * The *full* guest address is added, so one that differs from a mapped one only in bits 63..48 makes a non-canonical
  * host address: the host faults at `access` and the handler goes on at the cold stub, where the slow path finds out
  * that it is the guest's fault.
@@ -76,9 +77,13 @@ struct cold *mem_begin(struct emitter *e, ir_ref a, unsigned desc, bool merge, i
     if (merge)
         asm_store(&e->a, I64, rm_gs(offsetof(struct cpu, scratch[1])), ga);
     asm_mov_rr(&e->a, I64, RAX, ga);
-    asm_shift_imm(&e->a, I64, 5, rm_reg(RAX), 9);
-    asm_alu(&e->a, I64, 4, RAX, rm_mem(RSP, FRAME_MASK));
-    asm_alu(&e->a, I64, 0, RAX, table);
+    if (e->t->two_levels) {
+        asm_call_abs(&e->a, e->t->rx + (desc & MD_WRITE ? e->t->entry_w : e->t->entry_r));
+    } else {
+        asm_shift_imm(&e->a, I64, 5, rm_reg(RAX), 9);
+        asm_alu(&e->a, I64, 4, RAX, rm_mem(RSP, FRAME_MASK));
+        asm_alu(&e->a, I64, 0, RAX, table);
+    }
     asm_load(&e->a, I64, RAX, rm_mem(RAX, 0));
     if (size > 1) {
         asm_test_imm(&e->a, I8, rm_reg(ga), (int8_t)((size & (size - 1)) ? 7 : size - 1));

@@ -187,9 +187,27 @@ static void emit_memory_thunk(struct asmbuf *a, uint32_t *at, const void *fn, bo
     asm_byte(a, 0xc3);
 }
 
+/* rax: a guest address; becomes the address of its entry in a table of two levels. */
+static void emit_entry(struct asmbuf *a, uint32_t *at, struct rm table)
+{
+    struct rm address = FIELD(scratch[6]), leaf = FIELD(scratch[7]);
+    *at = asm_at(a);
+    asm_store(a, I64, address, RAX);
+    asm_shift_imm(a, I64, 5, rm_reg(RAX), 39 - 3);
+    asm_alu_imm(a, I32, 4, rm_reg(RAX), 511 << 3);
+    asm_alu(a, I64, 0, RAX, table);
+    asm_load(a, I64, RAX, rm_mem(RAX, -1)); /* bit 0 tells that the table is such a one */
+    asm_store(a, I64, leaf, RAX);
+    asm_load(a, I64, RAX, address);
+    asm_shift_imm(a, I64, 5, rm_reg(RAX), 12 - 3);
+    asm_alu_imm(a, I32, 4, rm_reg(RAX), 0x3ffffff8);
+    asm_alu(a, I64, 0, RAX, leaf);
+    asm_byte(a, 0xc3);
+}
+
 /* A near access off the remembered page: remember its page if the W table has it, else do as mem_read or mem_write
  * (`slow`: their common part).  rax = 0: the host faulted at the access, go there at once. */
-static void emit_near_thunk(struct asmbuf *a, uint32_t *at, uint32_t slow)
+static void emit_near_thunk(struct asmbuf *a, const struct host_thunks *t, uint32_t *at, uint32_t slow)
 {
     uint32_t give_up[3];
     struct rm address = FIELD(scratch[1]), addend = FIELD(scratch[2]), rcx = FIELD(scratch[5]);
@@ -198,9 +216,13 @@ static void emit_near_thunk(struct asmbuf *a, uint32_t *at, uint32_t slow)
     asm_typed(a, I64, 0, 0x85, RAX, rm_reg(RAX));
     give_up[0] = asm_jcc(a, CC_E);
     asm_load(a, I64, RAX, address);
-    asm_shift_imm(a, I64, 5, rm_reg(RAX), 9);
-    asm_alu(a, I64, 4, RAX, FIELD(page_mask));
-    asm_alu(a, I64, 0, RAX, FIELD(tab_w));
+    if (t->two_levels) {
+        asm_call_abs(a, t->rx + t->entry_w);
+    } else {
+        asm_shift_imm(a, I64, 5, rm_reg(RAX), 9);
+        asm_alu(a, I64, 4, RAX, FIELD(page_mask));
+        asm_alu(a, I64, 0, RAX, FIELD(tab_w));
+    }
     asm_load(a, I64, RAX, rm_mem(RAX, 0));
     asm_typed(a, I64, 0, 0x85, RAX, rm_reg(RAX));
     give_up[1] = asm_jcc(a, CC_E);
@@ -262,12 +284,13 @@ static void emit_error(struct asmbuf *a, const void *fn)
     asm_byte(a, 0x0b);
 }
 
-bool host_thunks_emit(struct host_thunks *t, struct host_span *s, const struct host_calls *calls)
+bool host_thunks_emit(struct host_thunks *t, struct host_span *s, const struct host_calls *calls, bool two_levels)
 {
     struct asmbuf b = {.start = s->rw, .p = s->rw, .end = s->rw + s->size, .rx_delta = s->rx_delta}, *a = &b;
     if (s->size < 16 * ASM_ROOM)
         return false;
     t->rx = s->rw + s->rx_delta;
+    t->two_levels = two_levels;
     t->enter = asm_at(a); /* (rdi: unused, rsi: hpc) */
     push_pop(a, true);
     stack(a, -(FRAME + 8));
@@ -280,8 +303,13 @@ bool host_thunks_emit(struct host_thunks *t, struct host_span *s, const struct h
     emit_leave(a, t);
     emit_memory_thunk(a, &t->mem_read, (const void *)calls->mem_read, false);
     emit_memory_thunk(a, &t->mem_write, (const void *)calls->mem_write, true);
-    emit_near_thunk(a, &t->near_read, t->mem_read + THUNK_ADDRESS_KEPT * THUNK_STRIDE);
-    emit_near_thunk(a, &t->near_write, t->mem_write + THUNK_ADDRESS_KEPT * THUNK_STRIDE);
+    if (two_levels) {
+        emit_entry(a, &t->entry_r, FIELD(tab_r));
+        emit_entry(a, &t->entry_w, FIELD(tab_w));
+        emit_entry(a, &t->entry_x, FIELD(tab_x));
+    }
+    emit_near_thunk(a, t, &t->near_read, t->mem_read + THUNK_ADDRESS_KEPT * THUNK_STRIDE);
+    emit_near_thunk(a, t, &t->near_write, t->mem_write + THUNK_ADDRESS_KEPT * THUNK_STRIDE);
     t->mem_commit = asm_at(a);
     emit_commit(a, (const void *)calls->mem_commit);
     t->call = asm_at(a);

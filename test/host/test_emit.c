@@ -137,6 +137,7 @@ struct rig {
     struct host_thunks thunks;
     struct host_faults faults;
     uint8_t *rw, *rx, *table;
+    uint8_t *top[512];
     struct host_code code;
     size_t thunk_size, size;
 };
@@ -164,7 +165,17 @@ static struct machine *machine_new(uint8_t *table)
     return m;
 }
 
-static void setup(struct rig *r)
+/* The table seen as one of two levels: its leaves lie one behind the other, so entries are where they were. */
+static void set_levels(struct rig *r)
+{
+    for (unsigned i = 0; i < 512; i++)
+        r->top[i] = r->table + ((size_t)i << 30);
+    struct cpu *c[2] = {&r->wanted->cpu, &r->got->cpu};
+    for (unsigned i = 0; i < 2; i++)
+        c[i]->tab_r = c[i]->tab_w = c[i]->tab_x = (uint8_t *)r->top + 1;
+}
+
+static void setup(struct rig *r, bool two_levels)
 {
     struct status st;
     static const struct host_calls calls = {read_slow, write_slow, commit, divide, divide};
@@ -177,8 +188,10 @@ static void setup(struct rig *r)
     assert_non_null(r->table);
     r->wanted = machine_new(r->table);
     r->got = machine_new(r->table);
+    if (two_levels)
+        set_levels(r);
     struct host_span s = {.rw = r->rw, .rx_delta = r->rx - r->rw, .size = 64 << 10};
-    assert_true(host_thunks_emit(&r->thunks, &s, &calls));
+    assert_true(host_thunks_emit(&r->thunks, &s, &calls, two_levels));
     r->thunk_size = (s.used + 15) & ~15ul;
     host_thread_init(&r->got->cpu);
     r->faults = (struct host_faults){&r->thunks, find, r};
@@ -279,11 +292,11 @@ static void explain(struct rig *r, const struct ir_block *b)
     print_error("\n%s\n", irtest_print(&r->now, b));
 }
 
-static void random_blocks(bool bounce, bool table, uint64_t seed)
+static void random_blocks(bool bounce, bool table, bool two_levels, uint64_t seed)
 {
     struct rig r;
     struct maker m = {.seed = seed, .regs = REGS};
-    setup(&r);
+    setup(&r, two_levels);
     m.b = &r.before.block;
     for (unsigned i = 0; i < BLOCKS; i++) {
         make_block(&m);
@@ -306,22 +319,27 @@ static void random_blocks(bool bounce, bool table, uint64_t seed)
 static void test_slow(void **state)
 {
     (void)state;
-    random_blocks(false, false, 0x1234567);
+    random_blocks(false, false, false, 0x1234567);
 }
 static void test_bounce(void **state)
 {
     (void)state;
-    random_blocks(true, false, 0x7654321);
+    random_blocks(true, false, false, 0x7654321);
 }
 static void test_table(void **state)
 {
     (void)state;
-    random_blocks(false, true, 0xabcdef);
+    random_blocks(false, true, false, 0xabcdef);
+}
+static void test_two_levels(void **state)
+{
+    (void)state;
+    random_blocks(false, true, true, 0xfedcba);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_slow), cmocka_unit_test(test_bounce),
-                                       cmocka_unit_test(test_table)};
+                                       cmocka_unit_test(test_table), cmocka_unit_test(test_two_levels)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -14,6 +14,12 @@ static struct tlb *make(unsigned nvcpus)
     return t;
 }
 
+/* Each test runs with direct tables and with two levels. */
+static unsigned many(void **state)
+{
+    return *state ? 9 : 1;
+}
+
 static uint64_t entry(struct tlb *t, unsigned slot, enum tlb_kind k, gva_t gva)
 {
     return *tlb_entry(tlb_table(t, slot, k), gva);
@@ -39,7 +45,7 @@ static unsigned flush_page(struct tlb *t, unsigned slot, gva_t gva)
 
 static void test_slots(void **state)
 {
-    static const unsigned row[][2] = {{1, 8}, {3, 8}, {4, 6}, {5, 4}, {8, 3}, {12, 2}, {13, 1}, {24, 1}};
+    static const unsigned row[][2] = {{1, 8}, {3, 8}, {4, 6}, {5, 4}, {8, 3}, {9, 8}, {32, 8}, {255, 8}};
     struct status st = {0};
     struct tlb *t = NULL;
     (void)state;
@@ -49,14 +55,14 @@ static void test_slots(void **state)
         assert_int_equal(tlb_slots(t), row[i][1]);
         tlb_fini(t);
     }
-    assert_false(tlb_init(&t, 25, &st));
-    assert_non_null(strstr(st.text, "25 vCPUs"));
+    assert_false(tlb_init(&t, 256, &st));
+    assert_non_null(strstr(st.text, "256 vCPUs"));
 }
 
 static void test_fill_and_page(void **state)
 {
     static const gva_t at[] = {0, 0x1000, 0x7ffffffff000, 0xffff800000000000, 0xffffffff81000000, 0xfffffffffffff000};
-    struct tlb *t = make(1), *u = make(1);
+    struct tlb *t = make(many(state)), *u = make(many(state));
     (void)state;
 
     for (unsigned i = 0; i < ARRAY_LEN(at); i++) {
@@ -118,7 +124,7 @@ static void test_flush_slot(void **state)
 /* A page that was global and is filled again as non-global, with or without a drop in between, must not survive. */
 static void test_global_changes(void **state)
 {
-    struct tlb *t = make(1);
+    struct tlb *t = make(many(state));
     bool x;
     (void)state;
 
@@ -136,7 +142,7 @@ static void test_global_changes(void **state)
 /* INVLPG reaches global entries of every slot, and of no slot the others (SDM 3A 4.10.4.1). */
 static void test_global_page(void **state)
 {
-    struct tlb *t = make(1);
+    struct tlb *t = make(many(state));
     bool x = false;
     (void)state;
 
@@ -162,7 +168,7 @@ static void test_global_page(void **state)
 
 static void test_large(void **state)
 {
-    struct tlb *t = make(1);
+    struct tlb *t = make(many(state));
     gva_t base = 0x7f0000400000;
     bool x;
     (void)state;
@@ -196,7 +202,7 @@ static void test_large(void **state)
 
 static void test_huge(void **state)
 {
-    struct tlb *t = make(1);
+    struct tlb *t = make(many(state));
     gva_t base = 0xffff888040000000;
     (void)state;
 
@@ -216,7 +222,7 @@ static void test_huge(void **state)
 static void test_log_overflow(void **state)
 {
     enum { N = 300000 };
-    struct tlb *t = make(1);
+    struct tlb *t = make(many(state));
     bool x = false;
     (void)state;
 
@@ -238,7 +244,7 @@ static void test_log_overflow(void **state)
 /* The same page over and over must not use the log up: another page's entry would fall out. */
 static void test_log_same_page(void **state)
 {
-    struct tlb *t = make(1);
+    struct tlb *t = make(many(state));
     (void)state;
 
     tlb_fill(t, 0, TLB_R_USER, 0x9000, 3, 0);
@@ -254,7 +260,7 @@ static void test_log_same_page(void **state)
 /* X entries that fell out of a full log were never reported: from then on flushes say so until all is flushed. */
 static void test_x_overflow_is_told(void **state)
 {
-    struct tlb *t = make(1);
+    struct tlb *t = make(many(state));
     bool x = false;
     (void)state;
 
@@ -274,7 +280,7 @@ static void test_drop_writes(void **state)
 {
     struct status st = {0};
     struct ram r;
-    struct tlb *t = make(1), *u = make(1);
+    struct tlb *t = make(many(state)), *u = make(many(state));
     (void)state;
 
     assert_true(ram_init(&r, 64 << 20, 64 << 20, &st));
@@ -310,7 +316,7 @@ static void test_drop_writes_model(void **state)
     enum { PAGES = 64, GVAS = 4096 };
     struct status st = {0};
     struct ram r;
-    struct tlb *t = make(1);
+    struct tlb *t = make(many(state));
     uint64_t seed = 88172645463325252ull;
     (void)state;
 
@@ -346,15 +352,59 @@ static void test_drop_writes_model(void **state)
     tlb_fini(t);
 }
 
+static gva_t at(uint64_t i)
+{
+    return (gva_t)sign_extend(i % 512 << 39, 48);
+}
+
+/* More top-level regions than the pool has leaves: entries may go, but what is there is right, and flushes drop it. */
+static void test_leaf_overflow(void **state)
+{
+    enum { N = 600 };
+    struct tlb *t = make(many(state));
+    bool x = false;
+
+    for (uint64_t i = 0; i < N; i++) {
+        tlb_fill(t, (unsigned)i / 512, TLB_R_USER, at(i), i + 1, 0);
+        tlb_fill(t, (unsigned)i / 512, TLB_X_USER, at(i), i + 1, 0);
+    }
+    unsigned there = 0;
+    for (uint64_t i = 0; i < N; i++) {
+        uint64_t e = entry(t, (unsigned)i / 512, TLB_R_USER, at(i));
+        assert_true(e == 0 || e == i + 1);
+        there += e != 0;
+    }
+    assert_int_equal(entry(t, (N - 1) / 512, TLB_X_USER, at(N - 1)), N);
+    assert_int_equal(live(t, 0) + live(t, 1), 2 * there);
+    tlb_flush_page(t, 0, 0, &x);
+    assert_true(x);
+    tlb_flush_all(t, &x);
+    assert_int_equal(live(t, 0) + live(t, 1), 0);
+    tlb_fini(t);
+}
+
 int main(void)
 {
+    int two = 1;
+#define BOTH(f)                                                                                                        \
+    cmocka_unit_test(f),                                                                                               \
+    {                                                                                                                  \
+#f "_two_levels", f, NULL, NULL, &two                                                                          \
+    }
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_slots),         cmocka_unit_test(test_fill_and_page),
-        cmocka_unit_test(test_flush_slot),    cmocka_unit_test(test_global_changes),
-        cmocka_unit_test(test_global_page),   cmocka_unit_test(test_large),
-        cmocka_unit_test(test_huge),          cmocka_unit_test(test_log_overflow),
-        cmocka_unit_test(test_log_same_page), cmocka_unit_test(test_x_overflow_is_told),
-        cmocka_unit_test(test_drop_writes),   cmocka_unit_test(test_drop_writes_model),
+        cmocka_unit_test(test_slots),
+        BOTH(test_fill_and_page),
+        BOTH(test_flush_slot),
+        BOTH(test_global_changes),
+        BOTH(test_global_page),
+        BOTH(test_large),
+        BOTH(test_huge),
+        BOTH(test_log_overflow),
+        BOTH(test_log_same_page),
+        BOTH(test_x_overflow_is_told),
+        BOTH(test_drop_writes),
+        BOTH(test_drop_writes_model),
+        BOTH(test_leaf_overflow),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
