@@ -115,18 +115,33 @@ static uint64_t build_fadt(struct area *a, uint64_t facs, uint64_t dsdt)
     return table_close(a, t, FADT_SIZE);
 }
 
+/* 5.2.12.2 and 5.2.12.12: ids that the short form does not hold take the x2APIC form. */
+static uint8_t *put_processor(uint8_t *p, unsigned uid, uint32_t id, bool enabled)
+{
+    bool x2 = id >= 255;
+    p[0] = x2 ? 9 : 0;
+    p[1] = x2 ? 16 : 8;
+    if (x2) {
+        bytes_put(p + 4, id, 4);
+        bytes_put(p + 8, enabled, 4);
+        bytes_put(p + 12, uid, 4);
+    } else {
+        p[2] = (uint8_t)uid;
+        p[3] = (uint8_t)id;
+        bytes_put(p + 4, enabled, 4);
+    }
+    return p + p[1];
+}
+
 static uint64_t build_madt(struct area *a, const struct pc *pc)
 {
     uint8_t *t = table_open(a, "APIC", 3), *p = t + 44;
     bytes_put(t + 36, APIC_BASE, 4);
     bytes_put(t + 40, 1, 4); /* a pair of 8259s is there too */
-    for (unsigned i = 0; i < pc->config.cpus; i++, p += 8) {
-        p[0] = 0;
-        p[1] = 8;
-        p[2] = (uint8_t)i;
-        p[3] = (uint8_t)lapic_id(pc->lapic[i]);
-        bytes_put(p + 4, 1, 4);
-    }
+    const struct x86_topology *topology = &pc->config.topology;
+    unsigned places = topology->sockets * topology->dies * topology->cores * topology->threads;
+    for (unsigned i = 0; i < places; i++)
+        p = put_processor(p, i, x86_topology_id(topology, i), i < pc->config.cpus);
     p[0] = 1; /* I/O APIC: inputs from 0 */
     p[1] = 12;
     p[2] = PC_IOAPIC_ID;
@@ -145,6 +160,11 @@ static uint64_t build_madt(struct area *a, const struct pc *pc)
     p[2] = 0xff;
     p[5] = 1;
     p += 6;
+    p[0] = 10; /* the same for those with x2APIC entries */
+    p[1] = 12;
+    bytes_put(p + 4, 0xffffffffu, 4);
+    p[8] = 1;
+    p += 12;
     return table_close(a, t, (uint32_t)(p - t));
 }
 

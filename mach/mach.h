@@ -28,6 +28,7 @@ extern const uint8_t pc_serial_irq[PC_SERIAL_MAX];
 struct pc_config {
     uint64_t ram_size;                       /* bytes, a multiple of 4096 */
     unsigned cpus;                           /* 1..APIC_CPUS_MAX */
+    struct x86_topology topology;            /* cores 0: all are cores of one package.  May have room for more cpus */
     const char *kernel;                      /* bzImage, PVH ELF or multiboot; NULL: none */
     const char *initrd;                      /* a file, or multiboot's "file1 args,file2 args" */
     const char *append;                      /* the kernel's command line */

@@ -225,7 +225,8 @@ static bool interrupts_init(struct pc *pc)
      * exist. */
     pc->pic = pic_init(e, (struct dev_line){intr_line, pc, 0});
     for (unsigned i = 0; i < pc->config.cpus; i++) {
-        pc->lapic[i] = lapic_init(e, pc->apics, i, i, pc->tsc_hz, i == 0 ? pc->pic : NULL);
+        pc->lapic[i] =
+            lapic_init(e, pc->apics, i, x86_topology_id(&pc->config.topology, i), pc->tsc_hz, i == 0 ? pc->pic : NULL);
         if (!pc->lapic[i])
             return false;
     }
@@ -286,6 +287,8 @@ bool pc_init(struct pc *pc, const struct pc_config *c, const struct pc_requests 
 {
     memset(pc, 0, sizeof *pc);
     pc->config = *c;
+    if (!c->topology.cores)
+        pc->config.topology = (struct x86_topology){1, 1, c->cpus, 1};
     pc->requests = *r;
     pc->log = log;
     if (c->cpus < 1 || c->cpus > APIC_CPUS_MAX)
@@ -347,6 +350,7 @@ void pc_attach_cpu(struct pc *pc, unsigned index, struct x86 *x, const struct la
     x->index = index;
     x->apic_id = lapic_id(pc->lapic[index]);
     x->nvcpus = pc->config.cpus;
+    x->topology = pc->config.topology;
     x->tsc_hz = pc->tsc_hz;
     x->a20_mask = ~0ull;
     x->reset_request = reset_from_cpu;

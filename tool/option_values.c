@@ -56,33 +56,77 @@ OPTION_VALUE(memory)
     return OPTIONS_RUN;
 }
 
+/* What -smp gave, 0 where it gave nothing. */
+struct smp_words {
+    uint64_t cpus, maxcpus, sockets, dies, clusters, cores, threads;
+};
+
+/* QEMU's rule for what is missing: of cores, sockets and threads the first that is not given takes what is left of
+ * maxcpus, the others are 1. */
+static void smp_complete(struct smp_words *s)
+{
+    uint64_t *const order[] = {&s->cores, &s->sockets, &s->threads};
+    bool counted = s->cpus || s->maxcpus;
+    uint64_t *rest = NULL, others = 1;
+    s->dies = s->dies ? s->dies : 1;
+    s->clusters = s->clusters ? s->clusters : 1;
+    s->maxcpus = s->maxcpus ? s->maxcpus : s->cpus;
+    for (unsigned i = 0; i < ARRAY_LEN(order); i++)
+        if (!*order[i] && counted && !rest)
+            rest = order[i];
+        else
+            others *= *order[i] = *order[i] ? *order[i] : 1;
+    others *= s->dies * s->clusters;
+    if (rest)
+        *rest = s->maxcpus / others;
+    else if (!counted)
+        s->maxcpus = others;
+    s->cpus = s->cpus ? s->cpus : s->maxcpus;
+}
+
+static bool smp_set(struct options *o, struct smp_words *s, struct status *st)
+{
+    smp_complete(s);
+    uint64_t places = s->sockets * s->dies * s->clusters * s->cores * s->threads;
+    if (places != s->maxcpus)
+        return status_set(st,
+                          "-smp: impossible: %llu sockets * %llu dies * %llu cores * %llu threads do not make "
+                          "%llu processors",
+                          (unsigned long long)s->sockets, (unsigned long long)(s->dies * s->clusters),
+                          (unsigned long long)s->cores, (unsigned long long)s->threads, (unsigned long long)s->maxcpus);
+    if (s->maxcpus > VCPUS_MAX)
+        return status_set(st, "-smp: %llu processors: the number is 1 to %d", (unsigned long long)s->maxcpus,
+                          VCPUS_MAX);
+    if (s->cpus > s->maxcpus)
+        return status_set(st, "-smp: %llu processors are more than maxcpus=%llu", (unsigned long long)s->cpus,
+                          (unsigned long long)s->maxcpus);
+    if (s->clusters > 1)
+        return status_set(st, "-smp: a PC has no clusters of cores; leave clusters= out");
+    o->cpus = (unsigned)s->cpus;
+    o->topology =
+        (struct x86_topology){(unsigned)s->sockets, (unsigned)s->dies, (unsigned)s->cores, (unsigned)s->threads};
+    return true;
+}
+
 OPTION_VALUE(smp)
 {
-    static const char *const levels[] = {"sockets", "dies", "clusters", "cores", "threads"};
+    struct smp_words s = {0};
+    const struct {
+        const char *key;
+        uint64_t *to;
+    } words[] = {{"", &s.cpus},     {"cpus", &s.cpus},   {"maxcpus", &s.maxcpus}, {"sockets", &s.sockets},
+                 {"dies", &s.dies}, {"cores", &s.cores}, {"threads", &s.threads}, {"clusters", &s.clusters}};
     struct option_word w;
-    uint64_t cpus = 0, product = 1, n;
     for (const char *list = value; option_next(&list, &w);) {
-        bool level = false;
-        for (unsigned i = 0; i < ARRAY_LEN(levels); i++)
-            level |= !strcmp(w.key, levels[i]);
-        bool known = !w.key[0] || !strcmp(w.key, "cpus") || !strcmp(w.key, "maxcpus") || level;
-        if (!known)
+        uint64_t *to = NULL;
+        for (unsigned i = 0; i < ARRAY_LEN(words); i++)
+            to = !strcmp(w.key, words[i].key) ? words[i].to : to;
+        if (!to)
             return checked(status_set(st, "-smp: no setting '%s'; write -smp N or -smp cpus=N,cores=N,...", w.key));
-        if (!option_number(w.value, 1, VCPUS_MAX, &n))
+        if (!option_number(w.value, 1, VCPUS_MAX, to))
             return checked(status_set(st, "-smp: '%s' is not a number of processors from 1 to %d", w.value, VCPUS_MAX));
-        if (level)
-            product *= n;
-        else if (strcmp(w.key, "maxcpus"))
-            cpus = n;
-        if (product > VCPUS_MAX)
-            break;
     }
-    cpus = cpus ? cpus : product;
-    if (cpus > VCPUS_MAX || (product > 1 && product != cpus))
-        return checked(status_set(st, "-smp: '%s' makes no sense: sockets * cores * threads must be cpus, at most %d",
-                                  value, VCPUS_MAX));
-    o->cpus = (unsigned)cpus;
-    return OPTIONS_RUN;
+    return checked(smp_set(o, &s, st));
 }
 
 OPTION_VALUE(cpu)

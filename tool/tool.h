@@ -24,6 +24,7 @@
 struct options {
     uint64_t ram; /* bytes */
     unsigned cpus;
+    struct x86_topology topology;
     const char *cpu, *kernel, *initrd, *append, *bios;
     const char *serial[PC_SERIAL_MAX];
     unsigned nserial;

@@ -16,8 +16,8 @@
  * which makes the ratio coarse. A wrong TSC frequency is a wrong clock, a slightly wrong timer is only a late tick,
  * so the crystal takes up the difference.
  *
- * Caches are made up: 32 KB + 32 KB first level, 1 MB second, 16 MB third, shared by all.  Every processor is a core
- * of its own in one package.
+ * Caches are made up: 32 KB + 32 KB first level and 1 MB second, a core's own; 16 MB third, a die's.  Packages, dies,
+ * cores and threads are x->topology's.
  *
  * Rules to know before editing
  *   - Leaf 0DH must agree with sys_xsave.c: sizes and offsets come from there.
@@ -265,16 +265,6 @@ struct leaf {
     uint32_t r[4];
 };
 
-/* Bits of APIC id that number the processors of the package. */
-static unsigned id_bits(const struct x86 *x)
-{
-    unsigned bits = 0;
-
-    while ((1u << bits) < x->nvcpus)
-        bits++;
-    return bits;
-}
-
 static void leaf_vendor(const struct x86 *x, uint32_t last, struct leaf *l)
 {
     const char *name = x->model->row->vendor == INTEL ? "GenuineIntel" : "AuthenticAMD";
@@ -288,13 +278,14 @@ static void leaf_vendor(const struct x86 *x, uint32_t last, struct leaf *l)
 static void leaf_1(const struct x86 *x, struct leaf *l)
 {
     enum { CLFLUSH_BYTES = 64, OSXSAVE = 1 << 27, APIC = 1 << 9, HTT = 1 << 28, BASE_ENABLE = 1 << 11 };
-    uint32_t logical = 1u << id_bits(x);
+    struct x86_topology t = x86_topology(x);
+    uint32_t logical = 1u << x86_topology_package_shift(&t); /* ids in the package */
 
     l->r[EAX] = signature(x->model->row);
     l->r[EBX] = (CLFLUSH_BYTES / 8) << 8 | (logical < 255 ? logical : 255) << 16 | (x->apic_id & 255) << 24;
     if (x->cr4 & CR4_OSXSAVE)
         l->r[ECX] |= OSXSAVE;
-    if (x->nvcpus > 1)
+    if (logical > 1)
         l->r[EDX] |= HTT;
     if (x->intc.get_base && !(x->intc.get_base(x->intc.dev) & BASE_ENABLE))
         l->r[EDX] &= ~(uint32_t)APIC;
@@ -305,16 +296,18 @@ static void leaf_cache(const struct x86 *x, uint32_t n, struct leaf *l)
 {
     static const struct {
         uint8_t type, level, ways;
-        bool shared;
+        bool shared; /* by the die; else by the core */
         uint32_t sets;
     } caches[] = {{1, 1, 8, false, 64}, {2, 1, 8, false, 64}, {3, 2, 16, false, 1024}, {3, 3, 16, true, 16384}};
-    uint32_t ids = 1u << id_bits(x);
+    struct x86_topology t = x86_topology(x);
+    uint32_t core_ids = 1u << x86_topology_core_shift(&t), die_ids = 1u << x86_topology_die_shift(&t);
+    uint32_t cores = 1u << (x86_topology_package_shift(&t) - x86_topology_core_shift(&t));
 
     if (n >= ARRAY_LEN(caches))
         return;
-    l->r[EAX] = caches[n].type | caches[n].level << 5 | 1 << 8 | (caches[n].shared ? ids - 1 : 0) << 14;
+    l->r[EAX] = caches[n].type | caches[n].level << 5 | 1 << 8 | ((caches[n].shared ? die_ids : core_ids) - 1) << 14;
     if (x->model->row->vendor == INTEL)
-        l->r[EAX] |= (ids < 64 ? ids - 1 : 63) << 26;
+        l->r[EAX] |= (cores < 64 ? cores - 1 : 63) << 26;
     l->r[EBX] = 63 | (caches[n].ways - 1u) << 22;
     l->r[ECX] = caches[n].sets - 1;
 }
@@ -340,14 +333,22 @@ static void leaf_7(const struct x86 *x, uint32_t sub, struct leaf *l)
         l->r[ECX] |= OSPKE;
 }
 
-static void leaf_topology(const struct x86 *x, uint32_t sub, struct leaf *l)
+/* 0BH and, where dies are told too, 1FH: at each level, how far to shift the id for the next, and how many processors
+ * there are. */
+static void leaf_topology(const struct x86 *x, uint32_t sub, bool dies, struct leaf *l)
 {
-    enum { LEVEL_SMT = 1, LEVEL_CORE = 2 };
+    enum { LEVEL_SMT = 1, LEVEL_CORE = 2, LEVEL_DIE = 5 };
+    struct x86_topology t = x86_topology(x);
+    unsigned package = t.threads * t.cores * t.dies, shift = x86_topology_package_shift(&t);
 
     if (sub == 0)
-        *l = (struct leaf){{0, 1, LEVEL_SMT << 8, 0}};
+        *l = (struct leaf){{x86_topology_core_shift(&t), t.threads, LEVEL_SMT << 8, 0}};
+    else if (sub == 1 && dies && t.dies > 1)
+        *l = (struct leaf){{x86_topology_die_shift(&t), t.threads * t.cores, LEVEL_CORE << 8 | 1, 0}};
     else if (sub == 1)
-        *l = (struct leaf){{id_bits(x), x->nvcpus, LEVEL_CORE << 8 | 1, 0}};
+        *l = (struct leaf){{shift, package, LEVEL_CORE << 8 | 1, 0}};
+    else if (sub == 2 && dies && t.dies > 1)
+        *l = (struct leaf){{shift, package, LEVEL_DIE << 8 | 2, 0}};
     else
         l->r[ECX] = sub & 255;
     l->r[EDX] = x->apic_id;
@@ -415,10 +416,11 @@ static void leaf_basic(const struct x86 *x, uint32_t leaf, uint32_t sub, struct 
     case 5: leaf_monitor(x, l); break;
     case 6: l->r[EAX] = ARAT; break;
     case 7: leaf_7(x, sub, l); break;
-    case 0xb: leaf_topology(x, sub, l); break;
+    case 0xb: leaf_topology(x, sub, false, l); break;
     case 0xd: leaf_xsave(x, sub, l); break;
     case 0x15: leaf_tsc(x, l); break;
     case 0x16: leaf_frequency(x, l); break;
+    case 0x1f: leaf_topology(x, sub, true, l); break;
     default: break;
     }
 }
@@ -438,6 +440,9 @@ static void leaf_extended(const struct x86 *x, uint32_t leaf, uint32_t sub, stru
     const struct row *row = x->model->row;
     bool intel = row->vendor == INTEL;
     char brand[48] = {0};
+    enum { CMP_LEGACY = 2 };
+    struct x86_topology t = x86_topology(x);
+    unsigned package = t.threads * t.cores * t.dies;
 
     switch (leaf) {
     case 0x80000000:
@@ -450,6 +455,7 @@ static void leaf_extended(const struct x86 *x, uint32_t leaf, uint32_t sub, stru
         if (!intel) {
             l->r[EAX] = signature(row);
             leaf_amd_mirror(x, l);
+            l->r[ECX] |= package > 1 ? CMP_LEGACY : 0;
         }
         break;
     case 0x80000002:
@@ -471,10 +477,15 @@ static void leaf_extended(const struct x86 *x, uint32_t leaf, uint32_t sub, stru
     case 0x80000008:
         l->r[EAX] = X86_PHYS_BITS | (x86_model_has(x->model, FEAT_LA57) ? 57u : 48u) << 8;
         if (!intel)
-            l->r[ECX] = (x->nvcpus - 1) | id_bits(x) << 12;
+            l->r[ECX] = (package - 1) | x86_topology_package_shift(&t) << 12;
         break;
     case 0x8000001d: leaf_cache(x, sub, l); break;
-    case 0x8000001e: *l = (struct leaf){{x->apic_id, x->apic_id & 255, 0, 0}}; break;
+    case 0x8000001e: /* EBX: core in the package, threads a core; ECX: a node is a die */
+        *l = (struct leaf){{x->apic_id,
+                            (x->apic_id & ((1u << x86_topology_package_shift(&t)) - 1)) >> x86_topology_core_shift(&t) |
+                                (t.threads - 1) << 8,
+                            x->apic_id >> x86_topology_die_shift(&t) | (t.dies - 1) << 8, 0}};
+        break;
     default: break;
     }
 }
@@ -489,7 +500,7 @@ static void leaf_features(const struct x86 *x, uint32_t leaf, uint32_t sub, stru
 
 static bool has_subleaves(uint32_t leaf)
 {
-    return leaf == 4 || leaf == 7 || leaf == 0xb || leaf == 0xd || leaf == 0x14 || leaf == 0x8000001d;
+    return leaf == 4 || leaf == 7 || leaf == 0xb || leaf == 0xd || leaf == 0x14 || leaf == 0x1f || leaf == 0x8000001d;
 }
 
 /* 40000000H and on: who is underneath. */

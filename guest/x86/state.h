@@ -18,6 +18,11 @@ enum { X86_RAX, X86_RCX, X86_RDX, X86_RBX, X86_RSP, X86_RBP, X86_RSI, X86_RDI };
 enum x86_seg { SEG_ES, SEG_CS, SEG_SS, SEG_DS, SEG_FS, SEG_GS, SEG_COUNT, SEG_NONE = 15 };
 enum { X86_BASE_ES = 16, X86_BASE_CS, X86_BASE_SS, X86_BASE_DS, X86_BASE_FS, X86_BASE_GS, X86_DF = 22 };
 
+/* Packages, dies a package, cores a die, threads a core. */
+struct x86_topology {
+    unsigned sockets, dies, cores, threads;
+};
+
 /* RFLAGS, Intel SDM vol. 1, 3.4.3. */
 enum {
     FL_CF = 1 << 0,
@@ -224,6 +229,7 @@ struct x86 {
     void (*native)(void *fx, const uint8_t *code, unsigned len, void *mem);
     struct x86_intc intc;
     uint32_t index, apic_id, nvcpus;
+    struct x86_topology topology;
     uint64_t tsc_hz;
     uint64_t a20_mask;                /* and-ed to guest-physical addresses */
     void (*reset_request)(void *arg); /* triple fault and the like */
@@ -235,6 +241,37 @@ struct x86 {
             strings;
     } count;
 };
+
+/* How many of each there are in the next larger.  cores 0: nothing is told, all vCPUs are cores of one package. */
+static inline struct x86_topology x86_topology(const struct x86 *x)
+{
+    return x->topology.cores ? x->topology : (struct x86_topology){1, 1, x->nvcpus ? x->nvcpus : 1, 1};
+}
+/* Bits of an APIC id that number n things. */
+static inline unsigned x86_topology_bits(unsigned n)
+{
+    return n > 1 ? 32u - (unsigned)__builtin_clz(n - 1) : 0;
+}
+static inline unsigned x86_topology_core_shift(const struct x86_topology *t)
+{
+    return x86_topology_bits(t->threads);
+}
+static inline unsigned x86_topology_die_shift(const struct x86_topology *t)
+{
+    return x86_topology_core_shift(t) + x86_topology_bits(t->cores);
+}
+static inline unsigned x86_topology_package_shift(const struct x86_topology *t)
+{
+    return x86_topology_die_shift(t) + x86_topology_bits(t->dies);
+}
+/* The APIC id of the n-th processor: thread, core, die and package, each in bits of its own (vol. 3, 8.9.1). */
+static inline uint32_t x86_topology_id(const struct x86_topology *t, unsigned n)
+{
+    unsigned thread = n % t->threads, core = n / t->threads % t->cores;
+    unsigned die = n / t->threads / t->cores % t->dies, package = n / t->threads / t->cores / t->dies;
+    return package << x86_topology_package_shift(t) | die << x86_topology_die_shift(t) |
+           core << x86_topology_core_shift(t) | thread;
+}
 
 /* Abandon the insn that runs: back to the loop for reason `why`. */
 static inline _Noreturn void x86_leave(struct x86 *x, enum cpu_leave why)

@@ -43,7 +43,7 @@ static void test_identity(void **state)
     struct cpuid c = ask(f, 0, 0);
     (void)state;
 
-    assert_int_equal(c.eax, 0x16);
+    assert_int_equal(c.eax, 0x1f);
     assert_memory_equal(&c.ebx, "Genu", 4);
     assert_memory_equal(&c.edx, "ineI", 4);
     assert_memory_equal(&c.ecx, "ntel", 4);
@@ -55,7 +55,7 @@ static void test_identity(void **state)
     assert_memory_equal(&c.edx, "enti", 4);
     assert_int_equal(ask(q, 0x80000001, 0).edx & 0x0183f3ff, ask(q, 1, 0).edx & 0x0183f3ff);
     assert_int_equal(ask(q, 0x12345, 0).eax, 0);
-    assert_int_equal(ask(f, 0x12345, 0).eax, ask(f, 0x16, 0).eax);
+    assert_int_equal(ask(f, 0x12345, 1).ebx, ask(f, 0x1f, 1).ebx);
     fake_free(f);
     fake_free(q);
 }
@@ -108,6 +108,39 @@ static void test_live_bits(void **state)
     assert_int_equal(ask(f, 0xb, 0).edx, 5);
     assert_int_equal(ask(f, 0xb, 2).ecx, 2); /* no such level: type 0 */
     fake_free(f);
+}
+
+/* Two packages of two dies of three cores of two threads: ids are thread 0, core 2..1, die 3, package 4 (vol. 3, 8.9). */
+static void test_topology(void **state)
+{
+    struct fake *f = fake_new("max"), *q = fake_new("qemu64");
+    (void)state;
+
+    f->x.topology = q->x.topology = (struct x86_topology){2, 2, 3, 2};
+    f->x.nvcpus = q->x.nvcpus = 24;
+    f->x.apic_id = q->x.apic_id = x86_topology_id(&f->x.topology, 23);
+    assert_int_equal(f->x.apic_id, 1 << 4 | 1 << 3 | 2 << 1 | 1);
+    assert_int_equal(x86_topology_id(&f->x.topology, 6), 1 << 3);
+    assert_int_equal(ask(f, 1, 0).ebx >> 16 & 255, 16); /* ids in a package */
+    assert_int_equal(ask(f, 1, 0).ebx >> 24, 29);
+    assert_int_equal(ask(f, 4, 0).eax >> 26, 7);         /* ids of cores in a package - 1 */
+    assert_int_equal(ask(f, 4, 2).eax >> 14 & 0xfff, 1); /* second level: ids that share it - 1: a core's */
+    assert_int_equal(ask(f, 4, 3).eax >> 14 & 0xfff, 7); /* third: a die's */
+    struct {
+        uint32_t leaf, sub, shift, count, type;
+    } level[] = {{0xb, 0, 1, 2, 1},  {0xb, 1, 4, 12, 2},  {0xb, 2, 0, 0, 0}, {0x1f, 0, 1, 2, 1},
+                 {0x1f, 1, 3, 6, 2}, {0x1f, 2, 4, 12, 5}, {0x1f, 3, 0, 0, 0}};
+    for (unsigned i = 0; i < ARRAY_LEN(level); i++) {
+        struct cpuid c = ask(f, level[i].leaf, level[i].sub);
+        assert_int_equal(c.eax, level[i].shift);
+        assert_int_equal(c.ebx, level[i].count);
+        assert_int_equal(c.ecx, level[i].type << 8 | level[i].sub);
+        assert_int_equal(c.edx, 29);
+    }
+    assert_int_equal(ask(q, 0x80000008, 0).ecx, 11 | 4 << 12);
+    assert_true(ask(q, 0x80000001, 0).ecx & 2); /* CmpLegacy */
+    fake_free(f);
+    fake_free(q);
 }
 
 /* Linux computes kHz as (crystal / 1000) * EBX / EAX in 32 bits. */
@@ -366,10 +399,11 @@ static void test_frames(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_identity),  cmocka_unit_test(test_xsave_leaf),  cmocka_unit_test(test_live_bits),
-        cmocka_unit_test(test_frequency), cmocka_unit_test(test_words),       cmocka_unit_test(test_msr_rules),
-        cmocka_unit_test(test_tsc),       cmocka_unit_test(test_popf_rights), cmocka_unit_test(test_virtual_8086),
-        cmocka_unit_test(test_decimal),   cmocka_unit_test(test_cmpxchg),     cmocka_unit_test(test_frames),
+        cmocka_unit_test(test_identity),     cmocka_unit_test(test_xsave_leaf), cmocka_unit_test(test_live_bits),
+        cmocka_unit_test(test_topology),     cmocka_unit_test(test_frequency),  cmocka_unit_test(test_words),
+        cmocka_unit_test(test_msr_rules),    cmocka_unit_test(test_tsc),        cmocka_unit_test(test_popf_rights),
+        cmocka_unit_test(test_virtual_8086), cmocka_unit_test(test_decimal),    cmocka_unit_test(test_cmpxchg),
+        cmocka_unit_test(test_frames),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

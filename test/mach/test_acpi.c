@@ -126,6 +126,12 @@ static void test_madt(void **state)
             assert_int_equal(e[5], 1);
             nmis++;
             break;
+        case 10:
+            assert_int_equal(e[1], 12);
+            assert_int_equal(bytes_get(e + 4, 4), 0xffffffff);
+            assert_int_equal(e[8], 1);
+            nmis++;
+            break;
         default: fail();
         }
     }
@@ -133,7 +139,43 @@ static void test_madt(void **state)
     assert_int_equal(cpus, 3);
     assert_int_equal(ioapics, 1);
     assert_int_equal(overrides, 2);
-    assert_int_equal(nmis, 1);
+    assert_int_equal(nmis, 2);
+    finish(&b);
+}
+
+/* 85 cores of three threads: ids go up to 338 (thread in bits 1..0), those from 255 on in x2APIC entries; and places
+ * without a processor are there, not enabled. */
+static void test_madt_many(void **state)
+{
+    (void)state;
+    struct board b;
+    board_init(&b, 64 << 20, 254);
+    b.config.topology = (struct x86_topology){1, 1, 85, 3};
+    b.config.kernel = "/dev/null";
+    board_start(&b);
+    acpi_build(&b.pc);
+    const uint8_t *t = table_find(&b.pc, "APIC");
+    unsigned small = 0, wide = 0, enabled = 0;
+    uint64_t n = bytes_get(t + 4, 4);
+    for (uint64_t at = 44; at < n; at += t[at + 1]) {
+        const uint8_t *e = t + at;
+        unsigned i = small + wide, id = i / 3 << 2 | i % 3;
+        if (e[0] == 0) {
+            assert_int_equal(e[3], id);
+            enabled += e[4];
+            small++;
+        } else if (e[0] == 9) {
+            assert_int_equal(e[1], 16);
+            assert_int_equal(bytes_get(e + 4, 4), id);
+            assert_int_equal(bytes_get(e + 12, 4), i);
+            enabled += e[8];
+            wide++;
+        }
+    }
+    assert_int_equal(small + wide, 255);
+    assert_int_equal(small, 192);
+    assert_int_equal(enabled, 254);
+    assert_int_equal(lapic_id(b.pc.lapic[253]), 337);
     finish(&b);
 }
 
@@ -277,8 +319,8 @@ static void test_memory_map(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_fadt),       cmocka_unit_test(test_madt),       cmocka_unit_test(test_dsdt),
-        cmocka_unit_test(test_hpet_table), cmocka_unit_test(test_memory_map),
+        cmocka_unit_test(test_fadt), cmocka_unit_test(test_madt),       cmocka_unit_test(test_madt_many),
+        cmocka_unit_test(test_dsdt), cmocka_unit_test(test_hpet_table), cmocka_unit_test(test_memory_map),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -79,8 +79,25 @@ static void test_smp(void **state)
     bad("-smp", "0", "1 to");
     bad("-smp", "256", "1 to");
     bad("-smp", "two", "two");
-    bad("-smp", "4,cores=3", "no sense");
-    bad("-smp", "sockets=100,cores=100", "no sense");
+    good(&o, "-smp", "8,sockets=2");
+    assert_int_equal(o.topology.sockets, 2);
+    assert_int_equal(o.topology.cores, 4);
+    good(&o, "-smp", "2,maxcpus=12,sockets=1,dies=2,threads=2");
+    assert_int_equal(o.cpus, 2);
+    assert_int_equal(o.topology.dies, 2);
+    assert_int_equal(o.topology.cores, 3);
+    good(&o, "-smp", "8,cores=2");
+    assert_int_equal(o.topology.sockets, 4);
+    assert_int_equal(o.topology.threads, 1);
+    good(&o, "-smp", "8,cores=2,sockets=2");
+    assert_int_equal(o.topology.threads, 2);
+    good(&o, "-smp", "255");
+    assert_int_equal(o.topology.cores, 255);
+    bad("-smp", "4,cores=3", "impossible");
+    bad("-smp", "4,sockets=8", "impossible");
+    bad("-smp", "sockets=100,cores=100", "1 to");
+    bad("-smp", "4,maxcpus=2", "more than maxcpus");
+    bad("-smp", "4,clusters=2", "no clusters");
     bad("-smp", "cpu=4", "cpu");
 }
 
