@@ -1,7 +1,8 @@
 /* guest/x86/lift_system.c: system insns: mostly one helper call, and the question whether the block may go on after it.
  *
  * A helper that "ends" (helpers.def) may have changed the mode, the page tables or the code that follows, so the
- * block ends with a jump to the next insn.  Privilege and CPUID were checked by the driver; what depends on control
+ * block ends with a jump to the next insn.  So does one that serializes (vol. 3, 8.3): what another processor stored
+ * to the code that follows must run, not what was translated before.  Privilege and CPUID were checked by the driver; what depends on control
  * registers, IOPL or the I/O bitmap is the helper's.
  */
 #include "guest/x86/lift_int.h"
@@ -174,6 +175,7 @@ void lift_lgdt(struct x86_lift *l, const struct x86_insn *i)
     ir_ref size = ops_const(l, mode64(l) ? 8 : i->osize);
 
     ops_call(l, HELPER_LGDT, addr, size, ops_const(l, i->modrm >> 3 & 1));
+    ops_goto_next(l);
 }
 
 void lift_sldt(struct x86_lift *l, const struct x86_insn *i)
@@ -188,12 +190,12 @@ void lift_str(struct x86_lift *l, const struct x86_insn *i)
 
 void lift_lldt(struct x86_lift *l, const struct x86_insn *i)
 {
-    ops_call(l, HELPER_LLDT, value(l, i, 0), IR_NONE, IR_NONE);
+    call_and_end(l, HELPER_LLDT, value(l, i, 0), IR_NONE);
 }
 
 void lift_ltr(struct x86_lift *l, const struct x86_insn *i)
 {
-    ops_call(l, HELPER_LTR, value(l, i, 0), IR_NONE, IR_NONE);
+    call_and_end(l, HELPER_LTR, value(l, i, 0), IR_NONE);
 }
 
 /* The helper gives the whole old destination back when it clears ZF, so that a 32-bit one keeps its upper half then. */
@@ -264,13 +266,13 @@ void lift_invpcid(struct x86_lift *l, const struct x86_insn *i)
 void lift_invd(struct x86_lift *l, const struct x86_insn *i)
 {
     (void)i;
-    call(l, HELPER_CACHE_OP, 0);
+    call_and_end(l, HELPER_CACHE_OP, ops_const(l, 0), IR_NONE);
 }
 
 void lift_wbinvd(struct x86_lift *l, const struct x86_insn *i)
 {
     (void)i;
-    call(l, HELPER_CACHE_OP, 0);
+    call_and_end(l, HELPER_CACHE_OP, ops_const(l, 0), IR_NONE);
 }
 
 void lift_rdmsr(struct x86_lift *l, const struct x86_insn *i)
@@ -311,7 +313,7 @@ void lift_rdpid(struct x86_lift *l, const struct x86_insn *i)
 void lift_cpuid(struct x86_lift *l, const struct x86_insn *i)
 {
     (void)i;
-    call(l, HELPER_CPUID, 0);
+    call_and_end(l, HELPER_CPUID, ops_const(l, 0), IR_NONE);
 }
 
 static void random_value(struct x86_lift *l, const struct x86_insn *i)
