@@ -197,6 +197,9 @@ static void after_lookup(struct vcpu *v, const struct block *to, gva_t pc)
     if (v->exec->config.no_links)
         return;
     *e = (struct cpu_jc){.pc = pc, .tag = c->jc_tag, .hpc = to->rx};
+    __atomic_thread_fence(__ATOMIC_SEQ_CST); /* it died meanwhile, or who lets it die will find the entry */
+    if (__atomic_load_n(&to->death, __ATOMIC_RELAXED) != ALIVE)
+        __atomic_store_n(&e->tag, ~0ull, __ATOMIC_RELAXED);
 }
 
 static void log_entry(struct vcpu *v, const struct block *b)
