@@ -284,7 +284,7 @@ bool lapic_matches(struct lapic *l, const struct apic_message *m)
     if (!all && m->logical)
         yes = lapic_matches_logical(l, m->dest);
     else if (!all)
-        yes = m->dest == (l->base & BASE_X2 ? l->id : l->id & 0xff);
+        yes = m->dest == l->id;
     pthread_mutex_unlock(&l->lock);
     return yes;
 }
