@@ -61,4 +61,13 @@ lacks pvh "no warning, bug or oops in dmesg" "$trouble"
 kernel=$build/kernels/linux-image-686-pae/vmlinuz initramfs=$build/kernels/initramfs-i386.cpio.gz boot i386 'uname -m; dmesg' -smp 2
 has i386 "the 32-bit kernel: init runs" '^i686$'
 lacks i386 "no warning, bug or oops in dmesg" "$trouble"
+
+# The second has translation tables of two levels, and more vCPUs than any host of ours has cores.
+for n in 4 24; do
+    boot smp$n 'grep -c ^processor /proc/cpuinfo; cat /sys/devices/system/cpu/online; for i in 1 2 3 4 5 6 7 8; do (j=0; while [ $j -lt 500 ]; do j=$((j+1)); done; echo done $i | cat) & done; wait; dmesg' -smp $n,sockets=2
+    has smp$n "-smp $n: processors" "^$n\$"
+    has smp$n "-smp $n: all online" "^0-$((n - 1))\$"
+    has smp$n "-smp $n: processes run" '^done 8$'
+    lacks smp$n "-smp $n: no warning, stall or lockup" 'WARNING:|BUG:|Oops|general protection|lockup|rcu.*(stall|self-detected)|Call Trace|segfault|stuck'
+done
 exit $status
