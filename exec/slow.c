@@ -253,8 +253,7 @@ static const struct block *running_block(struct vcpu *v)
         return NULL;
     if (v->exec->config.interp)
         return v->interp_block;
-    const void *hpc = *(const void *const *)(v->x86.cpu.host_rsp - 8); /* a thunk's return address: see thunks.c */
-    return code_find_host(v->exec->code, hpc);
+    return code_find_host(v->exec->code, cpu_return_address(&v->x86.cpu));
 }
 
 /* Before a store to RAM: leave if it hits the running block; else its blocks die.  `again`: after the store, for

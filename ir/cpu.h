@@ -29,6 +29,8 @@ enum {
     IR_NVEC = 32,
 };
 
+enum { CPU_STACK = 32 << 10, CPU_SLOTS = 60 };
+
 enum { CPU_JC_BITS = 12, CPU_JC_SIZE = 1 << CPU_JC_BITS }; /* jump cache entries */
 
 /* Both words are compared whole: a pc of any value finds only what was put there for it. */
@@ -66,21 +68,29 @@ enum cpu_leave {
 };
 
 struct cpu {
-    uint64_t reg[IR_NREG]; /* homes; while in generated code the pinned ones are in host registers */
-    uint32_t kick;         /* nonzero: leave at the next poll */
-    uint16_t cc;           /* arithmetic flags, see above */
-    uint8_t pending;       /* a slow store waits in `bounce` for its commit */
-    uint8_t one_insn;      /* the next translation holds one insn and is not kept */
-    uint32_t insn_off;     /* slow paths and helper calls: offset of the insn from reg[IR_PCB] */
-    uint32_t mxcsr;        /* the guest's; loaded while generated code runs */
+    /* The host's stack pointer is at the end of this while generated code runs, so that what follows is reached from it
+     * (processors rename such operands like registers, which they do not with those of a segment).  Holds return
+     * addresses of thunks and frames of signal handlers; C runs on the thread's own stack. */
+    uint8_t stack[CPU_STACK] __attribute__((aligned(64)));
+    uint64_t page_mask;       /* CPU_PAGE_MASK, a memory operand for generated code */
+    uint8_t *tab_r, *tab_w;   /* tables of the current address space and privilege */
+    uint32_t kick;            /* nonzero: leave at the next poll */
+    uint16_t cc;              /* arithmetic flags, see above */
+    uint8_t pending;          /* a slow store waits in `bounce` for its commit */
+    uint8_t one_insn;         /* the next translation holds one insn and is not kept */
+    uint64_t near_page;       /* the host's: page of the last access by way of the stack pointer */
+    uint64_t near_addend;     /* and its W entry */
+    uint8_t *tab_x;           /* as tab_r */
+    uint64_t jc_tag;          /* address space (high half) and mode (low half) that jump cache entries are for */
+    uint64_t reg[IR_NREG];    /* homes; while in generated code the pinned ones are in host registers */
+    uint64_t slot[CPU_SLOTS]; /* spilled temps of a block */
+    uint32_t insn_off;        /* slow paths and helper calls: offset of the insn from reg[IR_PCB] */
+    uint32_t mxcsr;           /* the guest's; loaded while generated code runs */
     uint64_t pc;
-    uint64_t page_mask;             /* CPU_PAGE_MASK, a memory operand for generated code */
-    uint8_t *tab_r, *tab_w, *tab_x; /* tables of the current address space and privilege */
-    uint64_t jc_tag;                /* address space (high half) and mode (low half) that jump cache entries are for */
-    const void *link;               /* LEAVE_LINK: a host address inside the exit stub of the jump that was taken */
-    uint64_t tsc_offset;            /* guest TSC = host TSC + tsc_offset (unless scaled by a helper) */
-    struct cpu *self;               /* this very address */
-    uint64_t host_rsp;              /* stack pointer to leave with */
+    const void *link;    /* LEAVE_LINK: a host address inside the exit stub of the jump that was taken */
+    uint64_t tsc_offset; /* guest TSC = host TSC + tsc_offset (unless scaled by a helper) */
+    struct cpu *self;    /* this very address */
+    uint64_t host_rsp;   /* the thread's own stack pointer, to leave with and for C */
     uint32_t host_mxcsr;
     const void *const *helper;                        /* helper entry points, by number */
     uint64_t scratch[8];                              /* thunks' own */
@@ -88,6 +98,16 @@ struct cpu {
     uint8_t vec[IR_NVEC][64] __attribute__((aligned(64))); /* vector registers; pinned ones as for reg[] */
     struct cpu_jc jc[CPU_JC_SIZE];
 };
+
+/* Where the host's stack pointer points to in generated code. */
+enum { CPU_FRAME = offsetof(struct cpu, page_mask) };
+_Static_assert(CPU_FRAME % 64 == 0, "generated code may call");
+
+/* In C that generated code called by way of a thunk: where it goes on. */
+static inline const void *cpu_return_address(const struct cpu *c)
+{
+    return *(const void *const *)(const void *)(c->stack + CPU_STACK - 8);
+}
 
 /* Arithmetic flags as bits in the x86 positions: CF 0, PF 2, AF 4, ZF 6, SF 7, OF 11. */
 #define CPU_ARITH 0x8d5u

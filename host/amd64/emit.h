@@ -5,13 +5,13 @@
  *     host  r12 rcx rdx rbx r13 rbp rsi rdi r8 r9 r10 r11
  *     IR registers 12..31: memory operands in struct cpu;  vector registers 0..15: xmm0..15
  *     rax: the emitter's own within one op (addends, LAHF, implicit operands);  r14, r15: temps
- *     rsp: the frame below;  gs: struct cpu
+ *     rsp: in struct cpu, see cpu.stack;  gs: struct cpu, for thunks and the signal handler
  *
  * Rules to know before editing
  *   - No pinned register may change before the last host instruction of an op that can fault: slow paths save the
  *     pinned registers as they find them, and that is the guest's state.
  *   - rax dies at every op's end.  r14 and r15 survive calls (callee-saved in C).
- *   - F is in the host's flags (f_host), in the frame's cc (f_mem), or both.  An op that spoils the host's flags
+ *   - F is in the host's flags (f_host), in cpu.cc (f_mem), or both.  An op that spoils the host's flags
  *     first calls f_spoil; an op that defines F calls f_define before its instruction.
  */
 #ifndef RHEA_HOST_EMIT_H
@@ -20,23 +20,13 @@
 #include "host/amd64/asm.h"
 #include "host/host.h"
 
-enum { NPINNED = 12, NSCRATCH = 2, NSLOTS = 60 };
+enum { NPINNED = 12, NSCRATCH = 2, NSLOTS = CPU_SLOTS };
 
-/* The stack frame of generated code, from rsp: copies of what every memory access needs (shorter to encode than
- * fields of struct cpu), F, and spill slots.  Thunks carry F to and from cpu.cc and take the tables anew after each
- * helper. NEAR_PAGE and NEAR_ADDEND are the remembered page of IR_NEAR accesses, always one with an entry in the W
- * table; forgotten whenever generated code is entered and after each helper, so nothing that drops entries while C
- * runs has to know of it. */
-enum {
-    FRAME_MASK = 0,
-    FRAME_TAB_R = 8,
-    FRAME_TAB_W = 16,
-    FRAME_CC = 24,
-    FRAME_NEAR_PAGE = 32,
-    FRAME_NEAR_ADDEND = 40,
-    FRAME_SLOTS = 48,
-    FRAME = FRAME_SLOTS + NSLOTS * 8
-};
+/* A field of struct cpu, in a block: rsp points to cpu + CPU_FRAME. */
+static inline struct rm rm_cpu(size_t offset)
+{
+    return rm_mem(RSP, (int32_t)offset - CPU_FRAME);
+}
 
 /* mem_read and mem_write thunks: one entry, THUNK_STRIDE bytes apart, for each register that may hold the address,
  * and one for "in cpu.scratch[1] already". */
@@ -131,11 +121,11 @@ static inline bool fits32(int64_t v)
 
 /* ---- flags.c: where F lives ----------------------------------------------------------------------------------- */
 
-void f_save(struct emitter *e);    /* make the frame's cc current; keeps the host's flags; uses rax */
-void f_load(struct emitter *e);    /* make the host's flags current; uses rax */
-void f_spoil(struct emitter *e);   /* the coming instructions spoil the host's flags */
-void f_define(struct emitter *e);  /* the coming instruction defines e->op->setf natively */
-void f_defined(struct emitter *e); /* ... and now has */
+void f_save(struct emitter *e);                         /* make cpu.cc current; keeps the host's flags; uses rax */
+void f_load(struct emitter *e);                         /* make the host's flags current; uses rax */
+void f_spoil(struct emitter *e);                        /* the coming instructions spoil the host's flags */
+void f_define(struct emitter *e);                       /* the coming instruction defines e->op->setf natively */
+void f_defined(struct emitter *e);                      /* ... and now has */
 unsigned f_condition(struct emitter *e, enum ir_cc cc); /* emit what is needed; returns the host condition to test */
 
 /* ---- by kind of op --------------------------------------------------------------------------------------------- */

@@ -254,7 +254,7 @@ static void shift_apply(struct emitter *e, unsigned op, enum ir_type t, struct r
 static void shift_by_any(struct emitter *e, ir_ref fill, ir_ref count)
 {
     const struct ir_op *o = e->op;
-    struct rm keep = rm_gs(offsetof(struct cpu, scratch[3]));
+    struct rm keep = rm_cpu(offsetof(struct cpu, scratch[3]));
     bring(e, o->type, RAX, o->a);
     e->locked = 0; /* a is in rax now */
     int rf = fill == IR_NONE ? NOREG : place_src_kept(e, fill, o->type);
@@ -345,7 +345,7 @@ void emit_mul_div(struct emitter *e)
         m = place_rm(e, source);
     }
     if (keep_rdx)
-        asm_store(&e->a, I64, rm_gs(offsetof(struct cpu, scratch[3])), RDX);
+        asm_store(&e->a, I64, rm_cpu(offsetof(struct cpu, scratch[3])), RDX);
     enum ir_type at = divide && !wide ? I16 : o->type;
     if (ir_is_const(o->a))
         asm_mov_imm(&e->a, RAX, ir_const_value(e->b, o->a));
@@ -370,7 +370,7 @@ void emit_mul_div(struct emitter *e)
         }
     }
     if (keep_rdx && !e_is_rdx)
-        asm_load(&e->a, I64, RDX, rm_gs(offsetof(struct cpu, scratch[3])));
+        asm_load(&e->a, I64, RDX, rm_cpu(offsetof(struct cpu, scratch[3])));
     int rd = place_dst(e, d, IR_NONE);
     if (rd != RAX)
         asm_mov_rr(&e->a, rt, rd, RAX);
@@ -487,7 +487,7 @@ void emit_move(struct emitter *e)
     switch (o->op) {
     case IR_MOV: {
         struct rm home = place_unpinned(o->d) ? place_home(o->d) : rm_reg(RAX);
-        if (home.kind == RM_GS && ir_is_const(o->a)) {
+        if (home.kind == RM_MEM && ir_is_const(o->a)) {
             int64_t v = ir_const_value(e->b, o->a);
             if (o->type == I32)
                 v = (int64_t)(uint32_t)v;
@@ -498,7 +498,7 @@ void emit_move(struct emitter *e)
                 return;
             }
         }
-        if (home.kind == RM_GS && place_reg_of(e, o->a) != NOREG && o->type != I32) {
+        if (home.kind == RM_MEM && place_reg_of(e, o->a) != NOREG && o->type != I32) {
             asm_store(&e->a, o->type, home, place_reg_of(e, o->a));
             place_forget(e, o->d);
             return;
@@ -536,7 +536,7 @@ void emit_move(struct emitter *e)
     }
     case IR_PC: {
         int d = place_dst(e, o->d, IR_NONE);
-        asm_load(&e->a, I64, d, rm_gs(offsetof(struct cpu, reg[IR_PCB])));
+        asm_load(&e->a, I64, d, rm_cpu(offsetof(struct cpu, reg[IR_PCB])));
         rh_assert(fits32(o->imm), "a program counter lies near its block");
         if (o->imm)
             asm_lea(&e->a, I64, d, rm_mem(d, (int32_t)o->imm));
@@ -545,11 +545,11 @@ void emit_move(struct emitter *e)
     }
     case IR_LDF: {
         int d = place_dst(e, o->d, IR_NONE);
-        asm_load(&e->a, o->type, d, rm_gs((size_t)o->imm));
+        asm_load(&e->a, o->type, d, rm_cpu((size_t)o->imm));
         place_dst_done(e, o->d, I64, d);
         break;
     }
-    case IR_STF: asm_store(&e->a, o->type, rm_gs((size_t)o->imm), place_src(e, o->a, o->type, RAX)); break;
+    case IR_STF: asm_store(&e->a, o->type, rm_cpu((size_t)o->imm), place_src(e, o->a, o->type, RAX)); break;
     case IR_LEA: emit_lea(e); break;
     case IR_CMOV: {
         unsigned cc = f_condition(e, o->sub);
@@ -575,7 +575,7 @@ void emit_move(struct emitter *e)
 void emit_flag_op(struct emitter *e)
 {
     const struct ir_op *o = e->op;
-    int32_t cc = FRAME_CC;
+    size_t cc = offsetof(struct cpu, cc);
     switch (o->op) {
     case IR_SETCC: {
         unsigned c = f_condition(e, o->sub);
@@ -593,9 +593,9 @@ void emit_flag_op(struct emitter *e)
         e->f_host = false;
         int d = place_dst(e, o->d, IR_NONE);
         int low = d == RAX ? place_scratch(e) : RAX;
-        asm_load(&e->a, I8, d, rm_mem(RSP, cc));
+        asm_load(&e->a, I8, d, rm_cpu(cc));
         asm_shift_imm(&e->a, I32, 4, rm_reg(d), 11);
-        asm_load(&e->a, I8, low, rm_mem(RSP, cc + 1));
+        asm_load(&e->a, I8, low, rm_cpu(cc + 1));
         asm_alu_imm(&e->a, I32, 4, rm_reg(low), 0xd5);
         asm_alu(&e->a, I32, 1, d, rm_reg(low));
         place_dst_done(e, o->d, I64, d);
@@ -618,12 +618,12 @@ void emit_flag_op(struct emitter *e)
                 asm_load(&e->a, I64, RAX, place_rm(e, o->a));
             asm_alu_imm(&e->a, I32, 4, rm_reg(RAX), (int64_t)(mask & 0xd5));
             if ((mask & 0xd5) != 0xd5) {
-                asm_load(&e->a, I8, work, rm_mem(RSP, cc + 1));
+                asm_load(&e->a, I8, work, rm_cpu(cc + 1));
                 asm_alu_imm(&e->a, I32, 4, rm_reg(work), (int64_t)(0xd5 & ~mask));
                 asm_alu(&e->a, I32, 1, RAX, rm_reg(work));
             }
             asm_alu_imm(&e->a, I32, 1, rm_reg(RAX), 2);
-            asm_store(&e->a, I8, rm_mem(RSP, cc + 1), RAX);
+            asm_store(&e->a, I8, rm_cpu(cc + 1), RAX);
         }
         if (mask & 0x800) {
             if (ir_is_const(o->a))
@@ -634,7 +634,7 @@ void emit_flag_op(struct emitter *e)
                 asm_load(&e->a, I64, RAX, place_rm(e, o->a));
             asm_shift_imm(&e->a, I32, 5, rm_reg(RAX), 11);
             asm_alu_imm(&e->a, I32, 4, rm_reg(RAX), 1);
-            asm_store(&e->a, I8, rm_mem(RSP, cc), RAX);
+            asm_store(&e->a, I8, rm_cpu(cc), RAX);
         }
         e->f_mem = true;
         break;

@@ -12,12 +12,12 @@
 
 static struct rm pcb(void)
 {
-    return rm_gs(offsetof(struct cpu, reg[IR_PCB]));
+    return rm_cpu(offsetof(struct cpu, reg[IR_PCB]));
 }
 
 static void store_insn_off(struct emitter *e)
 {
-    asm_insn(&e->a, 0, 0, 0xc7, 0, 0, rm_gs(offsetof(struct cpu, insn_off)));
+    asm_insn(&e->a, 0, 0, 0xc7, 0, 0, rm_cpu(offsetof(struct cpu, insn_off)));
     asm_imm(&e->a, e->insn_off, 4);
 }
 
@@ -30,7 +30,7 @@ static void emit_call(struct emitter *e)
     for (unsigned i = 0; i < 3; i++) {
         if (arg[i] == IR_NONE)
             continue;
-        struct rm to = rm_gs(offsetof(struct cpu, scratch) + i * 8);
+        struct rm to = rm_cpu(offsetof(struct cpu, scratch) + i * 8);
         int64_t v = ir_is_const(arg[i]) ? ir_const_value(e->b, arg[i]) : 0;
         if (ir_is_const(arg[i]) && fits32(v)) {
             asm_insn(&e->a, 0, 0, 0xc7, ASM_W, 0, to);
@@ -68,7 +68,7 @@ static struct exit_stub *new_exit(struct emitter *e, enum exit_kind kind, int64_
 
 static uint32_t poll(struct emitter *e)
 {
-    asm_alu_imm(&e->a, I32, 7, rm_gs(offsetof(struct cpu, kick)), 0);
+    asm_alu_imm(&e->a, I32, 7, rm_cpu(offsetof(struct cpu, kick)), 0);
     return asm_jcc(&e->a, CC_NE);
 }
 
@@ -97,8 +97,8 @@ static void emit_goto(struct emitter *e)
             asm_call_abs(&e->a, e->t->rx + e->t->entry_x);
         } else {
             asm_shift_imm(&e->a, I64, 5, rm_reg(R14), 9);
-            asm_alu(&e->a, I64, 4, R14, rm_gs(offsetof(struct cpu, page_mask)));
-            asm_alu(&e->a, I64, 0, R14, rm_gs(offsetof(struct cpu, tab_x)));
+            asm_alu(&e->a, I64, 4, R14, rm_cpu(offsetof(struct cpu, page_mask)));
+            asm_alu(&e->a, I64, 0, R14, rm_cpu(offsetof(struct cpu, tab_x)));
         }
         asm_align(&e->a, entry == R14 ? 3 : 2); /* 41 81 3e imm32, 81 38 imm32 */
         asm_insn(&e->a, 0, 0, 0x81, 0, 7, rm_mem(entry, 0));
@@ -121,13 +121,13 @@ static void emit_goto_indirect(struct emitter *e)
     if (s != RAX)
         asm_mov_rr(a, I64, RAX, s);
     new_exit(e, EXIT_KICK_PC, 0)->from[0] = poll(e);
-    struct rm entry = {RM_GS, R15, NOREG, 0, (int32_t)offsetof(struct cpu, jc)}, tag = entry;
+    struct rm entry = rm_index(RSP, R15, 0, (int32_t)offsetof(struct cpu, jc) - CPU_FRAME), tag = entry;
     tag.disp += (int32_t)offsetof(struct cpu_jc, tag);
-    asm_load(a, I64, R14, rm_gs(offsetof(struct cpu, jc_tag)));
+    asm_load(a, I64, R14, rm_cpu(offsetof(struct cpu, jc_tag)));
     asm_mov_rr(a, I64, R15, RAX);
     asm_shift_imm(a, I64, 5, rm_reg(R15), 12);
     asm_alu(a, I32, 6, R15, rm_reg(RAX));
-    asm_alu(a, I32, 6, R15, rm_gs(offsetof(struct cpu, jc_tag) + 4));
+    asm_alu(a, I32, 6, R15, rm_cpu(offsetof(struct cpu, jc_tag) + 4));
     asm_alu_imm(a, I32, 4, rm_reg(R15), CPU_JC_SIZE - 1);
     asm_shift_imm(a, I32, 4, rm_reg(R15), 5);
     asm_alu(a, I64, 7, RAX, entry);
@@ -190,7 +190,7 @@ void emit_control(struct emitter *e)
         } else {
             s = place_src(e, o->a, I64, RAX);
         }
-        asm_store(a, I64, rm_gs(offsetof(struct cpu, pc)), s);
+        asm_store(a, I64, rm_cpu(offsetof(struct cpu, pc)), s);
         asm_mov_imm(a, RAX, o->sub);
         asm_jmp_abs(a, e->t->rx + e->t->leave);
         break;
@@ -204,8 +204,8 @@ void emit_control(struct emitter *e)
             asm_call_abs(a, e->t->rx + e->t->entry_x);
         } else {
             asm_shift_imm(a, I64, 5, rm_reg(RAX), 9);
-            asm_alu(a, I64, 4, RAX, rm_gs(offsetof(struct cpu, page_mask)));
-            asm_alu(a, I64, 0, RAX, rm_gs(offsetof(struct cpu, tab_x)));
+            asm_alu(a, I64, 4, RAX, rm_cpu(offsetof(struct cpu, page_mask)));
+            asm_alu(a, I64, 0, RAX, rm_cpu(offsetof(struct cpu, tab_x)));
         }
         asm_insn(a, 0, 0, 0x81, 0, 7, rm_mem(RAX, 0));
         asm_imm(a, o->imm, 4);
@@ -247,13 +247,13 @@ static void exit_one(struct emitter *e, const struct exit_stub *x)
         break;
     case EXIT_KICK_PC: asm_jmp_abs(a, e->t->rx + e->t->exit_kick); break;
     case EXIT_LOOKUP:
-        asm_insn(a, 0, 0, 0xc7, 0, 0, rm_gs(offsetof(struct cpu, insn_off)));
+        asm_insn(a, 0, 0, 0xc7, 0, 0, rm_cpu(offsetof(struct cpu, insn_off)));
         asm_imm(a, x->pc, 4); /* the branch: where the guest stands if the target is none */
         asm_jmp_abs(a, e->t->rx + e->t->exit_lookup);
         break;
     case EXIT_DIVIDE:
         e->out->fault[x->jump].cold = asm_at(a);
-        asm_load(a, I64, RDX, rm_gs(offsetof(struct cpu, scratch[3])));
+        asm_load(a, I64, RDX, rm_cpu(offsetof(struct cpu, scratch[3])));
         asm_jmp_abs(a, e->t->rx + e->t->divide_error);
         break;
     }

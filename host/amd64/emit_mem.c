@@ -65,23 +65,23 @@ struct cold *mem_begin(struct emitter *e, ir_ref a, unsigned desc, bool merge, i
     if (e->op->flags & IR_NEAR && !merge && !(desc & (MD_ALIGN | MD_LOCK | MD_PROBE))) {
         c->near = true;
         asm_mov_rr(&e->a, I64, RAX, ga);
-        asm_alu(&e->a, I64, 5, RAX, rm_mem(RSP, FRAME_NEAR_PAGE));
+        asm_alu(&e->a, I64, 5, RAX, rm_cpu(offsetof(struct cpu, near_page)));
         asm_alu_imm(&e->a, I64, 7, rm_reg(RAX), 0x1000 - (int)size);
         c->miss = asm_jcc(&e->a, CC_A);
-        asm_load(&e->a, I64, RAX, rm_mem(RSP, FRAME_NEAR_ADDEND));
+        asm_load(&e->a, I64, RAX, rm_cpu(offsetof(struct cpu, near_addend)));
         c->access = asm_at(&e->a);
         *addr = ga;
         return c;
     }
-    struct rm table = rm_mem(RSP, desc & MD_WRITE ? FRAME_TAB_W : FRAME_TAB_R);
+    struct rm table = rm_cpu(desc & MD_WRITE ? offsetof(struct cpu, tab_w) : offsetof(struct cpu, tab_r));
     if (merge)
-        asm_store(&e->a, I64, rm_gs(offsetof(struct cpu, scratch[1])), ga);
+        asm_store(&e->a, I64, rm_cpu(offsetof(struct cpu, scratch[1])), ga);
     asm_mov_rr(&e->a, I64, RAX, ga);
     if (e->t->two_levels) {
         asm_call_abs(&e->a, e->t->rx + (desc & MD_WRITE ? e->t->entry_w : e->t->entry_r));
     } else {
         asm_shift_imm(&e->a, I64, 5, rm_reg(RAX), 9);
-        asm_alu(&e->a, I64, 4, RAX, rm_mem(RSP, FRAME_MASK));
+        asm_alu(&e->a, I64, 4, RAX, rm_cpu(offsetof(struct cpu, page_mask)));
         asm_alu(&e->a, I64, 0, RAX, table);
     }
     asm_load(&e->a, I64, RAX, rm_mem(RAX, 0));
@@ -137,7 +137,7 @@ static void cold_one(struct emitter *e, struct cold *c)
         restore = asm_jmp(a);
     else
         asm_patch(a, asm_jmp(a), c->access);
-    struct rm kept = rm_gs(offsetof(struct cpu, scratch[1]));
+    struct rm kept = rm_cpu(offsetof(struct cpu, scratch[1]));
     if (write) {
         if (c->merged)
             asm_load(a, I64, c->addr, kept);
@@ -235,7 +235,7 @@ static int merged_source(struct emitter *e, int spare)
     const struct ir_op *o = e->op;
     if (o->b == o->a && ir_is_temp(o->a)) {
         int reg = spare == NOREG ? place_scratch(e) : spare;
-        asm_load(&e->a, I64, reg, rm_gs(offsetof(struct cpu, scratch[1])));
+        asm_load(&e->a, I64, reg, rm_cpu(offsetof(struct cpu, scratch[1])));
         return reg;
     }
     int reg = place_reg_of(e, o->b);
@@ -257,7 +257,7 @@ static void emit_rmw(struct emitter *e)
     plain.op = o->sub;
     bool load_f = ir_reads_f(&plain) || kept;
     bool bit = (o->sub == IR_BTS || o->sub == IR_BTR || o->sub == IR_BTC) && !ir_is_const(o->b);
-    struct rm number = rm_gs(offsetof(struct cpu, scratch[4]));
+    struct rm number = rm_cpu(offsetof(struct cpu, scratch[4]));
     if (bit) { /* masked: the host's own form would walk off to another word of memory */
         f_spoil(e);
         f_save(e);

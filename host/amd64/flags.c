@@ -16,7 +16,7 @@ void f_save(struct emitter *e)
     rh_assert(e->f_host, "F is somewhere when op %u (%s) wants it", e->index, ir_shapes[e->op->op].name);
     asm_byte(&e->a, 0x9f); /* lahf */
     asm_insn(&e->a, 0, 1, 0x90 | CC_O, ASM_BYTE_RM, 0, rm_reg(RAX));
-    asm_store(&e->a, I16, rm_mem(RSP, FRAME_CC), RAX);
+    asm_store(&e->a, I16, rm_cpu(offsetof(struct cpu, cc)), RAX);
     e->f_mem = true;
 }
 
@@ -24,7 +24,7 @@ void f_load(struct emitter *e)
 {
     if (e->f_host)
         return;
-    asm_load(&e->a, I16, RAX, rm_mem(RSP, FRAME_CC));
+    asm_load(&e->a, I16, RAX, rm_cpu(offsetof(struct cpu, cc)));
     asm_byte(&e->a, 0x04); /* add al, 0x7f */
     asm_byte(&e->a, 0x7f);
     asm_byte(&e->a, 0x9e); /* sahf */
@@ -73,6 +73,6 @@ unsigned f_condition(struct emitter *e, enum ir_cc cc)
         f_load(e);
         return cc;
     }
-    asm_test_imm(&e->a, I8, rm_mem(RSP, FRAME_CC + simple[cc >> 1].high), (int8_t)mask);
+    asm_test_imm(&e->a, I8, rm_cpu(offsetof(struct cpu, cc) + simple[cc >> 1].high), (int8_t)mask);
     return cc & 1 ? CC_E : CC_NE;
 }

@@ -33,6 +33,11 @@ static struct temp_place *temp_of(struct emitter *e, ir_ref r)
     return &e->temp[r - IR_TEMP0];
 }
 
+static struct rm slot_rm(const struct temp_place *t)
+{
+    return rm_cpu(offsetof(struct cpu, slot) + (unsigned)t->slot * 8u);
+}
+
 static void mention(struct emitter *e, ir_ref r, unsigned i)
 {
     if (ir_is_temp(r))
@@ -89,7 +94,7 @@ static void spill(struct emitter *e, ir_ref r)
         e->slots |= 1ull << t->slot;
     }
     if (!t->in_slot)
-        asm_store(&e->a, I64, rm_mem(RSP, FRAME_SLOTS + t->slot * 8), t->reg);
+        asm_store(&e->a, I64, slot_rm(t), t->reg);
     t->in_slot = true;
 }
 
@@ -175,7 +180,7 @@ bool place_unpinned(ir_ref r)
 
 struct rm place_home(ir_ref r)
 {
-    return rm_gs(offsetof(struct cpu, reg) + r * 8u);
+    return rm_cpu(offsetof(struct cpu, reg) + r * 8u);
 }
 
 int place_reg_of(struct emitter *e, ir_ref r)
@@ -208,7 +213,7 @@ struct rm place_rm(struct emitter *e, ir_ref r)
     if (ir_is_reg(r))
         return place_home(r);
     rh_assert(ir_is_temp(r) && temp_of(e, r)->slot >= 0, "operand of %s has a place", ir_shapes[e->op->op].name);
-    return rm_mem(RSP, FRAME_SLOTS + temp_of(e, r)->slot * 8);
+    return slot_rm(temp_of(e, r));
 }
 
 int place_src(struct emitter *e, ir_ref r, enum ir_type t, int spare)
@@ -291,7 +296,7 @@ int place_dst(struct emitter *e, ir_ref d, ir_ref from)
         reg = place_scratch(e);
     }
     if (reload)
-        asm_load(&e->a, I64, reg, rm_mem(RSP, FRAME_SLOTS + t->slot * 8));
+        asm_load(&e->a, I64, reg, slot_rm(t));
     t->reg = (int8_t)reg;
     e->held[scratch_index(reg)] = d;
     e->locked |= 1u << scratch_index(reg);

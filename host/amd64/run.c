@@ -52,13 +52,13 @@ enum cpu_leave host_guard(const struct host_thunks *t, struct cpu *c, void (*fn)
 
 _Noreturn void host_leave(struct cpu *c, enum cpu_leave why)
 {
-    /* The frame of enter and guard: FRAME + 8 bytes, then r15 r14 r13 r12 rbp rbx. */
+    /* The frame of enter and guard: 8 bytes, then r15 r14 r13 r12 rbp rbx. */
     __asm__ volatile("mov %0, %%rsp\n\t"
                      "add %2, %%rsp\n\t"
                      "pop %%r15; pop %%r14; pop %%r13; pop %%r12; pop %%rbp; pop %%rbx\n\t"
                      "ret"
                      :
-                     : "r"(c->host_rsp), "a"(why), "i"(FRAME + 8)
+                     : "r"(c->host_rsp), "a"(why), "i"(8)
                      : "memory");
     __builtin_unreachable();
 }

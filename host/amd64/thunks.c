@@ -4,7 +4,12 @@
  * and MXCSR; calls C under the host's MXCSR; and takes everything back.  So C sees the whole guest state, may change
  * it, and may abandon the block by host_leave (which only needs the stack pointer kept in cpu.host_rsp).
  *
- * Stack: enter pushes six registers and makes room for spill slots so that rsp is a multiple of 16 in blocks.
+ * Stacks: enter pushes six registers, keeps the stack pointer in cpu.host_rsp and sets rsp to cpu + CPU_FRAME (see
+ * cpu.stack).  C runs on the thread's own stack: call_c takes host_rsp, and rbx brings rsp back.
+ *
+ * NEAR_PAGE and NEAR_ADDEND, the remembered page of IR_NEAR accesses, is always one with an entry in the W table; it is
+ * forgotten whenever generated code is entered and after each helper, so nothing that drops entries while C runs has to
+ * know of it.
  */
 #include "host/amd64/emit.h"
 
@@ -19,13 +24,10 @@ static void mxcsr(struct asmbuf *a, unsigned load_or_store, struct rm m) /* 2: L
     asm_insn(a, 0, 1, 0xae, 0, (int)load_or_store, m);
 }
 
-/* `depth`: bytes between rsp and the frame. */
-static void save_guest(struct asmbuf *a, int depth)
+static void save_guest(struct asmbuf *a)
 {
     for (unsigned i = 0; i < NPINNED; i++)
         asm_store(a, I64, FIELD(reg[i]), host_pin[i]);
-    asm_load(a, I16, RCX, rm_mem(RSP, depth + FRAME_CC));
-    asm_store(a, I16, FIELD(cc), RCX);
     for (int i = 0; i < 16; i++)
         asm_insn(a, 0, 1, 0x29, 0, i, FIELD(vec[i])); /* movaps */
     mxcsr(a, 3, FIELD(mxcsr));
@@ -34,26 +36,14 @@ static void save_guest(struct asmbuf *a, int depth)
 
 enum { NEAR_KEEP, NEAR_FORGET };
 
-static void load_guest(struct asmbuf *a, int depth, int near)
+static void load_guest(struct asmbuf *a, int near)
 {
     if (near == NEAR_FORGET) { /* a page that no canonical address lies on */
         asm_mov_imm(a, RCX, INT64_MIN);
-        asm_store(a, I64, rm_mem(RSP, depth + FRAME_NEAR_PAGE), RCX);
-        asm_insn(a, 0, 0, 0xc7, ASM_W, 0, rm_mem(RSP, depth + FRAME_NEAR_ADDEND));
+        asm_store(a, I64, FIELD(near_page), RCX);
+        asm_insn(a, 0, 0, 0xc7, ASM_W, 0, FIELD(near_addend));
         asm_imm(a, 0, 4);
     }
-    const struct {
-        size_t from;
-        int to;
-    } copy[] = {{offsetof(struct cpu, page_mask), FRAME_MASK},
-                {offsetof(struct cpu, tab_r), FRAME_TAB_R},
-                {offsetof(struct cpu, tab_w), FRAME_TAB_W}};
-    for (unsigned i = 0; i < ARRAY_LEN(copy); i++) {
-        asm_load(a, I64, RCX, field(copy[i].from));
-        asm_store(a, I64, rm_mem(RSP, depth + copy[i].to), RCX);
-    }
-    asm_load(a, I16, RCX, FIELD(cc));
-    asm_store(a, I16, rm_mem(RSP, depth + FRAME_CC), RCX);
     mxcsr(a, 2, FIELD(mxcsr));
     for (int i = 0; i < 16; i++)
         asm_insn(a, 0, 1, 0x28, 0, i, FIELD(vec[i]));
@@ -72,12 +62,20 @@ static void push_pop(struct asmbuf *a, bool push)
     }
 }
 
-static void call_c(struct asmbuf *a, const void *fn)
+/* Call what r/m m says on the thread's own stack. */
+static void call_rm(struct asmbuf *a, struct rm m)
 {
     asm_load(a, I64, RDI, FIELD(self));
+    asm_mov_rr(a, I64, RBX, RSP);
+    asm_load(a, I64, RSP, FIELD(host_rsp));
+    asm_insn(a, 0, 0, 0xff, 0, 2, m);
+    asm_mov_rr(a, I64, RSP, RBX);
+}
+
+static void call_c(struct asmbuf *a, const void *fn)
+{
     asm_mov_imm(a, RAX, (int64_t)(uintptr_t)fn);
-    asm_byte(a, 0xff);
-    asm_byte(a, 0xd0);
+    call_rm(a, rm_reg(RAX));
 }
 
 static void stack(struct asmbuf *a, int n)
@@ -114,8 +112,9 @@ static void emit_leave(struct asmbuf *a, struct host_thunks *t)
     t->leave = asm_at(a); /* eax: the reason; guest registers still in host registers */
     for (unsigned i = 0; i < ARRAY_LEN(exits); i++)
         asm_patch(a, to_leave[i], t->leave);
-    save_guest(a, 0);
-    stack(a, FRAME + 8);
+    save_guest(a);
+    asm_load(a, I64, RSP, FIELD(host_rsp));
+    stack(a, 8);
     push_pop(a, false);
     asm_byte(a, 0xc3);
 }
@@ -171,13 +170,11 @@ static void emit_memory_thunk(struct asmbuf *a, uint32_t *at, const void *fn, bo
     for (unsigned i = 0; i < ARRAY_LEN(slow); i++)
         asm_patch(a, slow[i], asm_at(a));
     asm_load(a, I64, RCX, rcx);
-    stack(a, -8);
-    save_guest(a, 16);
+    save_guest(a);
     asm_load(a, I64, RSI, FIELD(scratch[1]));
     asm_load(a, I32, RDX, desc);
     call_c(a, fn);
-    load_guest(a, 16, NEAR_KEEP);
-    stack(a, 8);
+    load_guest(a, NEAR_KEEP);
     if (write) {
         asm_alu_imm(a, I8, 7, FIELD(pending), 0);
         uint32_t real = asm_jcc(a, CC_E);
@@ -233,9 +230,9 @@ static void emit_near_thunk(struct asmbuf *a, const struct host_thunks *t, uint3
     give_up[2] = asm_jcc(a, CC_A);
     asm_load(a, I64, RCX, address);
     asm_alu_imm(a, I64, 4, rm_reg(RCX), -4096);
-    asm_store(a, I64, rm_mem(RSP, 8 + FRAME_NEAR_PAGE), RCX);
+    asm_store(a, I64, FIELD(near_page), RCX);
     asm_load(a, I64, RAX, addend);
-    asm_store(a, I64, rm_mem(RSP, 8 + FRAME_NEAR_ADDEND), RAX);
+    asm_store(a, I64, FIELD(near_addend), RAX);
     asm_alu_imm(a, I64, 0, rm_mem(RSP, 0), 8);
     asm_load(a, I64, RCX, rcx);
     asm_byte(a, 0xc3);
@@ -250,11 +247,9 @@ static void emit_commit(struct asmbuf *a, const void *fn)
 {
     asm_byte(a, 0x9c); /* pushfq: F may be in the host's flags; rax may hold a result */
     asm_byte(a, 0x50);
-    stack(a, -8);
-    save_guest(a, 32);
+    save_guest(a);
     call_c(a, fn);
-    load_guest(a, 32, NEAR_KEEP);
-    stack(a, 8);
+    load_guest(a, NEAR_KEEP);
     asm_byte(a, 0x58);
     asm_byte(a, 0x9d);
     asm_byte(a, 0xc3);
@@ -262,23 +257,20 @@ static void emit_commit(struct asmbuf *a, const void *fn)
 
 static void emit_helper_call(struct asmbuf *a)
 {
-    stack(a, -8);
-    save_guest(a, 16);
-    asm_load(a, I64, RDI, FIELD(self));
+    save_guest(a);
     asm_load(a, I64, RSI, FIELD(scratch[0]));
     asm_load(a, I64, RDX, FIELD(scratch[1]));
     asm_load(a, I64, RCX, FIELD(scratch[2]));
     asm_load(a, I64, R8, FIELD(helper));
-    asm_insn(a, 0, 0, 0xff, 0, 2, rm_index(R8, RAX, 3, 0)); /* call [r8 + rax*8] */
-    load_guest(a, 16, NEAR_FORGET);
-    stack(a, 8);
+    call_rm(a, rm_index(R8, RAX, 3, 0));
+    load_guest(a, NEAR_FORGET);
     asm_byte(a, 0xc3);
 }
 
 /* Entered by a signal handler's redirection: rsp is a block's. */
 static void emit_error(struct asmbuf *a, const void *fn)
 {
-    save_guest(a, 0);
+    save_guest(a);
     call_c(a, fn);
     asm_byte(a, 0x0f); /* ud2: it does not return */
     asm_byte(a, 0x0b);
@@ -293,11 +285,13 @@ bool host_thunks_emit(struct host_thunks *t, struct host_span *s, const struct h
     t->two_levels = two_levels;
     t->enter = asm_at(a); /* (rdi: unused, rsi: hpc) */
     push_pop(a, true);
-    stack(a, -(FRAME + 8));
+    stack(a, -8);
     asm_store(a, I64, FIELD(host_rsp), RSP);
+    asm_load(a, I64, RSP, FIELD(self));
+    stack(a, CPU_FRAME);
     mxcsr(a, 3, FIELD(host_mxcsr));
     asm_mov_rr(a, I64, RAX, RSI);
-    load_guest(a, 0, NEAR_FORGET);
+    load_guest(a, NEAR_FORGET);
     asm_byte(a, 0xff); /* jmp rax */
     asm_byte(a, 0xe0);
     emit_leave(a, t);
@@ -320,12 +314,12 @@ bool host_thunks_emit(struct host_thunks *t, struct host_span *s, const struct h
     emit_error(a, (const void *)calls->fp_error);
     t->guard = asm_at(a); /* (rdi: cpu, rsi: fn): call fn(cpu) where host_leave works */
     push_pop(a, true);
-    stack(a, -(FRAME + 8));
+    stack(a, -8);
     asm_store(a, I64, FIELD(host_rsp), RSP);
     asm_byte(a, 0xff); /* call rsi */
     asm_byte(a, 0xd6);
     asm_mov_imm(a, RAX, LEAVE_NEXT);
-    stack(a, FRAME + 8);
+    stack(a, 8);
     push_pop(a, false);
     asm_byte(a, 0xc3);
     t->size = s->used = asm_at(a);
