@@ -105,6 +105,12 @@ const char *host_reg_home(unsigned guest_reg); /* "rcx", "memory", ... */
 /* Run one vector op natively on cpu state (reference interpreter); mem: host address of its memory operand.  false:
  * an exception that cpu.mxcsr unmasks, nothing but its flags written. */
 bool host_vec_exec(struct cpu *c, const struct ir_op *o, void *mem);
+/* The same for an X87 op, on an FXSAVE64 image; FIP, FDP and FOP of it stay as they are. */
+void host_x87_exec(struct cpu *c, void *fx, const struct ir_op *o, void *mem);
+/* The x87 state of generated code is the host's own: move it to and from an FXSAVE64 image, of which only FCW, FSW,
+ * FTW and the registers count.  All exceptions must be masked, for C code runs with it. */
+void host_x87_save(void *fx);
+void host_x87_load(void *fx);
 /* Run one x87 or MMX instruction natively on a 512-byte FXSAVE64 image; its memory operand, if any, is encoded as
  * [rax] and lies at mem. */
 void host_native_run(void *fx, const uint8_t *code, unsigned len, void *mem);

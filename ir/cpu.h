@@ -94,6 +94,7 @@ struct cpu {
     uint32_t host_mxcsr;
     const void *const *helper;                        /* helper entry points, by number */
     uint64_t scratch[8];                              /* thunks' own */
+    uint64_t x87_ip, x87_dp;                          /* FIP and FDP: see IR_X87_RECORDS */
     uint8_t bounce[128] __attribute__((aligned(64))); /* data of an access that cannot go straight to host memory */
     uint8_t vec[IR_NVEC][64] __attribute__((aligned(64))); /* vector registers; pinned ones as for reg[] */
     struct cpu_jc jc[CPU_JC_SIZE];

@@ -138,6 +138,7 @@ enum cpu_leave ir_interp(const struct ir_block *b, struct cpu *c, const struct i
         case IR_STF: run_field(&r, o); break;
         case IR_CALL: run_call(&r, o); break;
         case IR_VEC: interp_vec(&r, o); break;
+        case IR_X87: interp_x87(&r, o); break;
         default:
             if (effects & (IRE_READS | IRE_WRITES))
                 interp_memory(&r, o);

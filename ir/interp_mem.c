@@ -114,30 +114,49 @@ void interp_memory(struct interp *r, const struct ir_op *o)
     }
 }
 
-/* Vector ops run on struct cpu, which has no temps: one lends itself to guest register 0 meanwhile.  A row names at
- * most one general operand beside its address. */
+/* Vector and x87 ops run on struct cpu, which has no temps: one lends itself to guest register 0 meanwhile.  There is at
+ * most one general operand beside the address. */
+static void run_native(struct interp *r, const struct ir_op *o, void (*run)(struct cpu *, const struct ir_op *, void *),
+                       void *mem)
+{
+    const char *s = ir_operands(o);
+    struct ir_op native = *o;
+    ir_ref *general = s[IR_D] == 'R' ? &native.d : s[IR_A] == 'T' ? &native.a : NULL;
+    if (!general || !ir_is_temp(*general)) {
+        run(r->c, &native, mem);
+        return;
+    }
+    uint64_t saved = r->c->reg[0];
+    uint64_t *temp = &r->temp[*general - IR_TEMP0];
+    *general = IR_REG0;
+    r->c->reg[0] = *temp;
+    run(r->c, &native, mem);
+    *temp = r->c->reg[0];
+    r->c->reg[0] = saved;
+}
+
 void interp_vec(struct interp *r, const struct ir_op *o)
 {
     const struct ir_vec_row *row = &ir_vec_rows[o->row];
-    const char *s = ir_operands(o);
-    struct ir_op native = *o;
     void *mem = NULL;
     bool store = row->form == VF_M_U;
-    if (s[IR_A] == 'A')
+    if (ir_operands(o)[IR_A] == 'A')
         mem = reach(r, o, row->msize, (store ? MD_WRITE : 0) | (row->align > 1 ? MD_ALIGN : 0));
-    ir_ref *general = s[IR_D] == 'R' ? &native.d : s[IR_A] == 'T' ? &native.a : NULL;
-    r->c->insn_off = (uint32_t)r->insn_off;
-    if (!general || !ir_is_temp(*general)) {
-        r->calls->vec(r->c, &native, mem);
-    } else {
-        uint64_t saved = r->c->reg[0];
-        uint64_t *temp = &r->temp[*general - IR_TEMP0];
-        *general = IR_REG0;
-        r->c->reg[0] = *temp;
-        r->calls->vec(r->c, &native, mem);
-        *temp = r->c->reg[0];
-        r->c->reg[0] = saved;
-    }
+    r->c->insn_off = (uint32_t)r->insn_off; /* it may raise an exception */
+    run_native(r, o, r->calls->vec, mem);
+    if (store)
+        commit(r);
+}
+
+void interp_x87(struct interp *r, const struct ir_op *o)
+{
+    void *mem = NULL;
+    bool store = o->sub == X87_WRITE;
+    if (store || o->sub == X87_READ)
+        mem = reach(r, o, ir_x87_byte(o, IR_X87_BYTES), store ? MD_WRITE | MD_ONCE : 0);
+    run_native(r, o, r->calls->x87, mem);
+    if (o->imm & IR_X87_RECORDS)
+        r->c->x87_ip = r->c->reg[IR_PCB] + (uint64_t)r->insn_off;
     if (store)
         commit(r);
 }

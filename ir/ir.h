@@ -225,6 +225,29 @@ extern const unsigned ir_vec_row_count;
 /* Row with this encoding and form, or -1. */
 int ir_vec_find(enum ir_vec_form form, unsigned prefix, unsigned map, unsigned opcode, unsigned w, unsigned ext);
 
+/* ---- x87 and MMX -------------------------------------------------------------------------------------------- */
+
+/* What an X87 op has beside the x87 and MMX registers that its modrm names. */
+enum ir_x87_form {
+    X87_REG,      /* nothing */
+    X87_READ,     /* a = address read */
+    X87_WRITE,    /* a = address written */
+    X87_TO_GPR,   /* d = general register, all of it */
+    X87_FROM_GPR, /* a = general register */
+    X87_FLAGS,    /* flags written (FCOMI) */
+    X87_CMOV,     /* flags read (FCMOVcc) */
+    X87_FORMS
+};
+/* imm: the insn.  Registers stand in modrm; memory and general operands in the op. */
+enum { IR_X87_MODRM = 8, IR_X87_MAP = 16, IR_X87_IMM = 24, IR_X87_BYTES = 32 }; /* first bits; opcode: 0 */
+#define IR_X87_HAS_IMM (1ll << 40)
+#define IR_X87_W       (1ll << 41) /* REX.W */
+#define IR_X87_RECORDS (1ll << 42) /* cpu.x87_ip = PCB + offset of this insn, when next C can see it */
+static inline unsigned ir_x87_byte(const struct ir_op *o, unsigned at)
+{
+    return (unsigned)(o->imm >> at) & 0xff;
+}
+
 /* ---- text, verifier, interpreter --------------------------------------------------------------------------- */
 
 /* Print ops [from, to) as text; helper_name gives a CALL's name, or NULL. */
@@ -242,6 +265,8 @@ struct ir_interp_calls {
     /* Run the vector operation `row` of op natively on cpu->vec/reg with `mem` as its memory operand. */
     void (*vec)(struct cpu *, const struct ir_op *, void *mem);
     void (*divide_error)(struct cpu *); /* raises the guest's #DE; never comes back */
+    /* Run an X87 op on the saved x87 state, with `mem` as its memory operand; general operands are cpu->reg. */
+    void (*x87)(struct cpu *, const struct ir_op *, void *mem);
 };
 /* Run b once from its first op; returns the reason, with cpu->pc (and link slot in *slot for LEAVE_LINK) set.  GOTO
  * and GOTOI always return.  Faults leave through the calls and never come back. */
@@ -258,6 +283,7 @@ enum {
     MD_ALIGN = 0x400,   /* must be aligned to its size, else the guest faults */
     MD_PROBE = 0x800,   /* a check only: never touch a device */
     MD_SYSTEM = 0x1000, /* by the processor itself: supervisor rights whatever the privilege is */
+    MD_ONCE = 0x2000,   /* a store that cannot be run again: what could abandon it does so before it */
     MD_TAG_SHIFT = 16,  /* ir_op.tag */
 };
 

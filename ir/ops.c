@@ -104,10 +104,17 @@ static unsigned vec_effects(const struct ir_vec_row *r)
     }
 }
 
+static unsigned x87_effects(unsigned form)
+{
+    return form == X87_READ ? IRE_READS | IRE_FAULTS : form == X87_WRITE ? IRE_WRITES | IRE_FAULTS : IRE_STAYS;
+}
+
 unsigned ir_effects(const struct ir_op *o)
 {
     unsigned e = facts[o->op].effects;
-    return e == VECTOR ? vec_effects(&ir_vec_rows[o->row]) : e;
+    if (e != VECTOR)
+        return e;
+    return o->op == IR_X87 ? x87_effects(o->sub) : vec_effects(&ir_vec_rows[o->row]);
 }
 
 static bool row_sets_flags(const struct ir_op *o)
@@ -127,6 +134,8 @@ unsigned ir_writes_f(const struct ir_op *o)
         return f->writes_f;
     if (o->op == IR_VEC)
         return row_sets_flags(o) ? IRF_ALL : 0;
+    if (o->op == IR_X87)
+        return o->sub == X87_FLAGS ? IRF_ALL : 0;
     return facts[o->sub].writes_f;
 }
 
@@ -140,6 +149,8 @@ unsigned ir_reads_f(const struct ir_op *o)
     uint32_t r = facts[o->op].reads_f;
     if (ir_effects(o) & IRE_FAULTS)
         return IRF_ALL;
+    if (o->op == IR_X87)
+        return o->sub == X87_CMOV ? IRF_CF | IRF_ZF | IRF_PF : 0;
     if (r == 0 || r == SUB) /* RMW faults, and vector rows read no flags */
         return 0;
     if (r & CC)
@@ -164,6 +175,12 @@ const char *ir_operands(const struct ir_op *o)
         [VF_M_U] = "..AU.I", [VF_R_U] = "R.U..I", [VF_R_M] = "R.A..I", [VF_W_R] = "W.T..I",
         [VF_Y_R] = "Y.T..I", [VF_F_U] = "..UU.I", [VF_F_M] = "..AU.I", [VF_Y] = "Y....I",
     };
+    static const char *const of_x87[X87_FORMS] = {
+        [X87_REG] = ".....I",      [X87_READ] = "..A..I",  [X87_WRITE] = "..A..I", [X87_TO_GPR] = "R....I",
+        [X87_FROM_GPR] = "..T..I", [X87_FLAGS] = ".....I", [X87_CMOV] = ".....I",
+    };
+    if (o->op == IR_X87)
+        return of_x87[o->sub < X87_FORMS ? o->sub : X87_REG];
     return o->op == IR_VEC ? of_form[ir_vec_rows[o->row].form] : ir_shapes[o->op].operands;
 }
 
@@ -201,6 +218,7 @@ unsigned ir_read_bits(const struct ir_op *o, unsigned n)
     case IR_CMPXCHG:
     case IR_PROBE: return n == IR_A ? 64 : bits;
     case IR_VEC:
+    case IR_X87:
     case IR_CALL:
     case IR_GOTOI:
     case IR_LEAVEI: return 64;
@@ -225,7 +243,8 @@ unsigned ir_write_bits(const struct ir_op *o, unsigned n)
     case IR_GETF:
     case IR_LDF:
     case IR_LDZ:
-    case IR_VEC: return 64;
+    case IR_VEC:
+    case IR_X87: return 64;
     default: break;
     }
     return type >= I32 ? 64 : ir_bits(type);

@@ -42,7 +42,7 @@ enum ir_text_sub ir_text_sub(unsigned opcode)
 bool ir_text_typeless(unsigned opcode)
 {
     const char *s = ir_shapes[opcode].operands;
-    return opcode == IR_VEC || strspn(s, ".ILP") == strlen(s);
+    return opcode == IR_VEC || opcode == IR_X87 || strspn(s, ".ILP") == strlen(s);
 }
 
 static void print_lower(FILE *out, const char *s)

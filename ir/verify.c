@@ -169,6 +169,7 @@ static bool legal_sub(struct verifier *v)
     case IR_INSN: return o->sub <= 15;
     case IR_LEA: return o->sub <= 3;
     case IR_GOTO: return o->sub <= 1;
+    case IR_X87: return o->sub < X87_FORMS;
     case IR_SETF: return o->sub <= IRF_ALL && ir_f_to_x86(o->sub) == o->imm;
     default: return o->sub == 0;
     }
@@ -210,6 +211,8 @@ static bool check_values(struct verifier *v)
     }
     if (o->op == IR_LEA && o->imm != (int32_t)o->imm)
         return bad(v, "displacement beyond 32 bits");
+    if (o->op == IR_X87 && (o->sub == X87_READ || o->sub == X87_WRITE) != (ir_x87_byte(o, IR_X87_BYTES) != 0))
+        return bad(v, "bytes of memory without an address, or an address without them");
     if (o->op == IR_PROBE && (o->imm < 1 || o->imm > 64))
         return bad(v, "probe of no or too many bytes");
     if ((o->op == IR_LDF || o->op == IR_STF) && !legal_field(o))

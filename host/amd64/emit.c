@@ -70,6 +70,7 @@ static void emit_op(struct emitter *e)
     case IR_CMPXCHG:
     case IR_PROBE: emit_memory(e); break;
     case IR_VEC: emit_vec(e); break;
+    case IR_X87: emit_x87(e); break;
     default: emit_control(e); break;
     }
 }
@@ -96,6 +97,7 @@ bool host_emit(const struct host_thunks *t, const struct ir_block *b, struct hos
         if (asm_full(&e.a))
             return false;
         e.op = &b->op[e.index];
+        x87_tell(&e);
         emit_op(&e);
         place_op_end(&e);
     }

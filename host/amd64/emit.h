@@ -48,7 +48,9 @@ struct cold {
     uint32_t fault;            /* index of its host_fault */
     uint32_t desc;
     int32_t insn_off;
-    int8_t addr; /* register that holds the guest address */
+    int8_t addr;  /* register that holds the guest address */
+    bool x87_due; /* see struct emitter */
+    int32_t x87_off;
     bool near;   /* through the remembered page */
     bool merged; /* address also in cpu.scratch[1]; addr is spoilt by the access */
 };
@@ -76,6 +78,9 @@ struct emitter {
     uint64_t slots;        /* bit a slot: taken */
 
     bool f_host, f_mem;
+
+    bool x87_due; /* cpu.x87_ip is still to become that of the insn at x87_off */
+    int32_t x87_off;
 
     struct cold *cold;
     unsigned ncold;
@@ -141,6 +146,10 @@ void emit_move(struct emitter *e);
 void emit_flag_op(struct emitter *e);
 void emit_memory(struct emitter *e);
 void emit_vec(struct emitter *e);
+void emit_x87(struct emitter *e);
+/* Before an op that C may see other than from its cold stub: write what is due. */
+void x87_tell(struct emitter *e);
+void x87_tell_cold(struct emitter *e, const struct cold *c); /* in a cold stub; keeps rax */
 void emit_control(struct emitter *e);
 
 /* Start a memory access: look the address up; afterwards rax + *addr is the host address.  Marks `access`. */

@@ -61,6 +61,8 @@ struct cold *mem_begin(struct emitter *e, ir_ref a, unsigned desc, bool merge, i
     *c = (struct cold){.desc = desc | (unsigned)e->op->tag << MD_TAG_SHIFT,
                        .insn_off = e->insn_off,
                        .addr = (int8_t)ga,
+                       .x87_due = e->x87_due,
+                       .x87_off = e->x87_off,
                        .merged = merge};
     if (e->op->flags & IR_NEAR && !merge && !(desc & (MD_ALIGN | MD_LOCK | MD_PROBE))) {
         c->near = true;
@@ -76,6 +78,13 @@ struct cold *mem_begin(struct emitter *e, ir_ref a, unsigned desc, bool merge, i
     struct rm table = rm_cpu(desc & MD_WRITE ? offsetof(struct cpu, tab_w) : offsetof(struct cpu, tab_r));
     if (merge)
         asm_store(&e->a, I64, rm_cpu(offsetof(struct cpu, scratch[1])), ga);
+    bool odd = size & (size - 1);
+    if (odd) { /* no alignment keeps it on one page: look where it ends (the thunk will find that it crosses) */
+        asm_mov_rr(&e->a, I32, RAX, ga);
+        asm_alu_imm(&e->a, I32, 4, rm_reg(RAX), 0xfff);
+        asm_alu_imm(&e->a, I32, 7, rm_reg(RAX), 0x1000 - (int)size);
+        c->misaligned = asm_jcc(&e->a, CC_A);
+    }
     asm_mov_rr(&e->a, I64, RAX, ga);
     if (e->t->two_levels) {
         asm_call_abs(&e->a, e->t->rx + (desc & MD_WRITE ? e->t->entry_w : e->t->entry_r));
@@ -85,8 +94,8 @@ struct cold *mem_begin(struct emitter *e, ir_ref a, unsigned desc, bool merge, i
         asm_alu(&e->a, I64, 0, RAX, table);
     }
     asm_load(&e->a, I64, RAX, rm_mem(RAX, 0));
-    if (size > 1) {
-        asm_test_imm(&e->a, I8, rm_reg(ga), (int8_t)((size & (size - 1)) ? 7 : size - 1));
+    if (size > 1 && !odd) {
+        asm_test_imm(&e->a, I8, rm_reg(ga), (int8_t)(size - 1));
         c->misaligned = asm_jcc(&e->a, CC_NE);
     }
     asm_typed(&e->a, I64, 0, 0x85, RAX, rm_reg(RAX));
@@ -128,6 +137,7 @@ static void cold_one(struct emitter *e, struct cold *c)
         asm_patch(a, c->misaligned, start);
     asm_patch(a, c->miss, start);
     e->out->fault[c->fault].cold = start;
+    x87_tell_cold(e, c);
     unsigned variant = c->merged ? THUNK_ADDRESS_KEPT : (unsigned)c->addr;
     uint32_t thunk = c->near ? (write ? e->t->near_write : e->t->near_read) : write ? e->t->mem_write : e->t->mem_read;
     asm_call_abs(a, e->t->rx + thunk + variant * THUNK_STRIDE);

@@ -76,6 +76,80 @@ void host_native_run(void *fx, const uint8_t *code, unsigned len, void *mem)
     __builtin_ia32_ldmxcsr(own);
 }
 
+/* FXRSTOR loads more than is wanted: MXCSR is put into the image, vector registers are named as lost. */
+#define VECTORS                                                                                                        \
+    "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12",         \
+        "xmm13", "xmm14", "xmm15"
+enum { FX_WORDS = 6, FX_MXCSR = 24, FX_REGISTERS = 32, FX_REGISTER_BYTES = 128 };
+
+void host_x87_save(void *fx)
+{
+    uint8_t all[512] __attribute__((aligned(16)));
+    __asm__ volatile("fxsave64 %0" : "=m"(all));
+    memcpy(fx, all, FX_WORDS);
+    memcpy((uint8_t *)fx + FX_REGISTERS, all + FX_REGISTERS, FX_REGISTER_BYTES);
+}
+
+void host_x87_load(void *fx)
+{
+    uint32_t own = __builtin_ia32_stmxcsr();
+    memcpy((uint8_t *)fx + FX_MXCSR, &own, sizeof own);
+    __asm__ volatile("fxrstor64 %0" : : "m"(*(const uint8_t(*)[512])fx) : VECTORS, "memory");
+}
+
+/* The pieces' memory operand is [rax].  A general operand goes by way of `general`, or through rcx. */
+static unsigned x87_piece(const struct ir_op *o, uint8_t code[KEY_BYTES])
+{
+    struct asmbuf b = {.start = code, .p = code, .end = code + KEY_BYTES}, *a = &b;
+    unsigned opcode = ir_x87_byte(o, 0), map = ir_x87_byte(o, IR_X87_MAP), modrm = ir_x87_byte(o, IR_X87_MODRM);
+    unsigned w = o->imm & IR_X87_W ? ASM_W : 0;
+    int reg = modrm >> 3 & 7, rm = modrm & 7;
+    bool through_rcx = o->sub == X87_TO_GPR && map && opcode != 0x7e;
+    if (o->sub == X87_CMOV) { /* push [rax]; popfq */
+        asm_insn(a, 0, 0, 0xff, 0, 6, rm_mem(RAX, 0));
+        asm_byte(a, 0x9d);
+    }
+    if (o->sub == X87_TO_GPR && !map)
+        asm_insn(a, 0, 0, 0xdd, 0, 7, rm_mem(RAX, 0)); /* FNSTSW AX, to memory */
+    else if (map == 1 && opcode == 0x77)
+        asm_imm(a, 0x770f, 2);
+    else if (o->sub == X87_REG || o->sub >= X87_FLAGS)
+        asm_insn(a, 0, map, opcode, w, reg, rm_reg(rm));
+    else if (through_rcx)
+        asm_insn(a, 0, map, opcode, w, RCX, rm_reg(rm));
+    else
+        asm_insn(a, 0, map, opcode, w, reg, rm_mem(RAX, 0));
+    if (o->imm & IR_X87_HAS_IMM)
+        asm_byte(a, ir_x87_byte(o, IR_X87_IMM));
+    if (o->sub == X87_FLAGS) { /* pushfq; pop rcx */
+        asm_byte(a, 0x9c);
+        asm_byte(a, 0x59);
+    }
+    if (through_rcx || o->sub == X87_FLAGS)
+        asm_store(a, I64, rm_mem(RAX, 0), RCX);
+    return asm_at(a);
+}
+
+void host_x87_exec(struct cpu *c, void *fx, const struct ir_op *o, void *mem)
+{
+    enum { POINTERS = 6, POINTER_BYTES = FX_MXCSR - POINTERS };
+    uint8_t code[KEY_BYTES + 8], pointers[POINTER_BYTES];
+    uint32_t mxcsr = 0x1f80;
+    uint64_t general = 0;
+    if (o->sub == X87_FROM_GPR)
+        general = c->reg[o->a];
+    if (o->sub == X87_CMOV)
+        general = cpu_flags(c) | 2;
+    memcpy(pointers, (uint8_t *)fx + POINTERS, sizeof pointers);
+    memcpy((uint8_t *)fx + FX_MXCSR, &mxcsr, sizeof mxcsr);
+    host_native_run(fx, code, x87_piece(o, code), mem ? mem : &general);
+    memcpy((uint8_t *)fx + POINTERS, pointers, sizeof pointers);
+    if (o->sub == X87_TO_GPR)
+        c->reg[o->d] = general;
+    if (o->sub == X87_FLAGS)
+        cpu_set_flags(c, (uint32_t)general);
+}
+
 bool host_vec_exec(struct cpu *c, const struct ir_op *o, void *mem)
 {
     const struct ir_vec_row *row = &ir_vec_rows[o->row];

@@ -17,6 +17,7 @@ struct machine {
     unsigned store_len;
     const void *helpers[2];
     bool native;
+    uint8_t fx[512] __attribute__((aligned(16))); /* the x87 state, but while generated code has it */
     jmp_buf fault;
 };
 
@@ -29,6 +30,7 @@ static void see_state(struct machine *m, uint64_t what)
 {
     see(m, what);
     see(m, m->cpu.insn_off);
+    see(m, m->cpu.x87_ip);
     see(m, cpu_flags(&m->cpu));
     for (unsigned i = 0; i < REGS; i++)
         see(m, m->cpu.reg[i]);
@@ -109,6 +111,15 @@ static void start(struct machine *m, uint64_t seed, bool bounce)
     m->cpu.kick = 0;
     m->cpu.mxcsr = 0x1f80;
     m->cpu.reg[IR_PCB] = 0x7000;
+    m->cpu.x87_ip = 0;
+    memset(m->fx, 0, sizeof m->fx);
+    bytes_put(m->fx, 0x37f, 2);
+    bytes_put(m->fx + 2, (seed >> 8 & 7) << 11, 2);
+    m->fx[4] = (uint8_t)(seed >> 16);
+    for (unsigned i = 0; i < 8; i++) { /* 1 with some bits after the point */
+        bytes_put(m->fx + 32 + 16 * i, 1ull << 63 | seed >> (i + 3), 8);
+        bytes_put(m->fx + 40 + 16 * i, 0x3fff, 2);
+    }
 }
 
 static void finish(struct machine *m, enum cpu_leave why)
@@ -118,10 +129,18 @@ static void finish(struct machine *m, enum cpu_leave why)
     see_state(m, why);
 }
 
+static void x87_interp(struct cpu *c, const struct ir_op *o, void *mem)
+{
+    host_x87_exec(c, ((struct machine *)c)->fx, o, mem);
+}
+
 static void run_interp(struct machine *m, const struct ir_block *b)
 {
-    static const struct ir_interp_calls calls = {
-        .mem_read = read_slow, .mem_write = write_slow, .mem_commit = commit, .divide_error = divide};
+    static const struct ir_interp_calls calls = {.mem_read = read_slow,
+                                                 .mem_write = write_slow,
+                                                 .mem_commit = commit,
+                                                 .divide_error = divide,
+                                                 .x87 = x87_interp};
     unsigned slot = 9;
     m->native = false;
     if (setjmp(m->fault))
@@ -231,14 +250,18 @@ static void run_native(struct rig *r, const struct ir_block *b)
     assert_true(host_emit(&r->thunks, b, &s, &r->scratch, &r->code));
     r->size = s.used;
     r->got->native = true;
-    finish(r->got, host_enter(&r->thunks, &r->got->cpu, r->rx + r->thunk_size));
+    host_x87_load(r->got->fx);
+    enum cpu_leave why = host_enter(&r->thunks, &r->got->cpu, r->rx + r->thunk_size);
+    host_x87_save(r->got->fx);
+    finish(r->got, why);
 }
 
 static bool agree(const struct rig *r, bool seen)
 {
     const struct machine *w = r->wanted, *g = r->got;
     return (!seen || w->seen == g->seen) && memcmp(w->mem, g->mem, PAGES) == 0 &&
-           cpu_flags(&w->cpu) == cpu_flags(&g->cpu) && memcmp(w->cpu.reg, g->cpu.reg, REGS * 8) == 0;
+           cpu_flags(&w->cpu) == cpu_flags(&g->cpu) && w->cpu.x87_ip == g->cpu.x87_ip && memcmp(w->fx, g->fx, 6) == 0 &&
+           memcmp(w->fx + 32, g->fx + 32, 128) == 0 && memcmp(w->cpu.reg, g->cpu.reg, REGS * 8) == 0;
 }
 
 struct trial {
@@ -292,11 +315,13 @@ static void explain(struct rig *r, const struct ir_block *b)
     print_error("\n%s\n", irtest_print(&r->now, b));
 }
 
-static void random_blocks(bool bounce, bool table, bool two_levels, uint64_t seed)
+enum { BOUNCE = 1, TABLE = 2, TWO_LEVELS = 4, X87 = 8 };
+
+static void random_blocks(unsigned how, uint64_t seed)
 {
     struct rig r;
-    struct maker m = {.seed = seed, .regs = REGS};
-    setup(&r, two_levels);
+    struct maker m = {.seed = seed, .regs = REGS, .x87 = how & X87};
+    setup(&r, how & TWO_LEVELS);
     m.b = &r.before.block;
     for (unsigned i = 0; i < BLOCKS; i++) {
         make_block(&m);
@@ -306,7 +331,7 @@ static void random_blocks(bool bounce, bool table, bool two_levels, uint64_t see
             opt_run(&r.now.block, NULL);
         else
             opt_flags(&r.now.block);
-        struct trial t = {m.seed, bounce, table};
+        struct trial t = {m.seed, how & BOUNCE, how & TABLE};
         if (!run_both(&r, &r.now.block, &t)) {
             shrink(&r, &r.now.block, &t);
             explain(&r, &r.now.block);
@@ -319,27 +344,37 @@ static void random_blocks(bool bounce, bool table, bool two_levels, uint64_t see
 static void test_slow(void **state)
 {
     (void)state;
-    random_blocks(false, false, false, 0x1234567);
+    random_blocks(0, 0x1234567);
 }
 static void test_bounce(void **state)
 {
     (void)state;
-    random_blocks(true, false, false, 0x7654321);
+    random_blocks(BOUNCE, 0x7654321);
 }
 static void test_table(void **state)
 {
     (void)state;
-    random_blocks(false, true, false, 0xabcdef);
+    random_blocks(TABLE, 0xabcdef);
 }
 static void test_two_levels(void **state)
 {
     (void)state;
-    random_blocks(false, true, true, 0xfedcba);
+    random_blocks(TABLE | TWO_LEVELS, 0xfedcba);
+}
+
+static void test_x87(void **state)
+{
+    (void)state;
+    random_blocks(X87, 0x2468ace);
+    random_blocks(X87 | BOUNCE, 0x13579bd);
+    random_blocks(X87 | TABLE, 0x87878787);
+    random_blocks(X87 | TABLE | TWO_LEVELS, 0x78787878);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_slow), cmocka_unit_test(test_bounce),
-                                       cmocka_unit_test(test_table), cmocka_unit_test(test_two_levels)};
+                                       cmocka_unit_test(test_table), cmocka_unit_test(test_two_levels),
+                                       cmocka_unit_test(test_x87)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -13,6 +13,7 @@ struct maker {
     struct ir_block *b;
     uint64_t seed;
     unsigned regs;              /* guest registers to use: 0.. */
+    bool x87;                   /* with X87 ops */
     bool full_temp[MAKE_TEMPS]; /* written whole since the last label */
     int open_label;             /* branched to, not placed; -1: none */
     int open_for;
@@ -111,11 +112,65 @@ static inline void alu(struct maker *m, bool early)
     wrote(m, o);
 }
 
+/* Make o a random insn of that form. */
+static inline void x87_insn(struct maker *m, struct ir_op *o, enum ir_x87_form form)
+{
+    static const struct {
+        uint8_t form, map, opcode, modrm, any, bytes; /* any: how many values of modrm from that on */
+        bool imm, w;
+    } insns[] = {
+        {X87_REG, 0, 0xd8, 0xc0, 64, 0, 0, 0},      {X87_REG, 0, 0xd9, 0xc0, 16, 0, 0, 0},
+        {X87_REG, 0, 0xd9, 0xe8, 7, 0, 0, 0},       {X87_REG, 0, 0xd9, 0xe0, 2, 0, 0, 0},
+        {X87_REG, 0, 0xdc, 0xc0, 64, 0, 0, 0},      {X87_REG, 0, 0xdd, 0xc0, 40, 0, 0, 0},
+        {X87_REG, 0, 0xdb, 0xe2, 1, 0, 0, 0},       {X87_REG, 1, 0xfc, 0xc0, 64, 0, 0, 0},
+        {X87_REG, 1, 0x77, 0, 1, 0, 0, 0},          {X87_REG, 1, 0x70, 0xc0, 64, 0, 1, 0},
+        {X87_REG, 2, 0x00, 0xc0, 64, 0, 0, 0},      {X87_READ, 0, 0xd8, 0, 1, 4, 0, 0},
+        {X87_READ, 0, 0xdd, 0, 1, 8, 0, 0},         {X87_READ, 0, 0xdb, 0x28, 1, 10, 0, 0},
+        {X87_READ, 0, 0xdf, 0, 1, 2, 0, 0},         {X87_READ, 1, 0x6f, 0, 64, 8, 0, 0},
+        {X87_READ, 1, 0x6e, 0, 64, 4, 0, 0},        {X87_READ, 1, 0xc4, 0, 64, 2, 1, 0},
+        {X87_WRITE, 0, 0xd9, 0x18, 1, 4, 0, 0},     {X87_WRITE, 0, 0xdd, 0x18, 1, 8, 0, 0},
+        {X87_WRITE, 0, 0xdb, 0x38, 1, 10, 0, 0},    {X87_WRITE, 0, 0xdf, 0x38, 1, 8, 0, 0},
+        {X87_WRITE, 0, 0xd9, 0x38, 1, 2, 0, 0},     {X87_WRITE, 1, 0x7f, 0, 64, 8, 0, 0},
+        {X87_WRITE, 1, 0x7e, 0, 64, 8, 0, 1},       {X87_TO_GPR, 0, 0xdf, 0xe0, 1, 0, 0, 0},
+        {X87_TO_GPR, 1, 0x7e, 0xc0, 64, 0, 0, 0},   {X87_TO_GPR, 1, 0x7e, 0xc0, 64, 0, 0, 1},
+        {X87_TO_GPR, 1, 0xc5, 0xc0, 64, 0, 1, 0},   {X87_TO_GPR, 1, 0xd7, 0xc0, 64, 0, 0, 0},
+        {X87_FROM_GPR, 1, 0x6e, 0xc0, 64, 0, 0, 0}, {X87_FROM_GPR, 1, 0x6e, 0xc0, 64, 0, 0, 1},
+        {X87_FROM_GPR, 1, 0xc4, 0xc0, 64, 0, 1, 0}, {X87_FLAGS, 0, 0xdb, 0xe8, 16, 0, 0, 0},
+        {X87_FLAGS, 0, 0xdf, 0xe8, 16, 0, 0, 0},    {X87_CMOV, 0, 0xda, 0xc0, 32, 0, 0, 0},
+        {X87_CMOV, 0, 0xdb, 0xc0, 32, 0, 0, 0},
+    };
+    unsigned n;
+    do
+        n = pick(m, ARRAY_LEN(insns));
+    while (insns[n].form != form);
+    unsigned modrm = insns[n].modrm + pick(m, insns[n].any);
+    o->sub = (uint8_t)form;
+    o->imm = insns[n].opcode | modrm << IR_X87_MODRM | insns[n].map << IR_X87_MAP;
+    o->imm |= (int64_t)insns[n].bytes << IR_X87_BYTES;
+    o->imm |= insns[n].imm ? IR_X87_HAS_IMM | (int64_t)pick(m, 256) << IR_X87_IMM : 0;
+    o->imm |= (insns[n].w ? IR_X87_W : 0) | (pick(m, 2) ? IR_X87_RECORDS : 0);
+}
+
+static inline void x87(struct maker *m)
+{
+    static const uint8_t forms[] = {X87_REG, X87_REG, X87_REG, X87_TO_GPR, X87_FROM_GPR, X87_FLAGS, X87_CMOV};
+    struct ir_op *o = ir_append(m->b, IR_X87, I64);
+    x87_insn(m, o, forms[pick(m, ARRAY_LEN(forms))]);
+    if (o->sub == X87_TO_GPR)
+        o->d = dest(m, false);
+    if (o->sub == X87_FROM_GPR)
+        do
+            o->a = source(m);
+        while (ir_is_const(o->a));
+    o->setf = o->sub == X87_FLAGS ? IRF_ALL : 0;
+    wrote(m, o);
+}
+
 static inline void memory(struct maker *m)
 {
     static const uint8_t ops[] = {IR_LD, IR_LDZ, IR_LDS, IR_ST, IR_ST, IR_RMW, IR_XADD, IR_XCHG, IR_CMPXCHG, IR_PROBE};
     static const uint8_t subs[] = {IR_ADD, IR_SBB, IR_XOR, IR_INC, IR_SHL, IR_RCR, IR_BTS, IR_BTC, IR_NOT, IR_AND};
-    unsigned op = ops[pick(m, ARRAY_LEN(ops))];
+    unsigned op = m->x87 && pick(m, 3) ? IR_X87 : ops[pick(m, ARRAY_LEN(ops))];
     struct ir_op *o = ir_append(m->b, IR_AND, I64);
     ir_ref t = o->d = (ir_ref)(IR_TEMP0 + pick(m, MAKE_TEMPS));
     o->a = source(m);
@@ -138,6 +193,10 @@ static inline void memory(struct maker *m)
     const char *s = ir_shapes[op].operands;
     o->a = t;
     o->flags = pick(m, 3) ? 0 : IR_NEAR;
+    if (op == IR_X87) {
+        x87_insn(m, o, pick(m, 2) ? X87_READ : X87_WRITE);
+        return;
+    }
     o->imm = op == IR_PROBE ? 8 : 0;
     if (op == IR_RMW)
         o->sub = subs[pick(m, ARRAY_LEN(subs))];
@@ -185,6 +244,7 @@ static inline void call(struct maker *m)
     struct ir_op *o = ir_append(m->b, IR_CALL, I64);
     o->a = source(m);
     o->b = source(m);
+    o->c = source(m);
     o->d = dest(m, false);
     wrote(m, o);
 }
@@ -207,6 +267,8 @@ static inline void make_block(struct maker *m)
             memory(m);
         for (unsigned k = pick(m, 4); k > 0; k--)
             alu(m, false);
+        for (unsigned k = m->x87 ? pick(m, 3) : 0; k > 0; k--)
+            x87(m);
         if (pick(m, 12) == 0)
             call(m);
         if (m->open_label < 0 && pick(m, 5) == 0)

@@ -73,7 +73,7 @@ static void vec(struct cpu *c, const struct ir_op *o, void *mem)
         bytes_put(mem, c->vec[o->b - IR_VEC0][0], 1);
 }
 
-static const struct ir_interp_calls calls = {mem_read, mem_write, mem_commit, vec, divide_error};
+static const struct ir_interp_calls calls = {mem_read, mem_write, mem_commit, vec, divide_error, NULL};
 
 static uint64_t helper_alpha(struct cpu *c, uint64_t a, uint64_t b, uint64_t d)
 {
