@@ -204,6 +204,36 @@ static void lock_world(struct vcpu *v)
     host_leave(&v->x86.cpu, LEAVE_NEXT);
 }
 
+/* The block that runs now, if one that can be looked up does. */
+static const struct block *running_block(struct vcpu *v)
+{
+    if (!v->in_code)
+        return NULL;
+    if (v->exec->config.interp)
+        return v->interp_block;
+    return code_find_host(v->exec->code, cpu_return_address(&v->x86.cpu));
+}
+
+/* Before a store to RAM: leave if it hits the running block; else its blocks die.  `again`: after the store, for
+ * blocks made meanwhile. */
+static void drop_code(struct vcpu *v, const uint8_t *host, unsigned len, bool again)
+{
+    uint64_t page = ram_page_of_host(v->exec->ram, host);
+    unsigned off = (unsigned)((uintptr_t)(host - v->exec->ram->host) & 0xfff);
+    if (!(__atomic_load_n(&v->exec->ram->flags[page], __ATOMIC_SEQ_CST) & RAM_CODE))
+        return;
+    if (!again && !code_overlaps(v->exec->code, page, off, len))
+        return;
+    bool self = false;
+    code_write(v->exec->code, page, off, len, again ? NULL : running_block(v), &self);
+    if (self) {
+        unlock_world(v);
+        v->x86.cpu.one_insn = 1;
+        v->x86.cpu.pc = cpu_insn_pc(&v->x86.cpu);
+        host_leave(&v->x86.cpu, LEAVE_AGAIN);
+    }
+}
+
 static int64_t slow_write(struct cpu *c, gva_t gva, unsigned desc)
 {
     struct vcpu *v = vcpu_of(c);
@@ -242,38 +272,11 @@ static int64_t slow_write(struct cpu *c, gva_t gva, unsigned desc)
             read_part(v, &p[i], c->bounce + at, len[i]);
         at += len[i];
     }
+    for (unsigned i = 0; i < n && desc & MD_ONCE; i++)
+        if (v->slow.part[i].host)
+            drop_code(v, v->slow.part[i].host, len[i], false);
     c->pending = 1;
     return to_bounce(v, gva);
-}
-
-/* The block that runs now, if one that can be looked up does. */
-static const struct block *running_block(struct vcpu *v)
-{
-    if (!v->in_code)
-        return NULL;
-    if (v->exec->config.interp)
-        return v->interp_block;
-    return code_find_host(v->exec->code, cpu_return_address(&v->x86.cpu));
-}
-
-/* Before a store to RAM: leave if it hits the running block; else its blocks die.  `again`: after the store, for
- * blocks made meanwhile. */
-static void drop_code(struct vcpu *v, const uint8_t *host, unsigned len, bool again)
-{
-    uint64_t page = ram_page_of_host(v->exec->ram, host);
-    unsigned off = (unsigned)((uintptr_t)(host - v->exec->ram->host) & 0xfff);
-    if (!(__atomic_load_n(&v->exec->ram->flags[page], __ATOMIC_SEQ_CST) & RAM_CODE))
-        return;
-    if (!again && !code_overlaps(v->exec->code, page, off, len))
-        return;
-    bool self = false;
-    code_write(v->exec->code, page, off, len, again ? NULL : running_block(v), &self);
-    if (self) {
-        unlock_world(v);
-        v->x86.cpu.one_insn = 1;
-        v->x86.cpu.pc = cpu_insn_pc(&v->x86.cpu);
-        host_leave(&v->x86.cpu, LEAVE_AGAIN);
-    }
 }
 
 static void write_device(struct vcpu *v, gpa_t gpa, const uint8_t *from, unsigned n)
