@@ -165,6 +165,8 @@ bool vcpu_new(struct vcpu **out, struct exec *e, unsigned index, unsigned nvcpus
     x->log = e->log;
     x->access = e->access;
     x->native = host_native_run;
+    x->x87_save = host_x87_save;
+    x->x87_load = host_x87_load;
     x->index = x->apic_id = index;
     x->nvcpus = nvcpus;
     x->a20_mask = ~0ull;

@@ -18,6 +18,11 @@ static void vec(struct cpu *c, const struct ir_op *o, void *mem)
         exec_host_calls()->fp_error(c);
 }
 
+static void x87(struct cpu *c, const struct ir_op *o, void *mem)
+{
+    host_x87_exec(c, ((struct x86 *)c)->fx, o, mem);
+}
+
 static void interpret(struct cpu *c)
 {
     const struct host_calls *shared = exec_host_calls();
@@ -27,6 +32,7 @@ static void interpret(struct cpu *c)
         .mem_commit = shared->mem_commit,
         .divide_error = shared->divide_error,
         .vec = vec,
+        .x87 = x87,
     };
     struct vcpu *v = (struct vcpu *)c;
     struct run *r = v->interp;

@@ -95,6 +95,7 @@ static void sleep_halted(struct vcpu *v)
 
 static void stand_still(struct vcpu *v)
 {
+    x86_x87_fetch(&v->x86); /* for those who look at it */
     exec_spend(v, SPENT_WAIT);
     pthread_mutex_lock(&v->lock);
     __atomic_store_n(&v->paused, true, __ATOMIC_SEQ_CST);
@@ -223,6 +224,8 @@ static enum cpu_leave run_block(struct vcpu *v, struct block *b)
     c->insn_off = (uint32_t)(c->pc & 0xfff);
     c->one_insn = 0;
     v->in_code = true;
+    if (!v->exec->config.interp)
+        x86_x87_enter(&v->x86);
     exec_spend_code(v);
     enum cpu_leave why = v->exec->config.interp ? exec_interp(v, b) : host_enter(&v->exec->thunks, c, b->rx);
     v->in_code = false;
@@ -315,6 +318,8 @@ void vcpu_loop(struct vcpu *v)
         if (x->triple)
             v->halted = true;
     }
+    x86_x87_fetch(x);
+    x86_x87_changed(x); /* this thread's x87 goes with it */
     rh_panic_hook(NULL, NULL);
     pthread_mutex_lock(&v->lock);
     v->stopped = true;

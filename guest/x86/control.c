@@ -169,6 +169,8 @@ static uint32_t mode_units(const struct x86 *x)
         m |= MODE_NOSSE;
     if (!(x->cr4 & CR4_OSXSAVE) || (x->xcr0 & 6) != 6)
         m |= MODE_NOAVX;
+    if (!x->x87_live && (x->fx[0] & 0x3f) != 0x3f) /* FCW; while live all are masked */
+        m |= MODE_X87_IMAGE;
     return m;
 }
 
@@ -481,6 +483,8 @@ static void reset_segments(struct x86 *x)
 /* What power-on resets and INIT leaves alone. */
 static void reset_units(struct x86 *x)
 {
+    x->x87_live = false;
+    x->cpu.x87_ip = x->cpu.x87_dp = 0;
     memset(x->fx, 0, sizeof(x->fx));
     bytes_put(x->fx, 0x40, 2);     /* FCW */
     bytes_put(x->fx + 4, 0xff, 1); /* tags: all zero, none empty */

@@ -35,6 +35,11 @@ void x86_reset(struct x86 *x, bool init_only);
 /* Recompute mode, bases for accesses, cpu.tab_*, cpu.jc_tag after CPL, segments, CR0, CR3, CR4, EFER, AC, TF, DR7,
  * XCR0 changed. */
 void x86_mode_update(struct x86 *x);
+/* x87: before generated code runs; make x->fx current (the state stays where it is); x->fx was written by others than
+ * helpers (then x86_mode_update is due). */
+void x86_x87_enter(struct x86 *x);
+void x86_x87_fetch(struct x86 *x);
+void x86_x87_changed(struct x86 *x);
 void x86_print(FILE *out, const struct x86 *x); /* registers as `info registers` and triple faults show them */
 
 /* ---- paging ----------------------------------------------------------------------------------------------------- */

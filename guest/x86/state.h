@@ -116,7 +116,8 @@ enum {
     MODE_NOSSE = 1 << 10,     /* EM, TS or no OSFXSR: SSE raises #UD or #NM */
     MODE_NOAVX = 1 << 11,     /* no OSXSAVE or XCR0 lacks AVX */
     MODE_FLAT_FSGS = 1 << 12, /* FS and GS: limit 4 GB and usable (base in the register); always in MODE_64 */
-    MODE_BITS = 13,
+    MODE_X87_IMAGE = 1 << 13, /* an x87 exception is unmasked: x87 and MMX run by helpers, on the saved image */
+    MODE_BITS = 14,
 };
 
 struct x86_segment {
@@ -203,8 +204,10 @@ struct x86 {
     bool step_shadow;    /* shadow was set then: it ends with the insn */
     uint64_t watch_pc;   /* 1 + address of the insn that runs alone because of a watchpoint */
 
-    /* x87 and MMX live here in FXSAVE64 layout, run by helpers on the host's x87 */
+    /* x87 and MMX in FXSAVE64 layout.  FCW, FSW, FTW and registers are only a copy while x87_live: then the host's x87
+     * has them.  FIP and FDP are those of struct cpu.  See sys_x87.c. */
     uint8_t fx[512] __attribute__((aligned(64)));
+    bool x87_live, x87_lent; /* lent: was live when a helper took it */
 
     /* address spaces: which slot of tlb holds what */
     struct {
@@ -227,6 +230,8 @@ struct x86 {
     const struct x86_access *access;
     /* Run one x87 or MMX insn, memory operand [rax] = mem, on the FXSAVE64 image fx (host_native_run). Set by exec. */
     void (*native)(void *fx, const uint8_t *code, unsigned len, void *mem);
+    void (*x87_save)(void *fx); /* host_x87_save, host_x87_load */
+    void (*x87_load)(void *fx);
     struct x86_intc intc;
     uint32_t index, apic_id, nvcpus;
     struct x86_topology topology;

@@ -70,6 +70,10 @@ struct x87_insn {
     gva_t gva; /* of the memory operand */
     enum x86_seg seg;
 };
+/* Between these x->fx is the x87 state.  give: length of the insn; leaves the block if an exception is unmasked now and
+ * was not, or the other way round, so it comes last. */
+void x87_take(struct x86 *x);
+void x87_give(struct x86 *x, unsigned length);
 /* Set ES and B as the exception flags and masks say.  After every load of the control or status word. */
 void x87_summary(struct x86 *x);
 void x87_init(struct x86 *x); /* what FNINIT does */

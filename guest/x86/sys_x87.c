@@ -1,8 +1,16 @@
-/* guest/x86/sys_x87.c: x87 insns, run by the host's own x87 on the guest's state.
+/* guest/x86/sys_x87.c: x87 insns on the saved state, and who has the state.
  *
- * The state is x->fx, an FXSAVE64 image.  x->native loads it, runs one insn with its memory operand at [rax], and
- * saves it again, so results, flags and stack faults are the hardware's own.  In C are only the insns that move the
- * image's fields about.
+ * While all x87 exceptions are masked, generated code runs x87 and MMX insns itself (IR op X87), and the state is in the
+ * host's x87 (x->x87_live) from one block to the next, while C runs too: rhea's C code uses neither x87 nor MMX.
+ *   - x86_x87_enter puts it there before generated code runs;
+ *   - a helper that only looks calls x86_x87_fetch, which makes x->fx current;
+ *   - a helper that changes it calls x87_take first, works on x->fx, and calls x87_give when nothing can fault any more.
+ *     If it faults between the two, the next x86_x87_enter loads what x->fx is then.
+ *   - FIP and FDP are in struct cpu (x87_ip, x87_dp); x->fx gets them by fetch and take, gives them back by give.
+ * With an exception unmasked (MODE_X87_IMAGE) nothing is live, and every x87 and MMX insn is a call of help_x87, as are
+ * always the few that generated code has no form for.  x->native then loads the image x->fx, runs one insn with its
+ * memory operand at [rax], and saves it again, so results, flags and stack faults are the hardware's own.  In C are
+ * only the insns that move the image's fields about.
  *
  * The lifter calls help_x87 with
  *     a   bits  7..0   opcode: D8..DF, 9B (FWAIT); MMX: the byte after 0F
@@ -14,10 +22,12 @@
  *              55..48  operand size in bytes (2, 4, 8)
  *     b   linear address of the memory operand, 0 if there is none
  *     c   bits 31..24  its segment's number
+ *               7..0   length of the insn
  *
  * Rules to know before editing
  *   - The host must never see an unmasked exception pending: it would kill us by SIGFPE.  ES (x87_summary) is always
  *     up to date, and an insn that waits raises #MF while ES is set, so native never starts with one pending.
+ *   - A change of "an exception is unmasked" changes the mode, so x87_give leaves the block (it does not come back).
  *   - A store is probed before the insn runs, and done after; an unmasked exception may have suppressed it (see
  *     run_store).
  *   - The register area is in stack order: ST(i) is physical register (TOP + i) & 7.  Whoever changes TOP by hand
@@ -35,18 +45,58 @@ static const int8_t operand_bytes[8][8] = {
     {8, 8, 8, 8, 8, 8, 8, 8}, {8, -8, -8, -8, 0, 0, 0, 0}, {2, 2, 2, 2, 2, 2, 2, 2}, {2, -2, -2, -2, 10, 8, -10, -8},
 };
 
-/* Register forms that exist, a bit for each of C0..FF.  Aliases without a name in the manual run as the processor
- * runs them. */
-static const uint64_t register_forms[8] = {
-    0xffffffffffffffffull, /* D8 */
-    0xffff7f33ff01ffffull, /* D9: not D1..D7, E2 E3 E6 E7 EF */
-    0x00000200ffffffffull, /* DA: FCMOVcc, FUCOMPP */
-    0x00ffff1fffffffffull, /* DB: not E5..E7, F8..FF */
-    0xffffffffffffffffull, /* DC */
-    0x0000ffffffffffffull, /* DD: not F0..FF */
-    0xffffffff02ffffffull, /* DE: of D8..DF only FCOMPP */
-    0x00ffff01ffffffffull, /* DF: not E1..E7, F8..FF */
-};
+/* ---- who has the state
+ * ------------------------------------------------------------------------------------------------ */
+
+void x86_x87_fetch(struct x86 *x)
+{
+    if (x->x87_live)
+        x->x87_save(x->fx);
+    bytes_put(x->fx + FX_IP, x->cpu.x87_ip, 8);
+    bytes_put(x->fx + FX_DP, x->cpu.x87_dp, 8);
+}
+
+void x86_x87_changed(struct x86 *x)
+{
+    x->x87_live = false;
+    x->cpu.x87_ip = bytes_get(x->fx + FX_IP, 8);
+    x->cpu.x87_dp = bytes_get(x->fx + FX_DP, 8);
+}
+
+void x86_x87_enter(struct x86 *x)
+{
+    if (x->x87_live || x->mode & MODE_X87_IMAGE)
+        return;
+    x->x87_load(x->fx);
+    x->x87_live = true;
+}
+
+void x87_take(struct x86 *x)
+{
+    x86_x87_fetch(x);
+    x->x87_lent = x->x87_live;
+    x->x87_live = false;
+}
+
+void x87_give(struct x86 *x, unsigned length)
+{
+    bool image = (fx_get(x, FX_CW) & 0x3f) != 0x3f;
+
+    x86_x87_changed(x);
+    if (image == ((x->mode & MODE_X87_IMAGE) != 0)) {
+        if (x->x87_lent)
+            x86_x87_enter(x);
+        return;
+    }
+    x->mode ^= MODE_X87_IMAGE; /* as x86_mode_update would; nothing else depends on it */
+    x->cpu.jc_tag ^= MODE_X87_IMAGE;
+    x->count.mode_changes++;
+    x->cpu.pc = cpu_insn_pc(&x->cpu) + length;
+    x86_leave(x, LEAVE_NEXT);
+}
+
+/* ---- the image
+ * -------------------------------------------------------------------------------------------------------- */
 
 void x87_summary(struct x86 *x)
 {
@@ -88,6 +138,7 @@ void x87_native(struct x86 *x, void *fx, const uint8_t *code, unsigned n, void *
 {
     uint8_t pointers[FX_MXCSR - FX_OP], *image = fx;
 
+    rh_assert(!x->x87_live, "the image is the state");
     memcpy(pointers, image + FX_OP, sizeof pointers);
     bytes_put(image + FX_MXCSR, (x->cpu.mxcsr & 0xffc0) | 0x1f80, 4);
     x->native(image, code, n, buf);
@@ -327,8 +378,6 @@ static void run_register(struct x86 *x, const struct x87_insn *i)
     unsigned group = i->modrm >> 3 & 7;
     uint8_t code[2] = {i->op, i->modrm};
 
-    if (!(register_forms[i->op & 7] >> (i->modrm & 63) & 1))
-        x86_raise(x, EX_UD);
     wait_pending(x);
     if ((i->op == 0xda || i->op == 0xdb) && group < 4)
         run_fcmov(x, i);
@@ -336,6 +385,18 @@ static void run_register(struct x86 *x, const struct x87_insn *i)
         run_fcomi(x, i);
     else
         x87_native(x, x->fx, code, 2, NULL);
+}
+
+static void run(struct x86 *x, const struct x87_insn *i)
+{
+    help_sse_check(x, 1, 0, 0);
+    if (i->mem ? control_memory(x, i) : control_register(x, i))
+        return;
+    if (i->mem)
+        run_memory(x, i);
+    else
+        run_register(x, i);
+    remember(x, i);
 }
 
 X86_HELP(help_x87)
@@ -354,19 +415,11 @@ X86_HELP(help_x87)
     };
 
     x->count.x87++;
-    if (i.map) {
+    x87_take(x);
+    if (i.map)
         x87_mmx(x, &i);
-        return 0;
-    }
-    if (i.op == 0x9b)
-        return help_sse_check(x, 4, 0, 0);
-    help_sse_check(x, 1, 0, 0);
-    if (i.mem ? control_memory(x, &i) : control_register(x, &i))
-        return 0;
-    if (i.mem)
-        run_memory(x, &i);
     else
-        run_register(x, &i);
-    remember(x, &i);
+        run(x, &i);
+    x87_give(x, c & 0xff);
     return 0;
 }

@@ -15,7 +15,8 @@
  *   - Nothing is stored before the whole area is known to be writable, nothing is loaded before all checks have passed.
  *   - Without REX.W, FIP and FDP are 32 bits with a selector behind them, which we keep at zero.
  *   - XMM8..15 and their upper halves exist only in 64-bit mode; outside, saves and restores leave them alone.
- *   - The image in x->fx is x87 only; MXCSR lives in cpu.mxcsr, XMM and YMM in cpu.vec.
+ *   - The image in x->fx is x87 only, and must be fetched or taken first (sys_x87.c); MXCSR lives in cpu.mxcsr, XMM and
+ *     YMM in cpu.vec.
  */
 #include "guest/x86/sys.h"
 
@@ -200,6 +201,7 @@ X86_HELP(help_fxsave)
     unsigned n = FX_XMM + (sse ? 16 * vectors(x) : 0);
 
     fx_checks(x, a, (enum x86_seg)(b >> 8));
+    x86_x87_fetch(x);
     x87_out(x, area, b & 1);
     bytes_put(area + FX_MXCSR, x->cpu.mxcsr, 4);
     bytes_put(area + FX_MXCSR_MASK, MXCSR_MASK, 4);
@@ -219,10 +221,12 @@ X86_HELP(help_fxrstor)
     uint32_t mxcsr = (uint32_t)bytes_get(area + FX_MXCSR, 4);
     if (mxcsr & ~MXCSR_MASK)
         x86_raise_error(x, EX_GP, 0);
+    x87_take(x);
     x87_in(x, area, b & 1);
     x->cpu.mxcsr = mxcsr;
     if (x->cr4 & CR4_OSFXSR)
         xmm_in(x, area + FX_XMM);
+    x87_give(x, c >> 8 & 0xff);
     return 0;
 }
 
@@ -276,6 +280,7 @@ X86_HELP(help_xsave)
     uint64_t enabled = x->xcr0 | (c == KIND_SUPERVISOR ? x->xss : 0);
 
     x_checks(x, a, c == KIND_SUPERVISOR, (enum x86_seg)(b >> 8));
+    x86_x87_fetch(x);
     uint64_t wanted = edx_eax(x) & enabled, used = in_use(x);
     if (compacted && x->cpu.mxcsr != MXCSR_RESET)
         used |= XCOMP_SSE;
@@ -323,7 +328,7 @@ X86_HELP(help_xrstor)
 {
     uint8_t area[AREA_MAX];
     struct header h;
-    bool supervisor = c == KIND_SUPERVISOR;
+    bool supervisor = (c & 0xff) == KIND_SUPERVISOR;
     uint64_t enabled = x->xcr0 | (supervisor ? x->xss : 0);
 
     x_checks(x, a, supervisor, (enum x86_seg)(b >> 8));
@@ -342,6 +347,7 @@ X86_HELP(help_xrstor)
     if (mxcsr & ~MXCSR_MASK)
         x86_raise_error(x, EX_GP, 0);
 
+    x87_take(x);
     x->cpu.mxcsr = mxcsr;
     if (present & XCOMP_X87)
         x87_in(x, area, b & 1);
@@ -352,6 +358,7 @@ X86_HELP(help_xrstor)
     for (unsigned n = 2; n < 63; n++)
         if (wanted >> n & 1)
             component_in(x, n, present >> n & 1 ? area + offset_in(n, h.xcomp, compacted) : NULL);
+    x87_give(x, c >> 8 & 0xff);
     return 0;
 }
 
@@ -370,10 +377,12 @@ X86_HELP(help_xgetbv)
     uint64_t v = x->xcr0;
 
     need_osxsave(x);
-    if (which == 1 && x86_model_has(x->model, FEAT_XGETBV1))
+    if (which == 1 && x86_model_has(x->model, FEAT_XGETBV1)) {
+        x86_x87_fetch(x);
         v &= in_use(x);
-    else if (which)
+    } else if (which) {
         x86_raise_error(x, EX_GP, 0);
+    }
     x->cpu.reg[X86_RAX] = (uint32_t)v;
     x->cpu.reg[X86_RDX] = v >> 32;
     return 0;
@@ -423,7 +432,7 @@ X86_HELP(help_sse_check)
         x86_raise(x, EX_UD);
     if (unavailable)
         x86_raise(x, EX_NM);
-    if (a == FAMILY_FWAIT && (fx_get(x, FX_SW) & X87_SW_ES))
+    if (a == FAMILY_FWAIT && !x->x87_live && (fx_get(x, FX_SW) & X87_SW_ES)) /* live: all masked */
         x86_raise(x, EX_MF);
     return 0;
 }

@@ -7,7 +7,7 @@ cd "$(dirname "$0")/../.."
 build=${BUILD:-build}
 out=$build/bare
 emulator=${EMULATOR:-$build/rhea run}
-guests64="exceptions paging smc debug privilege interrupts insns"
+guests64="exceptions paging smc debug privilege interrupts insns x87"
 guests32="segments32 modes32"
 passed=0 failed=0
 mkdir -p "$out"

@@ -255,6 +255,7 @@ static void load_processor(struct vcpu *v, const struct fuzz_input *in)
     }
     memcpy(x->fx, in->fx, sizeof in->fx);
     x87_summary(x);
+    x86_x87_changed(x);
     for (unsigned i = 0; i < 16; i++)
         memcpy(x->cpu.vec[i], in->vec[i], 16);
     x->cpu.mxcsr = in->mxcsr;

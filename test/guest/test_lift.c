@@ -181,6 +181,19 @@ static const struct text_case text_cases[] = {
     {USER64, "66 0f 2e c1", "vec.i32.ucomisd.f_u v1, v0, #0x0 !CZSOAP\n"},
     {USER64, "66 0f 73 d9 04", "vec.i32.psrldq.y v1 = #0x4\n"},
     {USER64, "0f c6 c1 1b", "vec.i32.shufps.y_u v0 = v1, #0x1b\n"},
+    /* x87 and MMX: opcode, modrm << 8, map << 16, bytes << 32, 1 << 42 where FIP is recorded; FWAIT waits for nothing while
+       all is masked */
+    {USER64, "d9 e8", "x87.i64 #0x4000000e8d9\n"},
+    {USER64, "df e0", "x87.i64.3 t0 = #0xe0df\nmov.i16 r0 = t0\n"},
+    {USER64, "db e9", "x87.i64.5 #0x4000000e9db !CZSOAP\n"},
+    {USER64, "da c1", "x87.i64.6 #0x4000000c1da\n"},
+    {USER64, "9b", ""},
+    {USER64, "dd 3b", "x87.i64.2 r3, #0x200003bdd tag=3\n"},
+    {USER64, "0f ef 03", "x87.i64.1 r3, #0x8000103ef tag=3\n"},
+    {USER64, "48 0f 7e c3", "x87.i64.3 r3 = #0x2000001c37e\n"},
+    {USER64, "d9 d1", "call.i64 t0 = #0x6, #0x0, #0x0, RAISE\nleave.i64.next @0x100\n"},
+    {USER64 | MODE_X87_IMAGE, "9b", "call.i64 t0 = #0x4, #0x0, #0x0, SSE_CHECK\n"},
+    {USER64 | MODE_NOFPU, "9b", "call.i64 t0 = #0x4, #0x0, #0x0, SSE_CHECK\n"},
 };
 
 static void test_text(void **state)

@@ -175,6 +175,7 @@ static void load_state(struct x86 *x, const struct hw_case *c)
     memcpy(x->cpu.reg, c->in.gpr, sizeof c->in.gpr);
     x86_set_rflags(x, c->in.flags | FL_IF);
     memcpy(x->fx, c->in.fx, HW_FX);
+    x86_x87_changed(x);
     memcpy(x->cpu.vec, c->in.vec, sizeof c->in.vec);
     x->cpu.mxcsr = (uint32_t)bytes_get(c->in.fx + FX_MXCSR, 4);
     x->seg[SEG_FS].base = c->in.fs;
@@ -195,6 +196,7 @@ static void save_state(struct x86 *x, const struct hw_case *c, struct hw_result 
 {
     memcpy(r->out.gpr, x->cpu.reg, sizeof r->out.gpr);
     r->out.flags = x86_rflags(x);
+    x86_x87_fetch(x);
     memcpy(r->out.fx, x->fx, HW_FX);
     memcpy(r->out.vec, x->cpu.vec, sizeof r->out.vec);
     memcpy(r->out.k, c->in.k, sizeof r->out.k); /* no insn with a lifter writes them */
@@ -218,6 +220,8 @@ static enum cpu_leave run(struct emulator *e, bool interp)
         c->reg[IR_PCB] = c->pc & ~0xfffull;
         c->one_insn = 0;
         v->in_code = true;
+        if (!interp)
+            x86_x87_enter(&v->x86);
         why = interp ? exec_interp(v, b) : host_enter(&e->exec.thunks, c, b->rx);
         v->in_code = false;
         if (why == LEAVE_FAULT || why == LEAVE_HALT)
