@@ -92,6 +92,7 @@ struct sequence {
     uint8_t jump_to[INSNS_MAX];        /* insn number, 0: no jump */
     unsigned undefined[INSNS_MAX + 6]; /* IRF_ bits, carried to an insn by jumps */
     unsigned now, ever;                /* IRF_ bits undefined here; anywhere */
+    bool x87;                          /* mostly x87 and MMX insns, all x87 exceptions masked */
 };
 
 static bool keeps_bases(const struct sequence *s, const struct x86_insn *i)
@@ -120,16 +121,16 @@ static void place(struct sequence *s, const struct x86_insn *i, uint8_t *disp)
     bytes_put(disp, (uint64_t)(int64_t)at, 4);
 }
 
-/* Images that hold what is not compared. */
-static bool reads_environment(const struct x86_insn *i)
+/* Images that hold what is not compared, and flags that an unmasked exception leaves alone or does not. */
+static bool reads_environment(const struct sequence *s, const struct x86_insn *i)
 {
     unsigned bytes = i->op[0].bytes;
     bool large = bytes == 14 || bytes == 28 || bytes == 94 || bytes == 108;
     unsigned group = i->modrm >> 3 & 7;
+    bool compares = (i->opcode == 0xdb || i->opcode == 0xdf) && i->mod == 3 && (group == 5 || group == 6);
+    bool unmasks = i->opcode == 0xd9 && i->mod != 3 && group == 5;
     bool masked = i->row->lift == LIFT_mmx && i->map == 1 && i->opcode == 0xf7;
-    return masked ||
-           (i->row->lift == LIFT_x87 &&
-            (large || ((i->opcode == 0xdb || i->opcode == 0xdf) && i->mod == 3 && (group == 5 || group == 6))));
+    return masked || (i->row->lift == LIFT_x87 && (large || (s->x87 ? unmasks : compares)));
 }
 
 static bool take(struct sequence *s, const struct x86_row *row)
@@ -142,7 +143,7 @@ static bool take(struct sequence *s, const struct x86_row *row)
         return false;
     if (row->flags_read & s->now)
         return false;
-    if ((row->lift == LIFT_pushf || reads_environment(&i)) && (s->now || row->lift != LIFT_pushf))
+    if ((row->lift == LIFT_pushf || reads_environment(s, &i)) && (s->now || row->lift != LIFT_pushf))
         return false;
     bool jump = row->lift == LIFT_jcc;
     if (disp_at)
@@ -223,7 +224,12 @@ void hw_sequence(struct hw_case *c, const struct hw_run *run, uint64_t seed)
     c->row = HW_SEQUENCE;
     c->bits = (uint8_t)bits;
     s.base = bits == 64 ? 14 : 6;
-    rng_state(&s.r, &c->in, rng_chance(&s.r, 20));
+    s.x87 = rng_chance(&s.r, 15);
+    rng_state(&s.r, &c->in, s.x87 || rng_chance(&s.r, 20));
+    if (s.x87) {
+        bytes_put(c->in.fx + FX_FCW, bytes_get(c->in.fx + FX_FCW, 2) | 0x3f, 2);
+        bytes_put(c->in.fx + FX_FSW, bytes_get(c->in.fx + FX_FSW, 2) & 0x7f7f, 2);
+    }
     unsigned want = 5 + rng_below(&s.r, INSNS_MAX - 5);
     bool vectors = rng_chance(&s.r, 50), loops = rng_chance(&s.r, 30);
     s.now = loops ? IRF_CF : 0; /* what the iteration before left */
@@ -237,8 +243,8 @@ void hw_sequence(struct hw_case *c, const struct hw_run *run, uint64_t seed)
         if (vector && !vectors)
             continue;
         bool divides = row->lift == LIFT_div || row->lift == LIFT_idiv;
-        bool rare = divides || row->lift == LIFT_x87 || row->lift == LIFT_mmx;
-        if (rare && rng_chance(&s.r, 80))
+        bool x87 = row->lift == LIFT_x87 || row->lift == LIFT_mmx;
+        if ((divides || x87 != s.x87) && rng_chance(&s.r, 80))
             continue;
         take(&s, row);
     }
