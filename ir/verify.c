@@ -193,7 +193,8 @@ static bool legal_field(const struct ir_op *o)
     int64_t from = o->imm, to = o->imm + (1 << o->type);
     if (from < 0)
         return false;
-    bool regs = from < (int64_t)sizeof((struct cpu *)0)->reg && to > 0;
+    bool regs = from < (int64_t)(offsetof(struct cpu, reg) + sizeof((struct cpu *)0)->reg) &&
+                to > (int64_t)offsetof(struct cpu, reg);
     bool vecs = from < (int64_t)(offsetof(struct cpu, vec) + sizeof((struct cpu *)0)->vec) &&
                 to > (int64_t)offsetof(struct cpu, vec);
     bool cc = from < (int64_t)offsetof(struct cpu, cc) + 2 && to > (int64_t)offsetof(struct cpu, cc);

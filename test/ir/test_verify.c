@@ -50,10 +50,10 @@ static const struct {
     {"shl.i64 r0 = r0, #0x20\n" END, NULL},
     {"rmw.i32.shl r0, #0x0\n" END, "zero"},
     {"probe r0, #0x0\n" END, "probe"},
-    {"ldf.i64 r0 = #0x8\n" END, "field"},
-    {"stf.i64 r0, #0x8\n" END, "field"},
-    {"ldf.i32 r0 = #0x100\n" END, NULL},
-    {"ldf.i16 r0 = #0x104\n" END, "field"},
+    {"ldf.i64 r0 = #0x8048\n" END, "field"},
+    {"stf.i64 r0, #0x8048\n" END, "field"},
+    {"ldf.i32 r0 = #0x8018\n" END, NULL},
+    {"ldf.i16 r0 = #0x801c\n" END, "field"},
     {"brcc.e L0\ngoto @0x1\nlabel L0\ngoto.1 @0x2\n", NULL},
     {"brcc.e L0\ngoto @0x1\nlabel L0\ngoto @0x2\n", "slot"},
     /* flags */
@@ -97,7 +97,7 @@ static const struct {
     {"insn @0x0\nmov.i64 r0 = r1\ncall.i64 _ = #0x0\n" END, "immediate"},
     {"insn @0x0\nmov.i64 r0 = r1\ncall.i64 _ = _, _, _, #0x0\n" END, NULL},
     {"insn @0x0\ncall.i64 _ = _, _, _, #0x0\nld.i8 r0 = r1\n" END, NULL},
-    {"insn @0x0\nstf.i64 r0, #0x130\nld.i8 r0 = r1\n" END, "may fault"},
+    {"insn @0x0\nstf.i64 r0, #0x8328\nld.i8 r0 = r1\n" END, "may fault"},
     /* vector rows */
     {"vec.movaps.w_u v0 = v1, #0x0\n" END, NULL},
     {"vec.movaps.w_u v0 = r1, #0x0\n" END, "class"},
