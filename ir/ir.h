@@ -168,6 +168,7 @@ unsigned ir_read_bits(const struct ir_op *o, unsigned n);
 /* How many low bits of the general register or temp in field n change: 8, 16, or 64 for a whole write. */
 unsigned ir_write_bits(const struct ir_op *o, unsigned n);
 unsigned ir_effects(const struct ir_op *o);
+bool ir_access_only(const struct ir_op *o); /* a load or store that cannot fault but by its memory access */
 unsigned ir_writes_f(const struct ir_op *o); /* flags the op may change, whatever setf says: 0 if setf is 0 */
 unsigned ir_reads_f(const struct ir_op *o);  /* flags the op needs, those seen by a fault included */
 unsigned ir_cc_reads(enum ir_cc cc);

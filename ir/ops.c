@@ -117,6 +117,19 @@ unsigned ir_effects(const struct ir_op *o)
     return o->op == IR_X87 ? x87_effects(o->sub) : vec_effects(&ir_vec_rows[o->row]);
 }
 
+bool ir_access_only(const struct ir_op *o)
+{
+    switch (o->op) {
+    case IR_LD:
+    case IR_LDZ:
+    case IR_LDS:
+    case IR_ST:
+    case IR_PROBE: return true;
+    case IR_VEC: return ir_vec_rows[o->row].msize && !row_raises(&ir_vec_rows[o->row]);
+    default: return false;
+    }
+}
+
 static bool row_sets_flags(const struct ir_op *o)
 {
     unsigned form = ir_vec_rows[o->row].form;

@@ -11,7 +11,7 @@
  *   - No pinned register may change before the last host instruction of an op that can fault: slow paths save the
  *     pinned registers as they find them, and that is the guest's state.
  *   - rax dies at every op's end.  r14 and r15 survive calls (callee-saved in C).
- *   - F is in the host's flags (f_host), in cpu.cc (f_mem), or both.  An op that spoils the host's flags
+ *   - F is in the host's flags (f_host), in cpu.cc (f_mem), or both, or only faults may want it (f_owed).  An op that spoils the host's flags
  *     first calls f_spoil; an op that defines F calls f_define before its instruction.
  */
 #ifndef RHEA_HOST_EMIT_H
@@ -48,11 +48,12 @@ struct cold {
     uint32_t fault;            /* index of its host_fault */
     uint32_t desc;
     int32_t insn_off;
-    int8_t addr;  /* register that holds the guest address */
-    bool x87_due; /* see struct emitter */
+    uint32_t maker; /* 1 + index of the op to compute F from, 0: cpu.cc has it */
     int32_t x87_off;
-    bool near;   /* through the remembered page */
-    bool merged; /* address also in cpu.scratch[1]; addr is spoilt by the access */
+    bool x87_due; /* see struct emitter */
+    int8_t addr;  /* register that holds the guest address */
+    bool near;    /* through the remembered page */
+    bool merged;  /* address also in cpu.scratch[1]; addr is spoilt by the access */
 };
 
 enum exit_kind { EXIT_KICK, EXIT_KICK_PC, EXIT_LOOKUP, EXIT_LINK, EXIT_DIVIDE, EXIT_SECOND };
@@ -77,7 +78,8 @@ struct emitter {
     unsigned locked;       /* bit a scratch register: in use by the current op */
     uint64_t slots;        /* bit a slot: taken */
 
-    bool f_host, f_mem;
+    bool f_host, f_mem, f_owed; /* owed: in neither, the ops' cold stubs compute it anew from op f_maker */
+    unsigned f_maker;           /* index of the last op that defined F */
 
     bool x87_due; /* cpu.x87_ip is still to become that of the insn at x87_off */
     int32_t x87_off;
@@ -127,6 +129,8 @@ static inline bool fits32(int64_t v)
 /* ---- flags.c: where F lives ----------------------------------------------------------------------------------- */
 
 void f_save(struct emitter *e);                         /* make cpu.cc current; keeps the host's flags; uses rax */
+void f_for_faults(struct emitter *e, struct cold *c);   /* the coming access spoils the host's flags; see owed.c */
+void f_make(struct emitter *e, unsigned maker);         /* compute F of that op anew into the host's flags; uses rax */
 void f_load(struct emitter *e);                         /* make the host's flags current; uses rax */
 void f_spoil(struct emitter *e);                        /* the coming instructions spoil the host's flags */
 void f_define(struct emitter *e);                       /* the coming instruction defines e->op->setf natively */

@@ -637,6 +637,7 @@ void emit_flag_op(struct emitter *e)
             asm_store(&e->a, I8, rm_cpu(cc), RAX);
         }
         e->f_mem = true;
+        e->f_owed = false;
         break;
     }
     default: /* STC CLC CMC */

@@ -44,6 +44,7 @@ static void emit_call(struct emitter *e)
     asm_call_abs(&e->a, e->t->rx + e->t->call);
     e->f_host = false;
     e->f_mem = true;
+    e->f_owed = false;
     place_forget_all(e);
     if (o->d != IR_NONE) {
         e->locked = 0;
@@ -153,6 +154,7 @@ void emit_control(struct emitter *e)
         place_forget_all(e);
         e->label_at[o->imm] = asm_at(a);
         e->f_mem = true; /* every branch saved F */
+        e->f_owed = false;
         e->f_host = false;
         break;
     case IR_BRCC: {

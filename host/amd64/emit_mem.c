@@ -31,6 +31,8 @@
  *         mov  rax, ga;  sub rax, [rsp + near_page];  cmp rax, 4096 - size;  ja miss;  mov rax, [rsp + near_addend]
  * Their thunks look into the W table and remember the page found there, before they resort to the slow path.
  *
+ * Both paths want F in cpu.cc, unless only the cold one may want it and can compute it anew (owed.c).
+ *
  * An access may be "merged": the host address is put together in one register first, to free rax (CMPXCHG, or
  * operations that need F loaded). The guest address is then kept in cpu.scratch[1] beforehand.
  */
@@ -53,13 +55,13 @@ void fault_divide_here(struct emitter *e, bool restore_rdx)
 struct cold *mem_begin(struct emitter *e, ir_ref a, unsigned desc, bool merge, int *addr)
 {
     unsigned size = desc & MD_SIZE;
-    f_spoil(e);
-    f_save(e);
-    e->f_host = false;
-    int ga = place_src_kept(e, a, I64);
     struct cold *c = &e->cold[e->ncold++];
+    c->maker = 0;
+    f_for_faults(e, c);
+    int ga = place_src_kept(e, a, I64);
     *c = (struct cold){.desc = desc | (unsigned)e->op->tag << MD_TAG_SHIFT,
                        .insn_off = e->insn_off,
+                       .maker = c->maker,
                        .addr = (int8_t)ga,
                        .x87_due = e->x87_due,
                        .x87_off = e->x87_off,
@@ -137,6 +139,15 @@ static void cold_one(struct emitter *e, struct cold *c)
         asm_patch(a, c->misaligned, start);
     asm_patch(a, c->miss, start);
     e->out->fault[c->fault].cold = start;
+    if (c->maker) {
+        struct rm rax = rm_cpu(offsetof(struct cpu, scratch[3]));
+        asm_store(a, I64, rax, RAX);
+        f_make(e, c->maker - 1);
+        e->f_host = true;
+        e->f_mem = e->f_owed = false;
+        f_save(e);
+        asm_load(a, I64, RAX, rax);
+    }
     x87_tell_cold(e, c);
     unsigned variant = c->merged ? THUNK_ADDRESS_KEPT : (unsigned)c->addr;
     uint32_t thunk = c->near ? (write ? e->t->near_write : e->t->near_read) : write ? e->t->mem_write : e->t->mem_read;

@@ -13,6 +13,8 @@ void f_save(struct emitter *e)
 {
     if (e->f_mem)
         return;
+    if (e->f_owed)
+        f_load(e);
     rh_assert(e->f_host, "F is somewhere when op %u (%s) wants it", e->index, ir_shapes[e->op->op].name);
     asm_byte(&e->a, 0x9f); /* lahf */
     asm_insn(&e->a, 0, 1, 0x90 | CC_O, ASM_BYTE_RM, 0, rm_reg(RAX));
@@ -24,11 +26,16 @@ void f_load(struct emitter *e)
 {
     if (e->f_host)
         return;
+    e->f_host = true;
+    if (e->f_owed) {
+        e->f_owed = false;
+        f_make(e, e->f_maker);
+        return;
+    }
     asm_load(&e->a, I16, RAX, rm_cpu(offsetof(struct cpu, cc)));
     asm_byte(&e->a, 0x04); /* add al, 0x7f */
     asm_byte(&e->a, 0x7f);
     asm_byte(&e->a, 0x9e); /* sahf */
-    e->f_host = true;
 }
 
 void f_spoil(struct emitter *e)
@@ -57,7 +64,8 @@ void f_defined(struct emitter *e)
     if (!e->op->setf)
         return;
     e->f_host = true;
-    e->f_mem = false;
+    e->f_mem = e->f_owed = false;
+    e->f_maker = e->index;
 }
 
 unsigned f_condition(struct emitter *e, enum ir_cc cc)
@@ -69,7 +77,7 @@ unsigned f_condition(struct emitter *e, enum ir_cc cc)
     if (e->f_host)
         return cc;
     unsigned mask = simple[cc >> 1].mask;
-    if (!mask) {
+    if (!mask || e->f_owed) {
         f_load(e);
         return cc;
     }
