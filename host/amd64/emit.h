@@ -31,6 +31,8 @@ static inline struct rm rm_cpu(size_t offset)
 /* mem_read and mem_write thunks: one entry, THUNK_STRIDE bytes apart, for each register that may hold the address,
  * and one for "in cpu.scratch[1] already". */
 enum { THUNK_ADDRESS_KEPT = 16, THUNK_STRIDE = 16 };
+/* What they find in a cold stub, from their return address: a jump, then these. */
+enum { COLD_DESC = 5, COLD_INSN_OFF = 9, COLD_COPY = 13 };
 
 extern const int8_t host_pin[IR_NREG]; /* host register of an IR register, NOREG: in memory */
 

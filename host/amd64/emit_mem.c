@@ -17,13 +17,13 @@
  * that it is the guest's fault.
  *
  * Cold path, entered for a miss, a misaligned address, or by the signal handler (with rax = 0):
- *         call slow thunk of ga's register;  dd desc, insn_off
- *         jmp  access
+ *         call slow thunk of ga's register
+ *         jmp  access;  dd desc, insn_off
  *         copy of the access's instructions; call commit; jmp end         (stores only)
  * The thunk first sees whether a misaligned access merely is that, with a valid addend and no page crossed: then it
  * returns at once.  Else it calls the slow path, which gives the addend in rax: of real memory, or of cpu.bounce.
- * Loads then simply run `access`.  A store into the bounce buffer is told by cpu.pending: the thunk returns 5 bytes
- * further on, to a copy of the access, after which the commit thunk does what the store really does (a device, two
+ * Loads then simply run `access`.  A store into the bounce buffer is told by cpu.pending: the thunk returns further
+ * on, to a copy of the access, after which the commit thunk does what the store really does (a device, two
  * pages, a page with code) and keeps the host's flags.
  *
  * Near accesses (IR_NEAR) have a shorter path: one range check against the remembered page, which also sees to page
@@ -80,8 +80,10 @@ struct cold *mem_begin(struct emitter *e, ir_ref a, unsigned desc, bool merge, i
     struct rm table = rm_cpu(desc & MD_WRITE ? offsetof(struct cpu, tab_w) : offsetof(struct cpu, tab_r));
     if (merge)
         asm_store(&e->a, I64, rm_cpu(offsetof(struct cpu, scratch[1])), ga);
-    bool odd = size & (size - 1);
-    if (odd) { /* no alignment keeps it on one page: look where it ends (the thunk will find that it crosses) */
+    /* Ten bytes have no alignment that keeps them on one page, vectors often are not aligned: look where the access ends
+     * (the thunk will find that it crosses). */
+    bool by_end = size & (size - 1) || (size > 8 && !(desc & MD_ALIGN));
+    if (by_end) {
         asm_mov_rr(&e->a, I32, RAX, ga);
         asm_alu_imm(&e->a, I32, 4, rm_reg(RAX), 0xfff);
         asm_alu_imm(&e->a, I32, 7, rm_reg(RAX), 0x1000 - (int)size);
@@ -96,7 +98,7 @@ struct cold *mem_begin(struct emitter *e, ir_ref a, unsigned desc, bool merge, i
         asm_alu(&e->a, I64, 0, RAX, table);
     }
     asm_load(&e->a, I64, RAX, rm_mem(RAX, 0));
-    if (size > 1 && !odd) {
+    if (size > 1 && !by_end) {
         asm_test_imm(&e->a, I8, rm_reg(ga), (int8_t)(size - 1));
         c->misaligned = asm_jcc(&e->a, CC_NE);
     }
@@ -152,12 +154,12 @@ static void cold_one(struct emitter *e, struct cold *c)
     unsigned variant = c->merged ? THUNK_ADDRESS_KEPT : (unsigned)c->addr;
     uint32_t thunk = c->near ? (write ? e->t->near_write : e->t->near_read) : write ? e->t->mem_write : e->t->mem_read;
     asm_call_abs(a, e->t->rx + thunk + variant * THUNK_STRIDE);
-    asm_imm(a, c->desc, 4);
-    asm_imm(a, c->insn_off, 4);
     if (c->merged)
         restore = asm_jmp(a);
     else
         asm_patch(a, asm_jmp(a), c->access);
+    asm_imm(a, c->desc, 4);
+    asm_imm(a, c->insn_off, 4);
     struct rm kept = rm_cpu(offsetof(struct cpu, scratch[1]));
     if (write) {
         if (c->merged)

@@ -144,7 +144,8 @@ static void emit_end_on_page(struct asmbuf *a)
     asm_alu_imm(a, I32, 7, rm_reg(RAX), 0x1000);
 }
 
-/* See emit_mem.c for the protocol.  On the stack: the address of desc and insn_off, which is moved on behind them. */
+/* See emit_mem.c for the protocol.  On the stack: the address of a jump of 5 bytes, which is where to return to (the host
+ * predicts that); desc and insn_off come behind it. */
 static void emit_memory_thunk(struct asmbuf *a, uint32_t *at, const void *fn, bool write)
 {
     uint32_t slow[3];
@@ -153,11 +154,10 @@ static void emit_memory_thunk(struct asmbuf *a, uint32_t *at, const void *fn, bo
     asm_store(a, I64, addend, RAX);
     asm_store(a, I64, rcx, RCX);
     asm_load(a, I64, RAX, rm_mem(RSP, 0));
-    asm_load(a, I32, RCX, rm_mem(RAX, 4));
+    asm_load(a, I32, RCX, rm_mem(RAX, COLD_INSN_OFF));
     asm_store(a, I32, FIELD(insn_off), RCX);
-    asm_load(a, I32, RCX, rm_mem(RAX, 0));
+    asm_load(a, I32, RCX, rm_mem(RAX, COLD_DESC));
     asm_store(a, I32, desc, RCX);
-    asm_alu_imm(a, I64, 0, rm_mem(RSP, 0), 8);
     asm_alu_imm(a, I64, 7, addend, 0);
     slow[0] = asm_jcc(a, CC_E);
     asm_test_imm(a, I32, rm_reg(RCX), MD_ALIGN | MD_LOCK);
@@ -178,7 +178,7 @@ static void emit_memory_thunk(struct asmbuf *a, uint32_t *at, const void *fn, bo
     if (write) {
         asm_alu_imm(a, I8, 7, FIELD(pending), 0);
         uint32_t real = asm_jcc(a, CC_E);
-        asm_alu_imm(a, I64, 0, rm_mem(RSP, 0), 5);
+        asm_alu_imm(a, I64, 0, rm_mem(RSP, 0), COLD_COPY);
         asm_patch(a, real, asm_at(a));
     }
     asm_byte(a, 0xc3);
@@ -225,7 +225,7 @@ static void emit_near_thunk(struct asmbuf *a, const struct host_thunks *t, uint3
     give_up[1] = asm_jcc(a, CC_E);
     asm_store(a, I64, addend, RAX);
     asm_load(a, I64, RAX, rm_mem(RSP, 0));
-    asm_load(a, I32, RCX, rm_mem(RAX, 0));
+    asm_load(a, I32, RCX, rm_mem(RAX, COLD_DESC));
     emit_end_on_page(a);
     give_up[2] = asm_jcc(a, CC_A);
     asm_load(a, I64, RCX, address);
@@ -233,7 +233,6 @@ static void emit_near_thunk(struct asmbuf *a, const struct host_thunks *t, uint3
     asm_store(a, I64, FIELD(near_page), RCX);
     asm_load(a, I64, RAX, addend);
     asm_store(a, I64, FIELD(near_addend), RAX);
-    asm_alu_imm(a, I64, 0, rm_mem(RSP, 0), 8);
     asm_load(a, I64, RCX, rcx);
     asm_byte(a, 0xc3);
     for (unsigned i = 0; i < ARRAY_LEN(give_up); i++)
