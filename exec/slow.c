@@ -53,6 +53,12 @@ static enum tlb_kind kind_of(const struct x86 *x, unsigned desc)
     return x86_table_kind(x, x86_walk_access(x, desc));
 }
 
+/* What alignment checks ask of an access of `size` bytes: its own size, but at most 16, and 8 of an x87 register. */
+static unsigned checked_alignment(unsigned size)
+{
+    return size == 10 ? 8 : size & (size - 1) ? 1 : size < 16 ? size : 16;
+}
+
 static void check_address(struct x86 *x, gva_t gva, unsigned desc)
 {
     unsigned size = desc & MD_SIZE;
@@ -60,8 +66,7 @@ static void check_address(struct x86 *x, gva_t gva, unsigned desc)
         x86_raise_error(x, EX_GP, 0);
     if (!x86_canonical(x, gva) || !x86_canonical(x, gva + size - 1))
         raise_address(x, desc);
-    bool ordinary = size == 2 || size == 4 || size == 8;
-    if (ordinary && (gva & (size - 1)) && kind_of(x, desc) == TLB_NONE)
+    if ((gva & (checked_alignment(size) - 1)) && kind_of(x, desc) == TLB_NONE)
         x86_raise_error(x, EX_AC, 0); /* vol. 3, 6.15, interrupt 17 */
 }
 

@@ -202,6 +202,33 @@ static struct ir_result set_flags(const struct ir_op *o, uint64_t a, unsigned f)
     return result(0, (f & ~(unsigned)o->sub) | (ir_f_of_x86((uint32_t)a) & o->sub));
 }
 
+/* CRC-32C (polynomial 11EDC6F41H), reflected; SDM vol. 2, CRC32. */
+static uint64_t crc32c(uint64_t crc, uint64_t v, unsigned bits)
+{
+    crc = (uint32_t)crc;
+    for (unsigned i = 0; i < bits; i++) {
+        bool one = (crc ^ v >> i) & 1;
+        crc = crc >> 1 ^ (one ? 0x82f63b78u : 0);
+    }
+    return crc;
+}
+
+static uint64_t deposit(uint64_t a, uint64_t mask)
+{
+    uint64_t r = 0;
+    for (; mask; mask &= mask - 1, a >>= 1)
+        r |= a & 1 ? mask & -mask : 0;
+    return r;
+}
+
+static uint64_t extract(uint64_t a, uint64_t mask)
+{
+    uint64_t r = 0;
+    for (unsigned n = 0; mask; mask &= mask - 1, n++)
+        r |= (a & mask & -mask ? 1ull : 0) << n;
+    return r;
+}
+
 /* Moves, extensions and others without flags. */
 static struct ir_result plain(const struct ir_op *o, uint64_t d, uint64_t a, uint64_t b, unsigned f)
 {
@@ -266,6 +293,9 @@ struct ir_result ir_eval(const struct ir_op *o, uint64_t d, uint64_t a, uint64_t
     case IR_TZCNT:
     case IR_LZCNT:
     case IR_POPCNT: return count(o->op, x, bits, f);
+    case IR_CRC32: return result(crc32c(a, b, bits), f);
+    case IR_PDEP: return result(deposit(x, y), f);
+    case IR_PEXT: return result(extract(x, y), f);
     case IR_SETF: return set_flags(o, a, f);
     case IR_STC: return result(0, f | IRF_CF);
     case IR_CLC: return result(0, f & ~(unsigned)IRF_CF);

@@ -204,9 +204,15 @@ enum ir_vec_form {
     VF_R_M, /* d = general register, a = address */
     VF_W_R, /* d = vector written, a = general */
     VF_Y_R,
-    VF_F_U, /* flags of (vector b, vector a) */
-    VF_F_M, /* flags of (vector b, memory a) */
-    VF_Y,   /* d = vector read and written, immediate only; b unused (shift groups: /ext) */
+    VF_F_U,  /* flags of (vector b, vector a) */
+    VF_F_M,  /* flags of (vector b, memory a) */
+    VF_Y,    /* d = vector read and written, immediate only; b unused (shift groups: /ext) */
+    VF_Y_U0, /* VF_Y_U and VF_Y_M that also read b = vector register 0, which the encoding implies */
+    VF_Y_M0,
+    VF_I_U, /* string compare of vector b with vector a: d = register 1 gets the index, flags; e and c are registers 0 */
+    VF_I_M, /* and 2, the lengths */
+    VF_K_U, /* the same, but d = vector register 0 gets the mask */
+    VF_K_M,
 };
 /* amd64 encoding, also the identity of the operation: mandatory prefix, map (1 = 0F, 2 = 0F38, 3 = 0F3A), opcode
  * byte, W, /ext. */
@@ -215,11 +221,11 @@ struct ir_vec_row {
     uint8_t form;   /* enum ir_vec_form */
     uint8_t prefix; /* 0, 0x66, 0xf3, 0xf2 */
     uint8_t map, opcode;
-    uint8_t w;     /* REX.W */
-    uint8_t ext;   /* modrm.reg when the form has no register there */
-    uint8_t msize; /* bytes of memory touched, 0 if none */
-    uint8_t align; /* alignment the memory form demands (16), or 1 */
-    uint8_t has_imm;
+    uint8_t w;       /* REX.W */
+    uint8_t ext;     /* modrm.reg when the form has no register there */
+    uint8_t msize;   /* bytes of memory touched, 0 if none */
+    uint8_t align;   /* alignment the memory form demands (16), or 1 */
+    uint8_t has_imm; /* bytes of immediate */
 };
 extern const struct ir_vec_row ir_vec_rows[];
 extern const unsigned ir_vec_row_count;

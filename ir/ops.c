@@ -98,7 +98,10 @@ static unsigned vec_effects(const struct ir_vec_row *r)
     case VF_W_M:
     case VF_Y_M:
     case VF_R_M:
-    case VF_F_M: return IRE_READS | IRE_FAULTS;
+    case VF_F_M:
+    case VF_Y_M0:
+    case VF_I_M:
+    case VF_K_M: return IRE_READS | IRE_FAULTS;
     case VF_M_U: return IRE_WRITES | IRE_FAULTS;
     default: return row_raises(r) ? IRE_FAULTS : IRE_PURE;
     }
@@ -133,7 +136,7 @@ bool ir_access_only(const struct ir_op *o)
 static bool row_sets_flags(const struct ir_op *o)
 {
     unsigned form = ir_vec_rows[o->row].form;
-    return form == VF_F_U || form == VF_F_M;
+    return form == VF_F_U || form == VF_F_M || form >= VF_I_U;
 }
 
 unsigned ir_writes_f(const struct ir_op *o)
@@ -184,9 +187,10 @@ unsigned ir_cc_reads(enum ir_cc cc)
 const char *ir_operands(const struct ir_op *o)
 {
     static const char *const of_form[] = {
-        [VF_W_U] = "W.U..I", [VF_W_M] = "W.A..I", [VF_Y_U] = "Y.U..I", [VF_Y_M] = "Y.A..I",
-        [VF_M_U] = "..AU.I", [VF_R_U] = "R.U..I", [VF_R_M] = "R.A..I", [VF_W_R] = "W.T..I",
-        [VF_Y_R] = "Y.T..I", [VF_F_U] = "..UU.I", [VF_F_M] = "..AU.I", [VF_Y] = "Y....I",
+        [VF_W_U] = "W.U..I", [VF_W_M] = "W.A..I", [VF_Y_U] = "Y.U..I",  [VF_Y_M] = "Y.A..I",  [VF_M_U] = "..AU.I",
+        [VF_R_U] = "R.U..I", [VF_R_M] = "R.A..I", [VF_W_R] = "W.T..I",  [VF_Y_R] = "Y.T..I",  [VF_F_U] = "..UU.I",
+        [VF_F_M] = "..AU.I", [VF_Y] = "Y....I",   [VF_Y_U0] = "Y.UU.I", [VF_Y_M0] = "Y.AU.I", [VF_I_U] = "RTUUTI",
+        [VF_I_M] = "RTAUTI", [VF_K_U] = "WTUUTI", [VF_K_M] = "WTAUTI",
     };
     static const char *const of_x87[X87_FORMS] = {
         [X87_REG] = ".....I",      [X87_READ] = "..A..I",  [X87_WRITE] = "..A..I", [X87_TO_GPR] = "R....I",
@@ -201,6 +205,7 @@ unsigned ir_read_bits(const struct ir_op *o, unsigned n)
 {
     unsigned bits = ir_bits(o->type);
     switch (o->op) {
+    case IR_CRC32: return n == IR_A ? 32 : bits;
     case IR_ZX8:
     case IR_SX8: return 8;
     case IR_ZX16:
@@ -252,6 +257,7 @@ unsigned ir_write_bits(const struct ir_op *o, unsigned n)
             return n == IR_D ? 16 : 0;
         break;
     case IR_LDS: type = o->sub; break;
+    case IR_CRC32:
     case IR_PC:
     case IR_GETF:
     case IR_LDF:

@@ -65,7 +65,7 @@ static int find_row(char *s)
         *tilde = 0;
         skip = (unsigned)atoi(tilde + 1);
     }
-    int form = find_word(ir_text_form, VF_Y + 1, dot + 1);
+    int form = find_word(ir_text_form, VF_K_M + 1, dot + 1);
     for (unsigned i = 0; i < ir_vec_row_count; i++)
         if (ir_vec_rows[i].form == form && strcasecmp(ir_vec_rows[i].name, s) == 0 && skip-- == 0)
             return (int)i;

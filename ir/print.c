@@ -17,9 +17,10 @@ const char *const ir_text_leave[LEAVE_NEXT + 1] = {
     [LEAVE_LINK] = "link", [LEAVE_LOOKUP] = "lookup", [LEAVE_KICK] = "kick", [LEAVE_FAULT] = "fault",
     [LEAVE_HALT] = "halt", [LEAVE_AGAIN] = "again",   [LEAVE_NEXT] = "next",
 };
-const char *const ir_text_form[VF_Y + 1] = {
-    [VF_W_U] = "w_u", [VF_W_M] = "w_m", [VF_Y_U] = "y_u", [VF_Y_M] = "y_m", [VF_M_U] = "m_u", [VF_R_U] = "r_u",
-    [VF_R_M] = "r_m", [VF_W_R] = "w_r", [VF_Y_R] = "y_r", [VF_F_U] = "f_u", [VF_F_M] = "f_m", [VF_Y] = "y",
+const char *const ir_text_form[VF_K_M + 1] = {
+    [VF_W_U] = "w_u",   [VF_W_M] = "w_m",   [VF_Y_U] = "y_u", [VF_Y_M] = "y_m", [VF_M_U] = "m_u", [VF_R_U] = "r_u",
+    [VF_R_M] = "r_m",   [VF_W_R] = "w_r",   [VF_Y_R] = "y_r", [VF_F_U] = "f_u", [VF_F_M] = "f_m", [VF_Y] = "y",
+    [VF_Y_U0] = "y_u0", [VF_Y_M0] = "y_m0", [VF_I_U] = "i_u", [VF_I_M] = "i_m", [VF_K_U] = "k_u", [VF_K_M] = "k_m",
 };
 const char ir_text_flags[7] = "CZSOAP";
 const uint8_t ir_text_flag_bits[6] = {IRF_CF, IRF_ZF, IRF_SF, IRF_OF, IRF_AF, IRF_PF};

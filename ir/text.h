@@ -7,7 +7,7 @@
 extern const char *const ir_text_types[IR_TYPE_COUNT];
 extern const char *const ir_text_cc[16];
 extern const char *const ir_text_leave[LEAVE_NEXT + 1];
-extern const char *const ir_text_form[VF_Y + 1];
+extern const char *const ir_text_form[VF_K_M + 1];
 extern const char ir_text_flags[7];        /* letters, and */
 extern const uint8_t ir_text_flag_bits[6]; /* their IRF_ bits */
 

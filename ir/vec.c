@@ -17,7 +17,7 @@ const unsigned ir_vec_row_count = ARRAY_LEN(ir_vec_rows) - 1;
 /* 0, 0x66, 0xf3, 0xf2 to 0, 2, 1, 3. */
 #define PREFIX_KEY(prefix) ((prefix) == 0 ? 0u : (prefix) == 0x66 ? 2u : (prefix) == 0xf3 ? 1u : 3u)
 #define VEC_KEY(form, prefix, map, opcode, w, ext)                                                                     \
-    ((form) | PREFIX_KEY(prefix) << 4 | (map) << 6 | (opcode) << 8 | (w) << 16 | (ext) << 17)
+    ((form) | PREFIX_KEY(prefix) << 5 | (map) << 7 | (opcode) << 9 | (w) << 17 | (ext) << 18)
 
 enum { VEC_FIRST = __COUNTER__ + 1 };
 

@@ -109,6 +109,8 @@ static bool legal_type(const struct ir_op *o)
 {
     switch (o->op) {
     case IR_LEA:
+    case IR_PDEP:
+    case IR_PEXT:
     case IR_BSWAP: return o->type >= I32;
     case IR_SX32: return o->type == I64;
     case IR_ZX16:
@@ -201,9 +203,25 @@ static bool legal_field(const struct ir_op *o)
     return !regs && !vecs && !cc;
 }
 
+/* Registers that a row's encoding implies stand in the op as well. */
+static bool legal_implied(const struct ir_op *o)
+{
+    switch (o->op == IR_VEC ? ir_vec_rows[o->row].form : VF_Y) {
+    case VF_Y_U0:
+    case VF_Y_M0: return o->b == IR_VEC0;
+    case VF_I_U:
+    case VF_I_M: return o->d == IR_REG0 + 1 && o->e == IR_REG0 && o->c == IR_REG0 + 2;
+    case VF_K_U:
+    case VF_K_M: return o->d == IR_VEC0 && o->e == IR_REG0 && o->c == IR_REG0 + 2;
+    default: return true;
+    }
+}
+
 static bool check_values(struct verifier *v)
 {
     const struct ir_op *o = v->o;
+    if (!legal_implied(o))
+        return bad(v, "another register than the row's encoding implies");
     unsigned opcode = o->op == IR_RMW ? o->sub : o->op;
     if (ir_is_shift(opcode)) {
         ir_ref count = opcode >= IR_SHLD ? o->c : o->b;

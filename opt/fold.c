@@ -103,6 +103,8 @@ static bool foldable(unsigned op)
     case IR_BTC:
     case IR_TZCNT:
     case IR_LZCNT:
+    case IR_PDEP:
+    case IR_PEXT:
     case IR_POPCNT: return true;
     default: return op >= IR_ZX8 && op <= IR_MUL && op != IR_PC && op != IR_CMP && op != IR_TEST;
     }

@@ -202,24 +202,46 @@ void lift_adx(struct x86_lift *l, const struct x86_insn *i)
     o->sub = o->setf = IRF_ALL & ~IRF_CF;
 }
 
-/* ---- no op can say these yet ------------------------------------------------------------------------------------ */
-
 void lift_crc32(struct x86_lift *l, const struct x86_insn *i)
 {
-    lift_none(l, i);
+    ir_ref b = ops_read(l, i, 1);
+    ops_op2(l, IR_CRC32, type_of(i->op[1].bytes), 0, gpr(&i->op[0]), gpr(&i->op[0]), b);
 }
 
+/* d = `value` where n > limit, else d as it is.  Changes F. */
+static void replace_above(struct x86_lift *l, enum ir_type t, ir_ref n, unsigned limit, ir_ref d, int64_t value)
+{
+    ir_alu(l->b, IR_CMP, I32, IRF_ALL, IR_NONE, n, ops_const(l, limit));
+    ir_alu(l->b, IR_CMOV, t, 0, d, ops_copy(l, ops_const(l, value)), IR_NONE)->sub = CC_A;
+}
+
+/* op0 = op2[15:8] bits of op1 from bit op2[7:0] on.  AND's flags are right: CF and OF 0, ZF by the result. */
 void lift_bextr(struct x86_lift *l, const struct x86_insn *i)
 {
-    lift_none(l, i);
+    unsigned bits = i->op[0].bytes * 8;
+    enum ir_type t = type_of(i->op[0].bytes);
+    ir_ref a = ops_read(l, i, 1), control = gpr(&i->op[2]), start = ops_zero_extend(l, 1, control);
+    ir_ref n = ops_zero_extend(l, 1, ops_op2(l, IR_SHR, I32, 0, IR_NONE, control, ops_const(l, 8)));
+    ir_ref field = ops_op2(l, IR_SHR, t, 0, IR_NONE, a, start);
+    ir_ref mask = ops_op1(l, IR_NOT, t, IR_NONE, ops_op2(l, IR_SHL, t, 0, IR_NONE, ops_const(l, -1), n));
+
+    replace_above(l, t, start, bits - 1, field, 0);
+    replace_above(l, t, n, bits - 1, mask, -1);
+    ops_op2(l, IR_AND, t, IRF_ALL, gpr(&i->op[0]), field, mask);
+}
+
+static void deposit(struct x86_lift *l, const struct x86_insn *i, enum ir_opcode op)
+{
+    ir_ref mask = ops_read(l, i, 2);
+    ops_op2(l, op, type_of(i->op[0].bytes), 0, gpr(&i->op[0]), gpr(&i->op[1]), mask);
 }
 
 void lift_pdep(struct x86_lift *l, const struct x86_insn *i)
 {
-    lift_none(l, i);
+    deposit(l, i, IR_PDEP);
 }
 
 void lift_pext(struct x86_lift *l, const struct x86_insn *i)
 {
-    lift_none(l, i);
+    deposit(l, i, IR_PEXT);
 }

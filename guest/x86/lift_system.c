@@ -58,6 +58,50 @@ void lift_fence(struct x86_lift *l, const struct x86_insn *i)
         ir_append(l->b, IR_FENCE, I64);
 }
 
+/* Nothing here runs ahead of the guest but the block itself. */
+void lift_serialize(struct x86_lift *l, const struct x86_insn *i)
+{
+    (void)i;
+    ir_append(l->b, IR_FENCE, I64);
+    ops_goto_next(l);
+}
+
+static void probe(struct x86_lift *l, ir_ref addr, unsigned bytes, unsigned seg)
+{
+    struct ir_op *o = ir_append(l->b, IR_PROBE, I64);
+    o->a = addr;
+    o->imm = bytes;
+    o->tag = (uint8_t)seg;
+}
+
+enum { LINE = 64 };
+
+/* The line that DS:rAX is in becomes zeros (AMD APM vol. 3, CLZERO). */
+void lift_clzero(struct x86_lift *l, const struct x86_insn *i)
+{
+    ir_ref byte = ops_linear(l, i, 1, true);
+    ir_ref line = ops_op2(l, IR_AND, I64, 0, IR_NONE, byte, ops_const(l, -LINE));
+
+    probe(l, line, LINE, i->mem.seg);
+    for (unsigned n = 0; n < LINE; n += 8)
+        ops_store(l, 8, ops_linear_plus(l, line, n), i->mem.seg, ops_const(l, 0));
+}
+
+/* 64 bytes from memory to ES:op0, which must be aligned (SDM vol. 2, MOVDIR64B). */
+void lift_movdir64b(struct x86_lift *l, const struct x86_insn *i)
+{
+    ir_ref part[LINE / 8], ea = ops_address_reg(l, i->asize, (ir_ref)(IR_REG0 + i->op[0].reg));
+    ir_ref to = ops_segment(l, SEG_ES, ea, LINE, true), from = ops_linear(l, i, LINE, false);
+    ir_ref misaligned = ops_op2(l, IR_AND, I64, 0, IR_NONE, to, ops_const(l, LINE - 1));
+
+    ops_call(l, HELPER_RAISE, ops_const(l, EX_GP), ops_const(l, 0), misaligned);
+    for (unsigned n = 0; n < LINE / 8; n++)
+        part[n] = ops_load(l, 8, ops_linear_plus(l, from, n * 8), i->mem.seg);
+    probe(l, to, LINE, SEG_ES);
+    for (unsigned n = 0; n < LINE / 8; n++)
+        ops_store(l, 8, ops_linear_plus(l, to, n * 8), SEG_ES, part[n]);
+}
+
 void lift_pause(struct x86_lift *l, const struct x86_insn *i)
 {
     (void)i;
@@ -235,10 +279,7 @@ void lift_arpl(struct x86_lift *l, const struct x86_insn *i)
 
     if (i->op[0].kind == OPERAND_MEM) {
         addr = ops_linear(l, i, 2, true);
-        struct ir_op *o = ir_append(l->b, IR_PROBE, I16);
-        o->a = addr;
-        o->imm = 2;
-        o->tag = i->mem.seg;
+        probe(l, addr, 2, i->mem.seg);
         a = ops_load(l, 2, addr, i->mem.seg);
     } else
         a = value(l, i, 0);
@@ -336,6 +377,18 @@ void lift_rdseed(struct x86_lift *l, const struct x86_insn *i)
 void lift_monitor(struct x86_lift *l, const struct x86_insn *i)
 {
     ops_call(l, HELPER_MONITOR, ops_linear(l, i, 1, false), IR_NONE, IR_NONE);
+}
+
+void lift_monitorx(struct x86_lift *l, const struct x86_insn *i)
+{
+    ops_call(l, HELPER_MONITOR, ops_linear(l, i, 1, false), ops_const(l, 1), IR_NONE);
+}
+
+/* Waits for a store, an interrupt or a time; it may also end at once (AMD APM vol. 3, MWAITX). */
+void lift_mwaitx(struct x86_lift *l, const struct x86_insn *i)
+{
+    (void)i;
+    call(l, HELPER_MWAIT, 1);
 }
 
 /* ---- protection, thread pointers

@@ -36,12 +36,16 @@ static int find(const struct x86_insn *i, enum ir_vec_form form, unsigned prefix
 static void append(struct x86_lift *l, const struct x86_insn *i, int row, ir_ref d, ir_ref a, ir_ref b)
 {
     const struct ir_vec_row *r = &ir_vec_rows[row];
-    bool flags = r->form == VF_F_U || r->form == VF_F_M;
+    bool flags = r->form == VF_F_U || r->form == VF_F_M || r->form >= VF_I_U;
     struct ir_op *o = ir_alu(l->b, IR_VEC, r->w ? I64 : I32, flags ? IRF_ALL : 0, d, a, b);
 
     o->row = (uint16_t)row;
-    o->imm = r->has_imm ? (uint8_t)i->imm : 0;
+    o->imm = r->has_imm == 0 ? 0 : (uint8_t)i->imm | (r->has_imm == 2 ? (uint8_t)i->imm2 << 8 : 0);
     o->tag = r->msize ? i->mem.seg : 0;
+    if (r->form >= VF_I_U) {
+        o->e = X86_RAX;
+        o->c = X86_RDX;
+    }
 }
 
 static void check_sse(struct x86_lift *l)
@@ -154,6 +158,30 @@ void lift_vec_flags(struct x86_lift *l, const struct x86_insn *i)
     }
     check_sse(l);
     append(l, i, row, IR_NONE, mem ? memory(l, i, row) : vec(&i->op[1]), vec(&i->op[0]));
+}
+
+static ir_ref source(struct x86_lift *l, const struct x86_insn *i, int row)
+{
+    return i->op[1].kind == OPERAND_MEM ? memory(l, i, row) : vec(&i->op[1]);
+}
+
+/* PBLENDVB and others that read xmm0 without naming it. */
+void lift_vec_xmm0(struct x86_lift *l, const struct x86_insn *i)
+{
+    int row = find(i, i->op[1].kind == OPERAND_MEM ? VF_Y_M0 : VF_Y_U0, i->mandatory, i->opcode);
+
+    check_sse(l);
+    append(l, i, row, vec(&i->op[0]), source(l, i, row), IR_VEC0);
+}
+
+/* PCMPxSTRI and PCMPxSTRM: compare strings op0 and op1, of EAX and EDX elements or up to a zero. */
+void lift_vec_string(struct x86_lift *l, const struct x86_insn *i)
+{
+    bool mem = i->op[1].kind == OPERAND_MEM, index = i->opcode & 1;
+    int row = find(i, index ? (mem ? VF_I_M : VF_I_U) : mem ? VF_K_M : VF_K_U, i->mandatory, i->opcode);
+
+    check_sse(l);
+    append(l, i, row, index ? (ir_ref)X86_RCX : (ir_ref)IR_VEC0, source(l, i, row), vec(&i->op[0]));
 }
 
 void lift_vec_shift_imm(struct x86_lift *l, const struct x86_insn *i)

@@ -118,7 +118,7 @@ X86_HELP(help_hlt)
  * alone it waits as HLT does. */
 X86_HELP(help_monitor)
 {
-    if (x86_cpl(x))
+    if (x86_cpl(x) && !b)
         x86_raise(x, EX_UD);
     if ((uint32_t)x->cpu.reg[X86_RCX])
         x86_raise_error(x, EX_GP, 0);
@@ -128,10 +128,14 @@ X86_HELP(help_monitor)
 
 X86_HELP(help_mwait)
 {
-    if (x86_cpl(x))
+    if (x86_cpl(x) && !a)
         x86_raise(x, EX_UD);
-    if ((uint32_t)x->cpu.reg[X86_RCX] & ~1u)
+    if ((uint32_t)x->cpu.reg[X86_RCX] & (a ? ~3u : ~1u))
         x86_raise_error(x, EX_GP, 0);
+    if (a) {
+        sched_yield();
+        return 0;
+    }
     x->count.hlt++;
     if (x->nvcpus > 1) {
         sched_yield();

@@ -49,6 +49,9 @@ static void emit_op(struct emitter *e)
     case IR_TZCNT:
     case IR_LZCNT:
     case IR_POPCNT:
+    case IR_CRC32:
+    case IR_PDEP:
+    case IR_PEXT:
     case IR_BSWAP: emit_bits(e); break;
     case IR_NOT:
     case IR_NEG:

@@ -378,9 +378,47 @@ void emit_mul_div(struct emitter *e)
     f_defined(e);
 }
 
+/* VEX.LZ.0F38 F5 /r on registers: PDEP F2, PEXT F3. */
+static void put_deposit(struct asmbuf *a, bool extract, enum ir_type t, int d, int source, int mask)
+{
+    asm_byte(a, 0xc4);
+    asm_byte(a, (d < 8 ? 0x80u : 0) | 0x40 | (mask < 8 ? 0x20u : 0) | 2);
+    asm_byte(a, (t == I64 ? 0x80u : 0) | (~(unsigned)source & 15) << 3 | (extract ? 2 : 3));
+    asm_byte(a, 0xf5);
+    asm_byte(a, 0xc0 | ((unsigned)d & 7) << 3 | ((unsigned)mask & 7));
+}
+
+/* d = op(a, b): CRC32 continues in place, so that it works in rax where b may be in d. */
+static void two_sources(struct emitter *e)
+{
+    const struct ir_op *o = e->op;
+    int mask = place_src_kept(e, o->b, o->type);
+    if (o->op == IR_CRC32) {
+        bring(e, I32, RAX, o->a);
+        if (o->type == I16)
+            asm_byte(&e->a, 0x66);
+        asm_insn(&e->a, 0xf2, 2, o->type == I8 ? 0xf0 : 0xf1,
+                 o->type == I64  ? ASM_W
+                 : o->type == I8 ? ASM_BYTE_RM
+                                 : 0,
+                 RAX, rm_reg(mask));
+    } else {
+        put_deposit(&e->a, o->op == IR_PEXT, o->type, RAX, place_src(e, o->a, o->type, RAX), mask);
+    }
+    e->locked = 0;
+    int d = place_dst(e, o->d, IR_NONE);
+    if (d != RAX)
+        asm_mov_rr(&e->a, I64, d, RAX);
+    place_dst_done(e, o->d, I64, d);
+}
+
 void emit_bits(struct emitter *e)
 {
     const struct ir_op *o = e->op;
+    if (o->op == IR_CRC32 || o->op == IR_PDEP || o->op == IR_PEXT) {
+        two_sources(e);
+        return;
+    }
     f_define(e);
     switch (o->op) {
     case IR_BT:

@@ -12,8 +12,7 @@ static int xmm(ir_ref r)
 static void put_row(struct emitter *e, const struct ir_vec_row *row, int reg, struct rm m)
 {
     asm_insn(&e->a, row->prefix, row->map, row->opcode, row->w ? ASM_W : 0, reg, m);
-    if (row->has_imm)
-        asm_byte(&e->a, (unsigned)e->op->imm & 0xff);
+    asm_imm(&e->a, e->op->imm, row->has_imm);
 }
 
 /* An instruction that may raise a numeric exception must find F in cpu.cc; one that sets flags leaves them in the
@@ -53,6 +52,26 @@ static void memory_form(struct emitter *e, const struct ir_vec_row *row)
     }
 }
 
+/* PCMPxSTRx: lengths in eax and edx, so that the addend has to leave rax first. */
+static void string_form(struct emitter *e, const struct ir_vec_row *row)
+{
+    const struct ir_op *o = e->op;
+    if (!row->msize) {
+        keep_flags(e);
+        asm_mov_rr(&e->a, I64, RAX, host_pin[o->e]);
+        put_row(e, row, xmm(o->b), rm_reg(xmm(o->a)));
+        return;
+    }
+    int addr;
+    struct cold *c = mem_begin(e, o->a, row->msize, false, &addr);
+    int at = place_scratch(e);
+    asm_lea(&e->a, I64, at, rm_index(RAX, addr, 0, 0));
+    asm_mov_rr(&e->a, I64, RAX, host_pin[o->e]);
+    mem_fault_here(e, c);
+    put_row(e, row, xmm(o->b), rm_mem(at, 0));
+    mem_end(e, c);
+}
+
 void emit_vec(struct emitter *e)
 {
     const struct ir_op *o = e->op;
@@ -62,9 +81,11 @@ void emit_vec(struct emitter *e)
     case VF_Y_M:
     case VF_M_U:
     case VF_R_M:
-    case VF_F_M: memory_form(e, row); break;
+    case VF_F_M:
+    case VF_Y_M0: memory_form(e, row); break;
     case VF_W_U:
     case VF_Y_U:
+    case VF_Y_U0:
         keep_flags(e);
         fault_here(e);
         put_row(e, row, xmm(o->d), rm_reg(xmm(o->a)));
@@ -90,6 +111,10 @@ void emit_vec(struct emitter *e)
         put_row(e, row, xmm(o->d), rm_reg(s));
         break;
     }
+    case VF_I_U:
+    case VF_I_M:
+    case VF_K_U:
+    case VF_K_M: string_form(e, row); break;
     case VF_Y: put_row(e, row, row->ext, rm_reg(xmm(o->d))); return;
     }
     f_defined(e);

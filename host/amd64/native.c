@@ -150,9 +150,49 @@ void host_x87_exec(struct cpu *c, void *fx, const struct ir_op *o, void *mem)
         cpu_set_flags(c, (uint32_t)general);
 }
 
+/* Rows with registers that the encoding implies: xmm0, rax, rdx, rcx.  None of them raises exceptions. */
+static void vec_implied(struct cpu *c, const struct ir_op *o, void *mem)
+{
+    const struct ir_vec_row *row = &ir_vec_rows[o->row];
+    struct asmbuf b = native_begin(), *a = &b;
+    struct {
+        uint64_t rax, rdx, rcx, flags;
+        uint8_t x[3][16] __attribute__((aligned(16)));
+    } state __attribute__((aligned(16))) = {.rax = c->reg[0], .rdx = c->reg[2]};
+    bool string = row->form >= VF_I_U;
+    ir_ref reg = string ? o->b : o->d;
+    memcpy(state.x[0], c->vec[0], 16);
+    memcpy(state.x[1], c->vec[reg - IR_VEC0], 16);
+    if (!mem)
+        memcpy(state.x[2], c->vec[o->a - IR_VEC0], 16);
+    for (int i = 0; i < 3; i++)
+        asm_insn(a, 0, 1, 0x28, 0, i, rm_mem(RDI, (int32_t)offsetof(__typeof__(state), x) + 16 * i));
+    asm_load(a, I64, RAX, rm_mem(RDI, (int32_t)offsetof(__typeof__(state), rax)));
+    asm_load(a, I64, RDX, rm_mem(RDI, (int32_t)offsetof(__typeof__(state), rdx)));
+    asm_insn(a, row->prefix, row->map, row->opcode, row->w ? ASM_W : 0, 1, mem ? rm_mem(RSI, 0) : rm_reg(2));
+    asm_imm(a, o->imm, row->has_imm);
+    asm_byte(a, 0x9c); /* pushfq; pop rdx */
+    asm_byte(a, 0x5a);
+    asm_store(a, I64, rm_mem(RDI, (int32_t)offsetof(__typeof__(state), flags)), RDX);
+    asm_store(a, I64, rm_mem(RDI, (int32_t)offsetof(__typeof__(state), rcx)), RCX);
+    for (int i = 0; i < 2; i++)
+        asm_insn(a, 0, 1, 0x29, 0, i, rm_mem(RDI, (int32_t)offsetof(__typeof__(state), x) + 16 * i));
+    native_call(a, &state, mem);
+    if (string)
+        cpu_set_flags(c, (uint32_t)state.flags);
+    if (row->form == VF_I_U || row->form == VF_I_M)
+        c->reg[1] = state.rcx;
+    else
+        memcpy(c->vec[o->d - IR_VEC0], state.x[string ? 0 : 1], 16);
+}
+
 bool host_vec_exec(struct cpu *c, const struct ir_op *o, void *mem)
 {
     const struct ir_vec_row *row = &ir_vec_rows[o->row];
+    if (row->form >= VF_Y_U0) {
+        vec_implied(c, o, mem);
+        return true;
+    }
     struct asmbuf b = native_begin(), *a = &b;
     uint32_t own = __builtin_ia32_stmxcsr();
     uint64_t gpr = ir_is_vec(o->a) || o->a >= IR_NREG ? 0 : c->reg[o->a];
@@ -181,8 +221,7 @@ bool host_vec_exec(struct cpu *c, const struct ir_op *o, void *mem)
         r = RAX;
     }
     asm_insn(a, row->prefix, row->map, row->opcode, row->w ? ASM_W : 0, r, m);
-    if (row->has_imm)
-        asm_byte(a, (unsigned)o->imm & 0xff);
+    asm_imm(a, o->imm, row->has_imm);
     asm_byte(a, 0x9c); /* pushfq; pop rdx */
     asm_byte(a, 0x5a);
     asm_store(a, I64, rm_mem(RDI, (int32_t)offsetof(__typeof__(state), result)), RAX);

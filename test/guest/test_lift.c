@@ -116,6 +116,15 @@ static const struct text_case text_cases[] = {
     {USER64, "0f ab c8", "bts.i32 r0 = r0, r1 !CSOAP\n"},
     {USER64, "fd", "mov.i64 r22 = #-0x1\n"},
     {USER64, "f9", "stc.i64 !C\n"},
+    {USER64, "f2 0f 38 f1 c3", "crc32.i32 r0 = r0, r3\n"},
+    {USER64, "f2 48 0f 38 f0 c3", "crc32.i8 r0 = r0, r3\n"},
+    {USER64, "c4 e2 e3 f5 c1", "pdep.i64 r0 = r3, r1\n"},
+    {USER64, "c4 e2 62 f5 c1", "pext.i32 r0 = r3, r1\n"},
+    {USER64, "66 0f 38 10 ca", "vec.i32.pblendvb.y_u0 v1 = v2, v0, #0x0\n"},
+    {USER64, "66 0f 3a 63 ca 0c", "vec.i32.pcmpistri.i_u r1, r0 = v2, v1, r2, #0xc !CZSOAP\n"},
+    {USER64, "66 48 0f 3a 60 ca 0c", "vec.i64.pcmpestrm_64.k_u v0, r0 = v2, v1, r2, #0xc !CZSOAP\n"},
+    {USER64, "66 0f 78 c1 05 06", "vec.i32.extrq.y v1 = #0x605\n"},
+    {USER64, "48 0f 38 f9 18", "st.i64 r0, r3 tag=3\n"},
     /* addresses */
     {USER64, "48 8b 03", "ldz.i64 r0 = r3 tag=3\n"},
     {USER64, "8a 03", "ld.i8 r0 = r3 tag=3\n"},
@@ -368,7 +377,7 @@ static unsigned encode_row(const struct ir_vec_row *r, uint8_t *p)
         p[n++] = r->map == 2 ? 0x38 : 0x3a;
     p[n++] = r->opcode;
     p[n++] = (uint8_t)(mem ? 1 << 3 | 3 : 0xc0 | reg << 3 | 2);
-    if (r->has_imm)
+    for (unsigned k = 0; k < r->has_imm; k++)
         p[n++] = 1;
     return n;
 }

@@ -65,17 +65,19 @@ static inline void wrote(struct maker *m, const struct ir_op *o)
 static inline void alu(struct maker *m, bool early)
 {
     static const uint8_t ops[] = {
-        IR_MOV,    IR_MOV,   IR_MOV,  IR_MOV,   IR_ZX8,  IR_ZX16, IR_SX8, IR_SX16, IR_SX32, IR_LEA,   IR_LEA,
-        IR_ADD,    IR_SUB,   IR_ADC,  IR_SBB,   IR_AND,  IR_OR,   IR_XOR, IR_CMP,  IR_TEST, IR_NOT,   IR_NEG,
-        IR_INC,    IR_DEC,   IR_SHL,  IR_SHR,   IR_SAR,  IR_ROL,  IR_ROR, IR_RCL,  IR_RCR,  IR_SHLD,  IR_SHRD,
-        IR_MUL,    IR_UMUL,  IR_SMUL, IR_BT,    IR_BTS,  IR_BTR,  IR_BTC, IR_BSF,  IR_BSR,  IR_TZCNT, IR_LZCNT,
-        IR_POPCNT, IR_BSWAP, IR_CMOV, IR_SETCC, IR_GETF, IR_SETF, IR_STC, IR_CLC,  IR_CMC,  IR_PC,    IR_LDF,
+        IR_MOV,  IR_MOV,   IR_MOV,   IR_MOV,   IR_ZX8,    IR_ZX16,  IR_SX8,   IR_SX16, IR_SX32, IR_LEA,
+        IR_LEA,  IR_ADD,   IR_SUB,   IR_ADC,   IR_SBB,    IR_AND,   IR_OR,    IR_XOR,  IR_CMP,  IR_TEST,
+        IR_NOT,  IR_NEG,   IR_INC,   IR_DEC,   IR_SHL,    IR_SHR,   IR_SAR,   IR_ROL,  IR_ROR,  IR_RCL,
+        IR_RCR,  IR_SHLD,  IR_SHRD,  IR_MUL,   IR_UMUL,   IR_SMUL,  IR_BT,    IR_BTS,  IR_BTR,  IR_BTC,
+        IR_BSF,  IR_BSR,   IR_TZCNT, IR_LZCNT, IR_POPCNT, IR_CRC32, IR_CRC32, IR_PDEP, IR_PEXT, IR_BSWAP,
+        IR_CMOV, IR_SETCC, IR_GETF,  IR_SETF,  IR_STC,    IR_CLC,   IR_CMC,   IR_PC,   IR_LDF,
     };
     unsigned op = ops[pick(m, ARRAY_LEN(ops))];
     const char *s = ir_shapes[op].operands;
     struct ir_op *o = ir_append(m->b, op, pick(m, 4) ? I32 + pick(m, 2) : pick(m, 2));
-    if (o->type < I32 && (s[0] == 'X' || op == IR_LEA || op == IR_BSWAP || (op >= IR_ZX8 && op <= IR_SX32) ||
-                          op == IR_UMUL || op == IR_SMUL || (op >= IR_SHLD && op <= IR_POPCNT)))
+    if (o->type < I32 &&
+        (s[0] == 'X' || op == IR_LEA || op == IR_BSWAP || (op >= IR_ZX8 && op <= IR_SX32) || op == IR_UMUL ||
+         op == IR_SMUL || op == IR_PDEP || op == IR_PEXT || (op >= IR_SHLD && op <= IR_POPCNT)))
         o->type = I32;
     if (op == IR_SX32)
         o->type = I64;

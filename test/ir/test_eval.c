@@ -370,13 +370,64 @@ static void test_lea_getf_setf(void **state)
     assert_int_equal(ir_eval(&setf, 0, 0x841, 0, 0, IRF_SF | IRF_PF).f, IRF_ZF | IRF_PF);
 }
 
+static uint64_t crc(enum ir_type t, uint64_t a, uint64_t b)
+{
+    struct ir_op o = {.op = IR_CRC32, .type = (uint8_t)t};
+    return ir_eval(&o, 0, a, b, 0, 0).d;
+}
+
+static uint64_t bits(unsigned op, enum ir_type t, uint64_t a, uint64_t mask)
+{
+    struct ir_op o = {.op = (uint8_t)op, .type = (uint8_t)t};
+    return ir_eval(&o, 0, a, mask, 0, 0).d;
+}
+
+/* The check value of CRC-32C (RFC 3720, B.4), then the processor's own answers. */
+static void test_crc(void **state)
+{
+    uint64_t seed = 99, v = 0xffffffff;
+    (void)state;
+    for (const char *p = "123456789"; *p; p++)
+        v = crc(I8, v, (uint8_t)*p);
+    assert_int_equal(v ^ 0xffffffff, 0xe3069283);
+    for (unsigned i = 0; i < ROUNDS; i++) {
+        uint64_t a = random_value(&seed), b = random_value(&seed), got[4];
+        uint32_t r8 = (uint32_t)a, r16 = (uint32_t)a, r32 = (uint32_t)a;
+        uint64_t r64 = a;
+        __asm__("crc32b %b1, %0" : "+r"(r8) : "q"(b));
+        __asm__("crc32w %w1, %0" : "+r"(r16) : "r"(b));
+        __asm__("crc32l %k1, %0" : "+r"(r32) : "r"(b));
+        __asm__("crc32q %1, %0" : "+r"(r64) : "r"(b));
+        for (unsigned t = I8; t <= I64; t++)
+            got[t] = crc(t, a, b);
+        assert_true(got[I8] == r8 && got[I16] == r16 && got[I32] == r32 && got[I64] == r64);
+    }
+}
+
+static void test_deposit(void **state)
+{
+    uint64_t seed = 98;
+    (void)state;
+    assert_int_equal(bits(IR_PDEP, I32, 0x5, 0xff00f), 0x5);
+    assert_int_equal(bits(IR_PDEP, I64, 0xab, 0xf000000f), 0xa000000b);
+    assert_int_equal(bits(IR_PEXT, I64, 0xa123456b, 0xf000000f), 0xab);
+    for (unsigned i = 0; i < ROUNDS && __builtin_cpu_supports("bmi2"); i++) {
+        uint64_t a = random_value(&seed), mask = random_value(&seed), d, e;
+        uint32_t d32, e32;
+        __asm__("pdep %2, %1, %0" : "=r"(d) : "r"(a), "r"(mask));
+        __asm__("pext %2, %1, %0" : "=r"(e) : "r"(a), "r"(mask));
+        __asm__("pdep %k2, %k1, %0" : "=r"(d32) : "r"(a), "r"(mask));
+        __asm__("pext %k2, %k1, %0" : "=r"(e32) : "r"(a), "r"(mask));
+        assert_true(bits(IR_PDEP, I64, a, mask) == d && bits(IR_PEXT, I64, a, mask) == e);
+        assert_true(bits(IR_PDEP, I32, a, mask) == d32 && bits(IR_PEXT, I32, a, mask) == e32);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_rows),
-        cmocka_unit_test(test_conditions),
-        cmocka_unit_test(test_constant_counts),
-        cmocka_unit_test(test_lea_getf_setf),
+        cmocka_unit_test(test_rows),          cmocka_unit_test(test_conditions), cmocka_unit_test(test_constant_counts),
+        cmocka_unit_test(test_lea_getf_setf), cmocka_unit_test(test_crc),        cmocka_unit_test(test_deposit),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
