@@ -115,6 +115,11 @@ void os_prefer_small(void *p, size_t size);
 bool os_code_memory(size_t size, uint8_t **rw, uint8_t **rx, struct status *st);
 void os_code_memory_free(uint8_t *rw, uint8_t *rx, size_t size);
 
+/* ---- the host processor (os_linux.c) ------------------------------------------------------------------------- */
+
+/* What it tells of itself: CPUID's EAX, EBX, ECX, EDX; zeros where there is no such leaf, or no such insn. */
+void os_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t r[4]);
+
 /* ---- faults of the host processor in this process (os_linux.c) ----------------------------------------------- */
 
 enum os_fault { OS_FAULT_MEMORY, OS_FAULT_DIVIDE, OS_FAULT_FLOAT };

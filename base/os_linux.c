@@ -14,6 +14,9 @@
 #include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
+#ifdef __x86_64__
+#include <cpuid.h>
+#endif
 
 void *os_reserve(size_t size)
 {
@@ -115,4 +118,14 @@ bool os_catch_faults(bool (*fn)(void *arg, enum os_fault what, void *context), v
         if (sigaction(which[i], &sa, NULL))
             return status_set(st, "cannot install a signal handler: %s", strerror(errno));
     return true;
+}
+
+void os_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t r[4])
+{
+    memset(r, 0, 4 * sizeof *r);
+#ifdef __x86_64__
+    __get_cpuid_count(leaf, subleaf, &r[0], &r[1], &r[2], &r[3]);
+#else
+    (void)leaf, (void)subleaf;
+#endif
 }

@@ -300,9 +300,11 @@ bool machine_init(struct machine *m, const struct options *o, struct status *st)
     *m = (struct machine){.options = o, .signals = -1};
     if (!o->kernel && !o->bios)
         return status_set(st, "nothing to run: give -kernel FILE or -bios FILE");
-    if (!log_init(m, st) || !x86_model_parse(&m->model, o->cpu, st) || !loop_init(&m->loop, st) ||
-        !signals_init(m, st) || !consoles_open(m, st) || !board_init(m, st) || !cpus_init(m, st) ||
-        !pc_load(&m->pc, st))
+    if (!log_init(m, st) || !x86_model_parse(&m->model, o->cpu, st))
+        return false;
+    x86_model_warn(m->model, o->cpu, stderr);
+    if (!loop_init(&m->loop, st) || !signals_init(m, st) || !consoles_open(m, st) || !board_init(m, st) ||
+        !cpus_init(m, st) || !pc_load(&m->pc, st))
         return false;
     boot_states(m);
     return !m->consoles.monitor || monitor_init(&m->monitor, m, m->consoles.monitor, st);

@@ -1,7 +1,7 @@
-/* guest/x86/model.c: CPU models, and CPUID.
+/* guest/x86/model.c: what a CPU model means: CPUID, and the bits CR4 and EFER may have.
  *
- * A model is a row of models.def and a set of features (features.def), changed by the words of -cpu.  CPUID's leaves
- * are made from the set when asked, together with what only the running processor knows (its APIC id, OSXSAVE, the
+ * A model (model_int.h) is what the words of -cpu made of a row of models.def (model_words.c).  CPUID's leaves are made
+ * from its set of features when asked, together with what only the running processor knows (its APIC id, OSXSAVE, the
  * frequency).
  *
  * Why "max" is a GenuineIntel, family 6, model 6AH.  A guest kernel must learn the TSC's frequency from leaves 15H
@@ -24,38 +24,11 @@
  *   - Features that need others (requirements[]) go with them.
  *   - Leaves beyond the last: Intel answers with the last basic leaf, AMD with zeros.
  */
-#include "guest/x86/sys.h"
+#include "guest/x86/model_int.h"
 
-#include <stdlib.h>
-
-enum register_number { EAX, EBX, ECX, EDX };
-enum vendor { INTEL, AMD };
-
-struct feature {
-    const char *name;
-    uint32_t leaf, subleaf;
-    uint8_t reg, bit;
-};
-static const struct feature features[FEAT_COUNT] = {
+const struct x86_feature_row x86_features[FEAT_COUNT] = {
 #define X86_FEATURE(NAME, text, leaf, subleaf, reg, bit) [FEAT_##NAME] = {text, leaf, subleaf, reg, bit},
 #include "guest/x86/features.def"
-};
-
-struct row {
-    const char *name;
-    enum vendor vendor;
-    unsigned family, model, stepping;
-    uint32_t level, xlevel;
-    const char *brand, *doc, *features;
-};
-static const struct row rows[] = {
-#define X86_MODEL(...) {__VA_ARGS__},
-#include "guest/x86/models.def"
-};
-
-struct x86_model {
-    const struct row *row;
-    uint32_t set[(FEAT_COUNT + 31) / 32];
 };
 
 static const struct {
@@ -69,7 +42,7 @@ static const struct {
 /* ---- the set of features
  * -------------------------------------------------------------------------------------------- */
 
-static void set_put(struct x86_model *m, enum x86_feature f, bool on)
+void x86_model_put(struct x86_model *m, enum x86_feature f, bool on)
 {
     if (on)
         m->set[f / 32] |= 1u << (f % 32);
@@ -84,7 +57,7 @@ bool x86_model_has(const struct x86_model *m, enum x86_feature f)
 
 bool x86_model_is_intel(const struct x86_model *m)
 {
-    return m->row->vendor == INTEL;
+    return m->intel;
 }
 
 const uint32_t *x86_model_features(const struct x86_model *m)
@@ -100,139 +73,22 @@ uint64_t x86_model_xcr0(const struct x86_model *m)
            (x86_model_has(m, FEAT_PKU) ? XCOMP_PKRU : 0);
 }
 
-/* Names are the same with '-', '_' or '.' inside: sse4.1, sse4_1, sse4-1. */
-static bool same_name(const char *name, const char *text, size_t n)
-{
-    if (strlen(name) != n)
-        return false;
-    for (size_t i = 0; i < n; i++) {
-        bool separators = strchr("-_.", name[i]) && text[i] && strchr("-_.", text[i]);
-        if (name[i] != text[i] && !separators)
-            return false;
-    }
-    return true;
-}
-
-static enum x86_feature feature_find(const char *text, size_t n)
-{
-    for (unsigned f = 1; f < FEAT_COUNT; f++)
-        if (same_name(features[f].name, text, n))
-            return (enum x86_feature)f;
-    return FEAT__;
-}
-
-/* The features a row of models.def lists; with those it only allows ("?name"), if `allowed`. */
-static void set_from_row(struct x86_model *m, const struct row *r, bool allowed)
-{
-    memset(m, 0, sizeof *m);
-    m->row = r;
-    for (const char *p = r->features; *p;) {
-        bool asked = *p == '?';
-        p += asked;
-        size_t n = strcspn(p, " ");
-        enum x86_feature f = feature_find(p, n);
-        rh_assert(f != FEAT__, "model %s: no feature %.*s", r->name, (int)n, p);
-        set_put(m, f, allowed || !asked);
-        p += n + (p[n] == ' ');
-    }
-}
-
-static void set_close(struct x86_model *m)
+void x86_model_close(struct x86_model *m)
 {
     for (unsigned again = 0; again < 3; again++)
         for (unsigned i = 0; i < ARRAY_LEN(requirements); i++)
             if (!x86_model_has(m, requirements[i].needs))
-                set_put(m, requirements[i].feature, false);
-}
-
-/* ---- -cpu
- * ------------------------------------------------------------------------------------------------------------- */
-
-/* One word after the model's name: +f, -f, f, f=on, f=off. */
-static bool parse_word(struct x86_model *m, const struct x86_model *max, const char *word, size_t n, struct status *st)
-{
-    const char *name = word, *equals = memchr(word, '=', n);
-    size_t length = equals ? (size_t)(equals - word) : n;
-    bool on = true;
-
-    if (n && (*word == '+' || *word == '-')) {
-        on = *word == '+';
-        name++;
-        length--;
-    } else if (equals) {
-        size_t rest = n - length - 1;
-        bool yes = rest == 2 && !memcmp(equals + 1, "on", 2), no = rest == 3 && !memcmp(equals + 1, "off", 3);
-        if (!yes && !no)
-            return status_set(st, "-cpu: \"%.*s\": a feature is \"on\" or \"off\"", (int)n, word);
-        on = yes;
-    }
-    enum x86_feature f = feature_find(name, length);
-    if (f == FEAT__)
-        return status_set(st, "-cpu: no feature is called \"%.*s\"; \"-cpu help\" lists them", (int)length, name);
-    if (on && !x86_model_has(max, f))
-        return status_set(st, "-cpu: rhea does not offer the feature \"%s\"; leave it out", features[f].name);
-    set_put(m, f, on);
-    return true;
-}
-
-bool x86_model_parse(struct x86_model **out, const char *text, struct status *st)
-{
-    size_t n = strcspn(text, ",");
-    const struct row *row = NULL;
-    struct x86_model max, m;
-
-    for (unsigned i = 0; i < ARRAY_LEN(rows); i++)
-        if (strlen(rows[i].name) == n && !memcmp(rows[i].name, text, n))
-            row = &rows[i];
-    if (!row)
-        return status_set(st, "-cpu: no model is called \"%.*s\"; \"-cpu help\" lists them", (int)n, text);
-    set_from_row(&max, &rows[0], true);
-    set_from_row(&m, row, false);
-    for (unsigned i = 0; i < ARRAY_LEN(m.set); i++)
-        m.set[i] &= max.set[i];
-    while (text[n] == ',') {
-        text += n + 1;
-        n = strcspn(text, ",");
-        if (!parse_word(&m, &max, text, n, st))
-            return false;
-    }
-    set_close(&m);
-    *out = malloc(sizeof m);
-    if (!*out)
-        return status_set(st, "-cpu: out of memory");
-    **out = m;
-    return true;
-}
-
-void x86_model_free(struct x86_model *m)
-{
-    free(m);
-}
-
-void x86_model_list(FILE *out)
-{
-    struct x86_model max;
-    unsigned column = 0;
-
-    set_from_row(&max, &rows[0], true);
-    fprintf(out, "Models:\n");
-    for (unsigned i = 0; i < ARRAY_LEN(rows); i++)
-        fprintf(out, "  %-10s %s\n", rows[i].name, rows[i].doc);
-    fprintf(out, "Features (+name or name=on, -name or name=off):\n");
-    for (unsigned f = 1; f < FEAT_COUNT; f++)
-        if (x86_model_has(&max, (enum x86_feature)f))
-            fprintf(out, "%s%s", column++ % 10 ? " " : column > 1 ? "\n  " : "  ", features[f].name);
-    fprintf(out, "\n");
+                x86_model_put(m, requirements[i].feature, false);
 }
 
 /* ---- what the model means for the processor
  * ----------------------------------------------------------------------------- */
 
-static uint32_t signature(const struct row *r)
+static uint32_t signature(const struct x86_model *m)
 {
-    unsigned base = r->family < 15 ? r->family : 15, extended = r->family - base;
+    unsigned base = m->family < 15 ? m->family : 15, extended = m->family - base;
 
-    return extended << 20 | r->model >> 4 << 16 | base << 8 | (r->model & 15) << 4 | r->stepping;
+    return extended << 20 | m->model >> 4 << 16 | base << 8 | (m->model & 15) << 4 | m->stepping;
 }
 
 void x86_model_apply(struct x86 *x, const struct x86_model *m)
@@ -249,13 +105,13 @@ void x86_model_apply(struct x86 *x, const struct x86_model *m)
     };
 
     x->model = m;
-    x->cpuid_signature = signature(m->row);
+    x->cpuid_signature = signature(m);
     x->cr4_allowed = CR4_PCE;
     for (unsigned i = 0; i < ARRAY_LEN(bits); i++)
         if (x86_model_has(m, bits[i].feature))
             x->cr4_allowed |= bits[i].cr4;
     x->efer_allowed = (x86_model_has(m, FEAT_SYSCALL) ? EFER_SCE : 0) | (x86_model_has(m, FEAT_LM) ? EFER_LME : 0) |
-                      (x86_model_has(m, FEAT_NX) ? EFER_NXE : 0);
+                      (x86_model_has(m, FEAT_NX) ? EFER_NXE : 0) | (x86_model_has(m, FEAT_AUTO_IBRS) ? EFER_AIBRSE : 0);
 }
 
 /* ---- leaves
@@ -267,7 +123,7 @@ struct leaf {
 
 static void leaf_vendor(const struct x86 *x, uint32_t last, struct leaf *l)
 {
-    const char *name = x->model->row->vendor == INTEL ? "GenuineIntel" : "AuthenticAMD";
+    const char *name = x->model->vendor;
 
     l->r[EAX] = last;
     memcpy(&l->r[EBX], name, 4);
@@ -281,7 +137,7 @@ static void leaf_1(const struct x86 *x, struct leaf *l)
     struct x86_topology t = x86_topology(x);
     uint32_t logical = 1u << x86_topology_package_shift(&t); /* ids in the package */
 
-    l->r[EAX] = signature(x->model->row);
+    l->r[EAX] = signature(x->model);
     l->r[EBX] = (CLFLUSH_BYTES / 8) << 8 | (logical < 255 ? logical : 255) << 16 | (x->apic_id & 255) << 24;
     if (x->cr4 & CR4_OSXSAVE)
         l->r[ECX] |= OSXSAVE;
@@ -306,7 +162,7 @@ static void leaf_cache(const struct x86 *x, uint32_t n, struct leaf *l)
     if (n >= ARRAY_LEN(caches))
         return;
     l->r[EAX] = caches[n].type | caches[n].level << 5 | 1 << 8 | ((caches[n].shared ? die_ids : core_ids) - 1) << 14;
-    if (x->model->row->vendor == INTEL)
+    if (x->model->intel)
         l->r[EAX] |= (cores < 64 ? cores - 1 : 63) << 26;
     l->r[EBX] = 63 | (caches[n].ways - 1u) << 22;
     l->r[ECX] = caches[n].sets - 1;
@@ -399,11 +255,11 @@ static void leaf_frequency(const struct x86 *x, struct leaf *l)
 
 static void leaf_basic(const struct x86 *x, uint32_t leaf, uint32_t sub, struct leaf *l)
 {
-    bool intel = x->model->row->vendor == INTEL;
+    bool intel = x->model->intel;
     enum { ARAT = 4 };
 
     switch (leaf) {
-    case 0: leaf_vendor(x, x->model->row->level, l); break;
+    case 0: leaf_vendor(x, x->model->level, l); break;
     case 1: leaf_1(x, l); break;
     case 2:
         if (intel)
@@ -431,15 +287,14 @@ static void leaf_amd_mirror(const struct x86 *x, struct leaf *l)
     enum { REPEATED = 0x0183f3ff };
 
     for (unsigned f = 1; f < FEAT_COUNT; f++)
-        if (features[f].leaf == 1 && features[f].reg == EDX && x86_model_has(x->model, (enum x86_feature)f))
-            l->r[EDX] |= (1u << features[f].bit) & REPEATED;
+        if (x86_features[f].leaf == 1 && x86_features[f].reg == EDX && x86_model_has(x->model, (enum x86_feature)f))
+            l->r[EDX] |= (1u << x86_features[f].bit) & REPEATED;
 }
 
 static void leaf_extended(const struct x86 *x, uint32_t leaf, uint32_t sub, struct leaf *l)
 {
-    const struct row *row = x->model->row;
-    bool intel = row->vendor == INTEL;
-    char brand[48] = {0};
+    const struct x86_model *m = x->model;
+    bool intel = m->intel;
     enum { CMP_LEGACY = 2 };
     struct x86_topology t = x86_topology(x);
     unsigned package = t.threads * t.cores * t.dies;
@@ -447,23 +302,20 @@ static void leaf_extended(const struct x86 *x, uint32_t leaf, uint32_t sub, stru
     switch (leaf) {
     case 0x80000000:
         if (intel)
-            l->r[EAX] = row->xlevel;
+            l->r[EAX] = m->xlevel;
         else
-            leaf_vendor(x, row->xlevel, l);
+            leaf_vendor(x, m->xlevel, l);
         break;
     case 0x80000001:
         if (!intel) {
-            l->r[EAX] = signature(row);
+            l->r[EAX] = signature(m);
             leaf_amd_mirror(x, l);
             l->r[ECX] |= package > 1 ? CMP_LEGACY : 0;
         }
         break;
     case 0x80000002:
     case 0x80000003:
-    case 0x80000004:
-        strncpy(brand, row->brand, sizeof brand - 1);
-        memcpy(l->r, brand + 16 * (leaf - 0x80000002), 16);
-        break;
+    case 0x80000004: memcpy(l->r, m->brand + 16 * (leaf - 0x80000002), 16); break;
     case 0x80000005: /* first level: TLBs of 64 entries, 32 KB caches, 8 ways, 64-byte lines */
         if (!intel)
             *l = (struct leaf){
@@ -479,12 +331,17 @@ static void leaf_extended(const struct x86 *x, uint32_t leaf, uint32_t sub, stru
         if (!intel)
             l->r[ECX] = (package - 1) | x86_topology_package_shift(&t) << 12;
         break;
-    case 0x8000001d: leaf_cache(x, sub, l); break;
+    case 0x8000001d:
+        if (x86_model_has(m, FEAT_TOPOEXT))
+            leaf_cache(x, sub, l);
+        break;
     case 0x8000001e: /* EBX: core in the package, threads a core; ECX: a node is a die */
-        *l = (struct leaf){{x->apic_id,
-                            (x->apic_id & ((1u << x86_topology_package_shift(&t)) - 1)) >> x86_topology_core_shift(&t) |
-                                (t.threads - 1) << 8,
-                            x->apic_id >> x86_topology_die_shift(&t) | (t.dies - 1) << 8, 0}};
+        if (x86_model_has(m, FEAT_TOPOEXT))
+            *l = (struct leaf){
+                {x->apic_id,
+                 (x->apic_id & ((1u << x86_topology_package_shift(&t)) - 1)) >> x86_topology_core_shift(&t) |
+                     (t.threads - 1) << 8,
+                 x->apic_id >> x86_topology_die_shift(&t) | (t.dies - 1) << 8, 0}};
         break;
     default: break;
     }
@@ -494,8 +351,9 @@ static void leaf_extended(const struct x86 *x, uint32_t leaf, uint32_t sub, stru
 static void leaf_features(const struct x86 *x, uint32_t leaf, uint32_t sub, struct leaf *l)
 {
     for (unsigned f = 1; f < FEAT_COUNT; f++)
-        if (features[f].leaf == leaf && features[f].subleaf == sub && x86_model_has(x->model, (enum x86_feature)f))
-            l->r[features[f].reg] |= 1u << features[f].bit;
+        if (x86_features[f].leaf == leaf && x86_features[f].subleaf == sub &&
+            x86_model_has(x->model, (enum x86_feature)f))
+            l->r[x86_features[f].reg] |= 1u << x86_features[f].bit;
 }
 
 static bool has_subleaves(uint32_t leaf)
@@ -514,17 +372,17 @@ static void leaf_hypervisor(uint32_t leaf, struct leaf *l)
 
 static struct leaf cpuid(const struct x86 *x, uint32_t leaf, uint32_t sub)
 {
-    const struct row *row = x->model->row;
+    const struct x86_model *m = x->model;
     struct leaf l = {{0}};
 
     if (leaf >> 16 == 0x4000 && x86_model_has(x->model, FEAT_HYPERVISOR)) {
         leaf_hypervisor(leaf, &l);
         return l;
     }
-    if (leaf >> 31 ? leaf > row->xlevel : leaf > row->level) {
-        if (row->vendor != INTEL)
+    if (leaf >> 31 ? leaf > m->xlevel : leaf > m->level) {
+        if (!m->intel)
             return l;
-        leaf = row->level;
+        leaf = m->level;
     }
     leaf_features(x, leaf, has_subleaves(leaf) ? sub : 0, &l);
     if (leaf >> 31)

@@ -90,9 +90,11 @@ void x86_store_system(struct x86 *x, gva_t gva, uint64_t v, unsigned bytes);
 
 /* ---- CPU models (CPUID) ------------------------------------------------------------------------------------------- */
 
-/* "max", "qemu64", ... with +feature, -feature, feature=on|off; false with a message naming what is not known. */
+/* The value of -cpu: a model's name and words (model_words.c); false with a message that says what is wrong. */
 bool x86_model_parse(struct x86_model **m, const char *text, struct status *st);
 void x86_model_free(struct x86_model *m);
+/* Tell the user which features `text`, that m was made from, asked for in vain; nothing if there are none. */
+void x86_model_warn(const struct x86_model *m, const char *text, FILE *out);
 const uint32_t *x86_model_features(const struct x86_model *m); /* bit set by FEAT_ number, for the lifter */
 /* Give x this model: CPUID, reset's EDX, the bits CR4 and EFER may have.  Before x86_reset. */
 void x86_model_apply(struct x86 *x, const struct x86_model *m);

@@ -78,6 +78,7 @@ enum {
     EFER_LME = 1 << 8,
     EFER_LMA = 1 << 10,
     EFER_NXE = 1 << 11,
+    EFER_AIBRSE = 1 << 21, /* AMD: automatic IBRS */
 };
 #define CR0_PG 0x80000000u
 enum x86_vector {

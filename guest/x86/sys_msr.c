@@ -72,23 +72,24 @@ enum rule { ANY, CANONICAL, WIDTH32 };
 static const struct {
     uint32_t msr;
     enum rule rule;
+    enum x86_feature feature; /* without it the register is not there */
     size_t offset;
 } plain[] = {
-    {MSR_SYSENTER_CS, ANY, offsetof(struct x86, sysenter_cs)},
-    {MSR_SYSENTER_ESP, CANONICAL, offsetof(struct x86, sysenter_esp)},
-    {MSR_SYSENTER_EIP, CANONICAL, offsetof(struct x86, sysenter_eip)},
-    {MSR_STAR, ANY, offsetof(struct x86, star)},
-    {MSR_LSTAR, CANONICAL, offsetof(struct x86, lstar)},
-    {MSR_CSTAR, CANONICAL, offsetof(struct x86, cstar)},
-    {MSR_FMASK, WIDTH32, offsetof(struct x86, fmask)},
-    {MSR_KERNEL_GS_BASE, CANONICAL, offsetof(struct x86, kernel_gs_base)},
-    {MSR_MCG_STATUS, ANY, offsetof(struct x86, mcg_status)},
+    {MSR_SYSENTER_CS, ANY, FEAT_SEP, offsetof(struct x86, sysenter_cs)},
+    {MSR_SYSENTER_ESP, CANONICAL, FEAT_SEP, offsetof(struct x86, sysenter_esp)},
+    {MSR_SYSENTER_EIP, CANONICAL, FEAT_SEP, offsetof(struct x86, sysenter_eip)},
+    {MSR_STAR, ANY, FEAT_SYSCALL, offsetof(struct x86, star)},
+    {MSR_LSTAR, CANONICAL, FEAT_LM, offsetof(struct x86, lstar)},
+    {MSR_CSTAR, CANONICAL, FEAT_LM, offsetof(struct x86, cstar)},
+    {MSR_FMASK, WIDTH32, FEAT_LM, offsetof(struct x86, fmask)},
+    {MSR_KERNEL_GS_BASE, CANONICAL, FEAT_LM, offsetof(struct x86, kernel_gs_base)},
+    {MSR_MCG_STATUS, ANY, FEAT_MCA, offsetof(struct x86, mcg_status)},
 };
 
 static uint64_t *plain_find(struct x86 *x, uint32_t msr, enum rule *rule)
 {
     for (unsigned i = 0; i < ARRAY_LEN(plain); i++)
-        if (plain[i].msr == msr) {
+        if (plain[i].msr == msr && x86_model_has(x->model, plain[i].feature)) {
             *rule = plain[i].rule;
             return (uint64_t *)((char *)x + plain[i].offset);
         }
@@ -165,6 +166,8 @@ static uint64_t *mtrr_find(struct x86 *x, uint32_t msr)
 {
     int fixed = mtrr_fixed_index(msr);
 
+    if (!x86_model_has(x->model, FEAT_MTRR))
+        return NULL;
     if (fixed >= 0)
         return &x->mtrr_fixed[fixed];
     if (msr >= MSR_MTRR_VAR && msr <= MSR_MTRR_VAR_LAST)
@@ -213,6 +216,30 @@ static uint64_t arch_capabilities(void)
     return v;
 }
 
+/* The bits SPEC_CTRL has (vol. 4; AMD APM vol. 2, 3.2.9); 0: there is no such register.  Intel tells IBRS, STIBP and SSBD by
+ * one bit each, of which the first has always come with the second. */
+static uint32_t spec_ctrl_bits(const struct x86 *x)
+{
+    enum { IBRS = 1, STIBP = 2, SSBD = 4, BHI_DIS_S = 1 << 10 };
+    static const struct {
+        enum x86_feature feature;
+        uint32_t bits;
+    } of[] = {
+        {FEAT_SPEC_CTRL, IBRS | STIBP | SSBD},
+        {FEAT_STIBP, STIBP},
+        {FEAT_SSBD, SSBD},
+        {FEAT_IBRS, IBRS},
+        {FEAT_AMD_STIBP, STIBP},
+        {FEAT_AMD_SSBD, SSBD},
+        {FEAT_BHI_CTRL, BHI_DIS_S},
+    };
+    uint32_t bits = 0;
+
+    for (unsigned i = 0; i < ARRAY_LEN(of); i++)
+        bits |= x86_model_has(x->model, of[i].feature) ? of[i].bits : 0;
+    return bits;
+}
+
 enum {
     MISC_NO_BTS = 1 << 11,
     MISC_NO_PEBS = 1 << 12,
@@ -220,6 +247,7 @@ enum {
     FEATURE_CONTROL_LOCK = 1,
     BUS_HZ = 100000000,
     LFENCE_SERIALIZES = 2,
+    TSC_AT_P0 = 1 << 24, /* HWCR: the TSC counts at one rate */
 };
 #define MISC_NO_XD (1ull << 34)
 
@@ -228,8 +256,8 @@ static bool amd_read(struct x86 *x, uint32_t msr, uint64_t *v)
     if (x86_model_is_intel(x->model))
         return false;
     switch (msr) {
+    case MSR_AMD_HWCR: *v = TSC_AT_P0; return true;
     case MSR_AMD_SYSCFG:
-    case MSR_AMD_HWCR:
     case MSR_AMD_TOP_MEM:
     case MSR_AMD_TOP_MEM2:
     case MSR_AMD_NB_CFG:
@@ -252,6 +280,14 @@ static bool intel_read(struct x86 *x, uint32_t msr, uint64_t *v)
     }
 }
 
+/* Whether the model has the local APIC that this register belongs to. */
+static bool apic_has(const struct x86 *x, uint32_t msr)
+{
+    return x86_model_has(x->model, msr == MSR_APIC_BASE      ? FEAT_APIC
+                                   : msr == MSR_TSC_DEADLINE ? FEAT_TSC_DEADLINE
+                                                             : FEAT_X2APIC);
+}
+
 static bool msr_read(struct x86 *x, uint32_t msr, uint64_t *v)
 {
     enum rule rule;
@@ -264,28 +300,28 @@ static bool msr_read(struct x86 *x, uint32_t msr, uint64_t *v)
         return true;
     }
     if (msr == MSR_TSC_DEADLINE || (msr >= MSR_X2APIC && msr <= MSR_X2APIC_LAST))
-        return x->intc.msr_read && x->intc.msr_read(x->intc.dev, msr, v);
+        return apic_has(x, msr) && x->intc.msr_read && x->intc.msr_read(x->intc.dev, msr, v);
     switch (msr) {
     case MSR_P5_MC_ADDR:
-    case MSR_P5_MC_TYPE:
-    case MSR_MCG_CAP: *v = 0; return true;
-    case MSR_TSC: *v = tsc_now(x); return true;
+    case MSR_P5_MC_TYPE: *v = 0; return true;
+    case MSR_MCG_CAP: *v = 0; return x86_model_has(x->model, FEAT_MCA);
+    case MSR_TSC: *v = tsc_now(x); return x86_model_has(x->model, FEAT_TSC);
     case MSR_TSC_ADJUST: *v = x->tsc_adjust; return x86_model_has(x->model, FEAT_TSC_ADJUST);
     case MSR_APIC_BASE:
-        if (!x->intc.get_base)
+        if (!x->intc.get_base || !apic_has(x, msr))
             return false;
         *v = x->intc.get_base(x->intc.dev);
         return true;
-    case MSR_SPEC_CTRL: *v = x->spec_ctrl; return x86_model_has(x->model, FEAT_SPEC_CTRL);
+    case MSR_SPEC_CTRL: *v = x->spec_ctrl; return spec_ctrl_bits(x) != 0;
     case MSR_ARCH_CAPABILITIES: *v = arch_capabilities(); return x86_model_has(x->model, FEAT_ARCH_CAPABILITIES);
     case MSR_UPDATE_SIGNATURE: *v = 1ull << 32; return true;
-    case MSR_MTRR_CAP: *v = MTRR_CAP; return true;
-    case MSR_PAT: *v = x->pat; return true;
+    case MSR_MTRR_CAP: *v = MTRR_CAP; return x86_model_has(x->model, FEAT_MTRR);
+    case MSR_PAT: *v = x->pat; return x86_model_has(x->model, FEAT_PAT);
     case MSR_DEBUGCTL: *v = x->debugctl; return true;
     case MSR_XSS: *v = x->xss; return x86_model_has(x->model, FEAT_XSAVES);
-    case MSR_EFER: *v = x->efer; return true;
-    case MSR_FS_BASE: *v = x->seg[SEG_FS].base; return true;
-    case MSR_GS_BASE: *v = x->seg[SEG_GS].base; return true;
+    case MSR_EFER: *v = x->efer; return x->efer_allowed != 0;
+    case MSR_FS_BASE: *v = x->seg[SEG_FS].base; return x86_model_has(x->model, FEAT_LM);
+    case MSR_GS_BASE: *v = x->seg[SEG_GS].base; return x86_model_has(x->model, FEAT_LM);
     case MSR_TSC_AUX: *v = x->tsc_aux; return x86_model_has(x->model, FEAT_RDTSCP);
     default: return intel_read(x, msr, v) || amd_read(x, msr, v);
     }
@@ -312,8 +348,11 @@ static bool base_write(struct x86 *x, enum x86_seg seg, uint64_t v)
 
 static bool apic_write(struct x86 *x, uint32_t msr, uint64_t v)
 {
+    enum { X2APIC_ENABLE = 1 << 10 };
     bool ok;
 
+    if (!apic_has(x, msr) || (msr == MSR_APIC_BASE && v & X2APIC_ENABLE && !x86_model_has(x->model, FEAT_X2APIC)))
+        return false;
     if (msr == MSR_APIC_BASE)
         ok = x->intc.set_base && x->intc.set_base(x->intc.dev, v);
     else
@@ -363,7 +402,7 @@ static bool amd_write(struct x86 *x, uint32_t msr)
 
 static bool msr_write(struct x86 *x, uint32_t msr, uint64_t v)
 {
-    enum { IBRS = 1, STIBP = 2, SSBD = 4, BHI_DIS_S = 1 << 10, IBPB = 1, BTF = 2, LBR = 1 };
+    enum { IBPB = 1, BTF = 2, LBR = 1 };
     enum rule rule;
     uint64_t *field = plain_find(x, msr, &rule);
 
@@ -380,28 +419,40 @@ static bool msr_write(struct x86 *x, uint32_t msr, uint64_t v)
     case MSR_P5_MC_ADDR:
     case MSR_P5_MC_TYPE:
     case MSR_UPDATE_SIGNATURE: return true;
-    case MSR_TSC: tsc_shift(x, v - tsc_now(x)); return true;
+    case MSR_TSC:
+        if (x86_model_has(x->model, FEAT_TSC))
+            tsc_shift(x, v - tsc_now(x));
+        return x86_model_has(x->model, FEAT_TSC);
     case MSR_TSC_ADJUST:
         if (x86_model_has(x->model, FEAT_TSC_ADJUST))
             tsc_shift(x, v - x->tsc_adjust);
         return x86_model_has(x->model, FEAT_TSC_ADJUST);
     case MSR_SPEC_CTRL:
-        x->spec_ctrl = v & (IBRS | STIBP | SSBD | (x86_model_has(x->model, FEAT_BHI_CTRL) ? BHI_DIS_S : 0));
-        return x86_model_has(x->model, FEAT_SPEC_CTRL) && x->spec_ctrl == v;
-    case MSR_PRED_CMD: return x86_model_has(x->model, FEAT_SPEC_CTRL) && !(v & ~(uint64_t)IBPB);
+        if (v & ~(uint64_t)spec_ctrl_bits(x) || !spec_ctrl_bits(x))
+            return false;
+        x->spec_ctrl = v;
+        return true;
+    case MSR_PRED_CMD:
+        return (x86_model_has(x->model, FEAT_SPEC_CTRL) || x86_model_has(x->model, FEAT_IBPB)) &&
+               !(v & ~(uint64_t)IBPB);
     case MSR_PAT:
-        if (types_valid(v, 8, PAT_TYPES))
-            x->pat = v;
-        return types_valid(v, 8, PAT_TYPES);
+        if (!x86_model_has(x->model, FEAT_PAT) || !types_valid(v, 8, PAT_TYPES))
+            return false;
+        x->pat = v;
+        return true;
     case MSR_DEBUGCTL:
         if (v & ~(uint64_t)(BTF | LBR))
             return false;
         x->debugctl = v;
         return true;
     case MSR_XSS: return x86_model_has(x->model, FEAT_XSAVES) && !v;
-    case MSR_EFER: x86_write_efer(x, v); return true;
-    case MSR_FS_BASE: return base_write(x, SEG_FS, v);
-    case MSR_GS_BASE: return base_write(x, SEG_GS, v);
+    case MSR_EFER:
+        if (!x->efer_allowed)
+            return false;
+        x86_write_efer(x, v);
+        return true;
+    case MSR_FS_BASE: return x86_model_has(x->model, FEAT_LM) && base_write(x, SEG_FS, v);
+    case MSR_GS_BASE: return x86_model_has(x->model, FEAT_LM) && base_write(x, SEG_GS, v);
     case MSR_TSC_AUX:
         if (!x86_model_has(x->model, FEAT_RDTSCP) || v >> 32)
             return false;

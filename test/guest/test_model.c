@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "guest/x86/model_int.h"
 #include "test/guest/sysfake.h"
 
 struct cpuid {
@@ -186,9 +187,179 @@ static void test_words(void **state)
     refuse("pentium9", "pentium9");
     refuse("max,+nonsense", "nonsense");
     refuse("max,smap=maybe", "smap=maybe");
-    refuse("max,+vmx", "vmx");
+    refuse("max,+vmx,enforce", "vmx");
+    refuse("max,+aees", "do you mean \"aes\"?");
+    refuse("hasswell", "do you mean \"Haswell\"?");
+    refuse("max,vendor=me", "12 characters");
+    refuse("max,family=300", "from 0 to 270");
+    refuse("max,stepping=x", "not a number");
     refuse("max,", "\"\"");
     fake_free(fake_new("qemu64,+tsc-deadline,+tsc_deadline"));
+}
+
+/* What x86_model_warn says of a value of -cpu. */
+static void warning(const char *text, char *to, size_t size)
+{
+    struct x86_model *m = NULL;
+    struct status st = {""};
+    FILE *out = fmemopen(to, size, "w");
+
+    assert_true(x86_model_parse(&m, text, &st));
+    x86_model_warn(m, text, out);
+    fclose(out);
+    x86_model_free(m);
+}
+
+static void test_warnings(void **state)
+{
+    char text[2200] = "";
+    (void)state;
+
+    warning("max", text, sizeof text);
+    assert_string_equal(text, "");
+    warning("host", text, sizeof text);
+    assert_string_equal(text, "");
+    warning("max,+vmx,+smx", text, sizeof text);
+    assert_string_equal(text, "rhea: warning: -cpu max: the guest does without these features: vmx smx\n");
+    memset(text, 0, sizeof text);
+    warning("max,+vmx,check=off", text, sizeof text);
+    assert_string_equal(text, "");
+    warning("max,+vmx,-vmx,enforce", text, sizeof text);
+    assert_string_equal(text, "");
+    warning("Haswell", text, sizeof text);
+    assert_non_null(strstr(text, " rtm"));
+    memset(text, 0, sizeof text);
+    warning("Nehalem,enforce", text, sizeof text);
+    assert_string_equal(text, "");
+}
+
+/* QEMU's settings; family, model and stepping as leaf 1 packs them (SDM vol. 2, CPUID). */
+static void test_settings(void **state)
+{
+    struct fake *f =
+        fake_new("max,vendor=AuthenticAMD,family=25,model=0x61,stepping=2,model-id=Some processor,level=5");
+    struct cpuid c = ask(f, 0, 0);
+    (void)state;
+
+    assert_int_equal(c.eax, 5);
+    assert_memory_equal(&c.ebx, "Auth", 4);
+    assert_int_equal(ask(f, 1, 0).eax, 0xa60f12);
+    assert_int_equal(ask(f, 0x80000001, 0).eax, 0xa60f12);
+    c = ask(f, 0x80000002, 0);
+    assert_memory_equal(&c, "Some processor\0\0", 16);
+    assert_int_equal(ask(f, 7, 0).ebx, 0); /* beyond the last leaf: zeros on an AMD */
+    fake_free(f);
+    f = fake_new("pentium3,+smep,hypervisor=off,+btc-no");
+    assert_int_equal(ask(f, 0, 0).eax, 7); /* leaves grow with features */
+    assert_int_equal(ask(f, 0x80000000, 0).eax, 0x80000008);
+    assert_int_equal(ask(f, 1, 0).ecx >> 31, 0);
+    fake_free(f);
+}
+
+/* Public facts: signature and vendor. */
+static void test_known_models(void **state)
+{
+    static const struct {
+        const char *name, *vendor;
+        uint32_t signature;
+    } known[] = {
+        {"Nehalem", "Genu", 0x106a3},        {"Westmere", "Genu", 0x206c1},
+        {"SandyBridge", "Genu", 0x206a1},    {"Haswell-noTSX", "Genu", 0x306c1},
+        {"Skylake-Server", "Genu", 0x50654}, {"Icelake-Server", "Genu", 0x606a6},
+        {"SapphireRapids", "Genu", 0x806f4}, {"Opteron_G1", "Auth", 0xf61},
+        {"Opteron_G5", "Auth", 0x600f20},    {"EPYC", "Auth", 0x800f12},
+        {"EPYC-Rome", "Auth", 0x830f10},     {"EPYC-Genoa", "Auth", 0xa10f10},
+        {"Dhyana", "Hygo", 0x900f01},        {"486", "Genu", 0x480},
+        {"pentium3", "Genu", 0x683},
+    };
+    (void)state;
+
+    for (unsigned i = 0; i < ARRAY_LEN(known); i++) {
+        struct fake *f = fake_new(known[i].name);
+        uint32_t ebx = ask(f, 0, 0).ebx;
+        assert_int_equal(ask(f, 1, 0).eax, known[i].signature);
+        assert_memory_equal(&ebx, known[i].vendor, 4);
+        fake_free(f);
+    }
+}
+
+/* For every name of -cpu help: CPUID, the bits CR4 and EFER may have, and what the lifter is told agree. */
+static void test_every_model(void **state)
+{
+    static const struct {
+        enum x86_feature feature;
+        uint64_t cr4, efer;
+    } bits[] = {
+        {FEAT_FXSR, CR4_OSFXSR, 0}, {FEAT_SMEP, CR4_SMEP, 0}, {FEAT_SMAP, CR4_SMAP, 0},     {FEAT_UMIP, CR4_UMIP, 0},
+        {FEAT_PKU, CR4_PKE, 0},     {FEAT_LA57, CR4_LA57, 0}, {FEAT_XSAVE, CR4_OSXSAVE, 0}, {FEAT_PCID, CR4_PCIDE, 0},
+        {FEAT_PAE, CR4_PAE, 0},     {FEAT_LM, 0, EFER_LME},   {FEAT_NX, 0, EFER_NXE},       {FEAT_SYSCALL, 0, EFER_SCE},
+    };
+    char text[16384], name[64];
+    FILE *out = fmemopen(text, sizeof text, "w");
+    unsigned models = 0;
+    (void)state;
+
+    x86_model_list(out);
+    fclose(out);
+    for (const char *p = strchr(text, '\n') + 1; *p == ' '; p = strchr(p, '\n') + 1, models++) {
+        assert_int_equal(sscanf(p, "%63s", name), 1);
+        struct fake *f = fake_new(name);
+        const uint32_t *set = x86_model_features(f->x.model);
+        for (unsigned n = 1; n < FEAT_COUNT; n++) {
+            const struct x86_feature_row *r = &x86_features[n];
+            uint32_t regs[4];
+            struct cpuid c = ask(f, r->leaf, r->subleaf);
+            memcpy(regs, &c, sizeof regs);
+            if (set[n / 32] >> (n % 32) & 1)
+                assert_true(regs[r->reg] >> r->bit & 1);
+        }
+        for (unsigned i = 0; i < ARRAY_LEN(bits); i++) {
+            bool has = x86_model_has(f->x.model, bits[i].feature);
+            assert_int_equal(!!(f->x.cr4_allowed & bits[i].cr4) || !!(f->x.efer_allowed & bits[i].efer), has);
+        }
+        fake_free(f);
+    }
+    assert_true(models > 50);
+}
+
+/* Registers that come with a feature are gone with it. */
+static void test_msr_features(void **state)
+{
+    static const struct {
+        const char *cpu;
+        uint32_t msr;
+    } gone[] = {
+        {"max,-sep", 0x174},
+        {"max,-mtrr", 0x2ff},
+        {"max,-mtrr", 0x250},
+        {"max,-pat", 0x277},
+        {"max,-mca", 0x179},
+        {"max,-xsaves", 0xda0},
+        {"max,-rdtscp", 0xc0000103},
+        {"max,-tsc_adjust", 0x3b},
+        {"max,-syscall", 0xc0000081},
+        {"qemu32", 0xc0000080},
+        {"qemu32", 0xc0000100},
+        {"max,-arch-capabilities", 0x10a},
+        {"max,-spec-ctrl,-bhi-ctrl", 0x48},
+        {"max,-tsc", 0x10},
+    };
+    uint64_t v;
+    (void)state;
+
+    for (unsigned i = 0; i < ARRAY_LEN(gone); i++) {
+        struct fake *f = fake_new(gone[i].cpu);
+        assert_int_equal(msr_read(f, gone[i].msr, &v), LEAVE_FAULT);
+        assert_int_equal(msr_write(f, gone[i].msr, 0), LEAVE_FAULT);
+        fake_free(f);
+        f = fake_new("max");
+        assert_int_equal(msr_read(f, gone[i].msr, &v), -1);
+        fake_free(f);
+    }
+    struct fake *f = fake_new("EPYC-Milan,-ibrs,+amd-ssbd");
+    assert_int_equal(msr_write(f, 0x48, 4), -1);
+    assert_int_equal(msr_write(f, 0x48, 1), LEAVE_FAULT);
+    fake_free(f);
 }
 
 static void test_msr_rules(void **state)
@@ -399,11 +570,12 @@ static void test_frames(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_identity),     cmocka_unit_test(test_xsave_leaf), cmocka_unit_test(test_live_bits),
-        cmocka_unit_test(test_topology),     cmocka_unit_test(test_frequency),  cmocka_unit_test(test_words),
-        cmocka_unit_test(test_msr_rules),    cmocka_unit_test(test_tsc),        cmocka_unit_test(test_popf_rights),
-        cmocka_unit_test(test_virtual_8086), cmocka_unit_test(test_decimal),    cmocka_unit_test(test_cmpxchg),
-        cmocka_unit_test(test_frames),
+        cmocka_unit_test(test_identity),     cmocka_unit_test(test_xsave_leaf),  cmocka_unit_test(test_live_bits),
+        cmocka_unit_test(test_topology),     cmocka_unit_test(test_frequency),   cmocka_unit_test(test_words),
+        cmocka_unit_test(test_msr_rules),    cmocka_unit_test(test_tsc),         cmocka_unit_test(test_popf_rights),
+        cmocka_unit_test(test_virtual_8086), cmocka_unit_test(test_warnings),    cmocka_unit_test(test_settings),
+        cmocka_unit_test(test_known_models), cmocka_unit_test(test_every_model), cmocka_unit_test(test_msr_features),
+        cmocka_unit_test(test_decimal),      cmocka_unit_test(test_cmpxchg),     cmocka_unit_test(test_frames),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -49,6 +49,10 @@ lacks shell "no warning, bug or oops in dmesg" "$trouble"
 
 append="nopti nokaslr" boot plain 'echo 6*7=$((6*7))'
 has plain "nopti nokaslr: init runs" '^6\*7=42$'
+boot max "cat /sys/devices/system/cpu/vulnerabilities/* | grep -vcx 'Not affected'; cat /sys/devices/system/cpu/vulnerabilities/meltdown; cat /sys/devices/system/cpu/vulnerabilities/spectre_v2"
+has max "-cpu max: the kernel mends nothing but Spectre v1 and v2" "^2$"
+has max "-cpu max: no page-table isolation" "^Not affected$"
+has max "-cpu max: no retpolines" "^Mitigation: Enhanced / Automatic IBRS"
 boot qemu64 'grep -c . /proc/cpuinfo; echo here' -cpu qemu64
 has qemu64 "-cpu qemu64: init runs" '^here$'
 
