@@ -17,7 +17,7 @@
  *   - Near branches in 64-bit mode ignore 66, as Intel's processors do (vol. 2A, JMP: "operand size forced to 64");
  *     AMD's would truncate the target to 16 bits.  Compilers and kernels use neither.
  *   - LOCK is legal on a memory destination of a row that says so, else #UD (vol. 2A, LOCK).  AMD's LOCK MOV CR0 for
- *     CR8 is not known.
+ *     CR8 decodes too: its lifter asks for the feature (APM vol. 3, MOV CRn).
  *   - VEX and EVEX after 66, F2, F3, LOCK or REX are #UD (2.3.2); unused vvvv must be 1111b (2.3.5.6).
  */
 #include "guest/x86/decode_table.h"
@@ -235,7 +235,10 @@ static uint8_t address_size(const struct x86_decoder *d)
 
 static bool lock_is_legal(const struct x86_insn *i)
 {
-    return !(i->prefix & PREFIX_LOCK) || ((i->row->attr & ATTR_LOCK) && i->has_modrm && i->mod != 3);
+    if (!(i->prefix & PREFIX_LOCK) || i->row->lift == LIFT_mov_cr) {
+        return !(i->prefix & PREFIX_LOCK) || i->reg == 0;
+    }
+    return (i->row->attr & ATTR_LOCK) && i->has_modrm && i->mod != 3;
 }
 
 /* What VEX and EVEX rows ask beyond the columns that select them. */

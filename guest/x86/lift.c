@@ -47,7 +47,7 @@ void lift_none(struct x86_lift *l, const struct x86_insn *i)
     ops_leave(l, LEAVE_NEXT, l->off);
 }
 
-static bool has_feature(const struct x86_lift *l, unsigned feature)
+bool lift_has_feature(const struct x86_lift *l, unsigned feature)
 {
     return feature == 0 || l->features == NULL || (l->features[feature / 32] >> (feature % 32) & 1);
 }
@@ -64,7 +64,7 @@ static void lift_insn(struct x86_lift *l, const struct x86_insn *i)
     bool v8086_or_real = !(l->mode & MODE_PROT) || (l->mode & MODE_VM86);
 
     l->insn = i;
-    l->lacks = !has_feature(l, r->feature);
+    l->lacks = !lift_has_feature(l, r->feature);
     if (((r->attr & ATTR_PROT || i->space != X86_LEGACY) && v8086_or_real) || (l->lacks && !falls_back(i)))
         ops_raise(l, EX_UD);
     else if ((r->attr & ATTR_CPL0) && (l->mode & MODE_CPL))

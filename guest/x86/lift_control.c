@@ -126,9 +126,7 @@ static void split(struct x86_lift *l, const struct x86_insn *i, int taken)
 {
     ops_goto(l, 0, l->next, false);
     ops_label(l, taken);
-    bool counted =
-        i->map == 0 && i->opcode >= 0xe0 && i->opcode <= 0xe2; /* LOOP: too late for a fault without a trace */
-    jump_relative(l, i, 1, !counted);
+    jump_relative(l, i, 1, true);
 }
 
 void lift_jcc(struct x86_lift *l, const struct x86_insn *i)
@@ -147,16 +145,42 @@ void lift_jcxz(struct x86_lift *l, const struct x86_insn *i)
     split(l, i, taken);
 }
 
+static void count_down(struct x86_lift *l, const struct x86_insn *i)
+{
+    if (i->asize == 2)
+        ops_set_reg(l, 2, X86_RCX, ops_lea(l, I32, IR_NONE, X86_RCX, IR_NONE, 0, -1));
+    else
+        ops_lea(l, type_of(i->asize), X86_RCX, X86_RCX, IR_NONE, 0, -1);
+}
+
+/* LOOP where the target may be beyond CS's limit: it must be known good before the count changes. */
+static void loop_checked(struct x86_lift *l, const struct x86_insn *i)
+{
+    enum ir_type t = type_of(i->asize);
+    int out = ir_label(l->b);
+
+    ops_branch_zero(l, true, t, ops_op2(l, IR_SUB, t, 0, IR_NONE, X86_RCX, ops_const(l, 1)), out);
+    if (i->opcode != 0xe2)
+        ops_branch(l, i->opcode == 0xe1 ? CC_NE : CC_E, out);
+    check_target(l, relative_ip(l, i));
+    count_down(l, i);
+    jump_relative(l, i, 1, false);
+    ops_label(l, out);
+    count_down(l, i);
+    ops_goto(l, 0, l->next, false);
+}
+
 /* LOOPNE E0, LOOPE E1, LOOP E2: no flags change. */
 void lift_loop(struct x86_lift *l, const struct x86_insn *i)
 {
     int taken = ir_label(l->b);
     enum ir_type t = type_of(i->asize);
 
-    if (i->asize == 2)
-        ops_set_reg(l, 2, X86_RCX, ops_lea(l, I32, IR_NONE, X86_RCX, IR_NONE, 0, -1));
-    else
-        ops_lea(l, t, X86_RCX, X86_RCX, IR_NONE, 0, -1);
+    if (!mode_flat(l)) {
+        loop_checked(l, i);
+        return;
+    }
+    count_down(l, i);
     if (i->opcode == 0xe2)
         ops_branch_zero(l, false, t, X86_RCX, taken);
     else {

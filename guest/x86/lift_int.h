@@ -22,6 +22,7 @@
 #define X86_LIFT(name) x86_lift_fn lift_##name;
 #include "guest/x86/lift.def"
 
+bool lift_has_feature(const struct x86_lift *l, unsigned feature); /* FEAT_ number; 0: nothing needed */
 static inline enum ir_type type_of(unsigned bytes)
 {
     return bytes == 1 ? I8 : bytes == 2 ? I16 : bytes == 4 ? I32 : I64;

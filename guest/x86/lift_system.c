@@ -154,12 +154,18 @@ static ir_ref general(struct x86_lift *l, const struct x86_operand *o)
     return ops_zero_extend(l, mode64(l) ? 8 : 4, (ir_ref)(IR_REG0 + o->reg));
 }
 
+/* LOCK MOV of CR0 is MOV of CR8 where no REX prefix can name that. */
 void lift_mov_cr(struct x86_lift *l, const struct x86_insn *i)
 {
-    if (i->op[0].kind == OPERAND_CR)
-        call_and_end(l, HELPER_WRITE_CR, ops_const(l, i->op[0].reg), general(l, &i->op[1]));
+    bool write = i->op[0].kind == OPERAND_CR;
+    int64_t n = i->prefix & PREFIX_LOCK ? 8 : i->op[write ? 0 : 1].reg;
+
+    if (i->prefix & PREFIX_LOCK && !lift_has_feature(l, FEAT_CR8LEGACY))
+        ops_raise(l, EX_UD);
+    else if (write)
+        call_and_end(l, HELPER_WRITE_CR, ops_const(l, n), general(l, &i->op[1]));
     else
-        ops_set_reg(l, mode64(l) ? 8 : 4, i->op[0].reg, ops_call_const(l, HELPER_READ_CR, i->op[1].reg, 0, 0));
+        ops_set_reg(l, mode64(l) ? 8 : 4, i->op[0].reg, ops_call_const(l, HELPER_READ_CR, n, 0, 0));
 }
 
 void lift_mov_dr(struct x86_lift *l, const struct x86_insn *i)

@@ -57,7 +57,7 @@ bool x86_model_has(const struct x86_model *m, enum x86_feature f)
 
 bool x86_model_is_intel(const struct x86_model *m)
 {
-    return m->intel;
+    return !m || m->intel; /* none: a processor without CPUID, in tests */
 }
 
 const uint32_t *x86_model_features(const struct x86_model *m)

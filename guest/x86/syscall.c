@@ -3,10 +3,13 @@
  * These read no descriptors: CS and SS take fixed attributes, only the selectors come from MSRs.  A kernel runs them
  * a million times a second, so nothing here touches memory.
  *
- * Vendors differ where Intel is followed: SYSCALL and SYSRET are #UD outside 64-bit mode (AMD also has them in legacy
- * and compatibility mode); SYSENTER and SYSEXIT work in long mode; SYSRET to a non-canonical RCX faults at CPL 0.
+ * Vendors differ, and the model's is followed.  Intel: SYSCALL and SYSRET are #UD outside 64-bit mode; SYSRET to a
+ * non-canonical RCX faults at CPL 0.  AMD (APM vol. 3): SYSCALL and SYSRET work in compatibility mode (by CSTAR) and
+ * legacy protected mode (by STAR); SYSENTER and SYSEXIT are #UD in long mode; SYSRET to a non-canonical RCX faults when
+ * the insn there is fetched.  SS after SYSRET is Intel's for both: AMD's keeps its old attributes.
  */
 #include "guest/x86/run_int.h"
+#include "guest/x86/sys.h"
 
 enum { ATTR_CODE = SEG_P | SEG_S | 8 | 2 | 1 | SEG_G, ATTR_DATA = SEG_P | SEG_S | 2 | 1 | SEG_G | SEG_DB };
 
@@ -23,33 +26,57 @@ static void enter_flat(struct x86 *x, uint16_t cs, uint16_t ss, unsigned cpl, bo
     x86_enter_cs(x, &code, rip);
 }
 
+/* SYSCALL, SYSRET */
+static bool allowed(const struct x86 *x)
+{
+    return x->efer & EFER_SCE && (x->mode & MODE_64 || (!x86_model_is_intel(x->model) && x->cr0 & CR0_PE));
+}
+
+/* SYSENTER, SYSEXIT */
+static void need_sysenter(struct x86 *x)
+{
+    if (x86_long_mode(x) && !x86_model_is_intel(x->model))
+        x86_raise(x, EX_UD);
+    if (!(x->cr0 & CR0_PE) || !(x->sysenter_cs & 0xfffc))
+        x86_raise_error(x, EX_GP, 0);
+}
+
 uint64_t help_syscall(struct x86 *x, uint64_t length, uint64_t b, uint64_t c)
 {
     (void)b, (void)c;
-    if (!(x->efer & EFER_SCE) || !(x->mode & MODE_64))
+    if (!allowed(x))
         x86_raise(x, EX_UD);
-    x->cpu.reg[X86_RCX] = cpu_insn_pc(&x->cpu) + length;
+    uint16_t cs = (uint16_t)(x->star >> 32 & 0xfffc);
+    x->cpu.reg[X86_RCX] = cpu_insn_pc(&x->cpu) + length - (x->mode & MODE_64 ? 0 : x->seg[SEG_CS].base);
+    if (!x86_long_mode(x)) {
+        x->cpu.reg[X86_RCX] = (uint32_t)x->cpu.reg[X86_RCX];
+        x->flags &= ~(uint32_t)(FL_VM | FL_IF | FL_RF);
+        enter_flat(x, cs, (uint16_t)(cs + 8), 0, false, (uint32_t)x->star);
+        return 0;
+    }
     uint64_t flags = x86_rflags(x) & ~(uint64_t)FL_RF;
     x->cpu.reg[11] = flags;
     x86_set_rflags(x, flags & ~x->fmask);
     if (!(x->flags & FL_TF))
         x->step_tf = false;
-    uint16_t cs = (uint16_t)(x->star >> 32 & 0xfffc);
-    enter_flat(x, cs, (uint16_t)(cs + 8), 0, true, x->lstar);
+    enter_flat(x, cs, (uint16_t)(cs + 8), 0, true, x->mode & MODE_64 ? x->lstar : x->cstar);
     return 0;
 }
 
 uint64_t help_sysret(struct x86 *x, uint64_t osize, uint64_t b, uint64_t c)
 {
     (void)b, (void)c;
-    if (!(x->efer & EFER_SCE) || !(x->mode & MODE_64))
+    if (!allowed(x))
         x86_raise(x, EX_UD);
     x86_need_cpl0(x);
     bool bits64 = osize == 8;
     uint64_t rip = bits64 ? x->cpu.reg[X86_RCX] : (uint32_t)x->cpu.reg[X86_RCX];
-    if (!x86_canonical(x, rip))
+    if (!x86_canonical(x, rip) && x86_model_is_intel(x->model))
         x86_raise_error(x, EX_GP, 0);
-    x86_set_rflags(x, (x->cpu.reg[11] & 0x3c7fd7) | 2);
+    if (x->mode & MODE_64)
+        x86_set_rflags(x, (x->cpu.reg[11] & 0x3c7fd7) | 2);
+    else
+        x->flags |= FL_IF;
     x->step_rf = false;
     uint16_t base = (uint16_t)(x->star >> 48);
     enter_flat(x, (uint16_t)((base + (bits64 ? 16 : 0)) | 3), (uint16_t)((base + 8) | 3), 3, bits64, rip);
@@ -60,8 +87,7 @@ uint64_t help_sysret(struct x86 *x, uint64_t osize, uint64_t b, uint64_t c)
 uint64_t help_sysenter(struct x86 *x, uint64_t a, uint64_t b, uint64_t c)
 {
     (void)a, (void)b, (void)c;
-    if (!(x->cr0 & CR0_PE) || !(x->sysenter_cs & 0xfffc))
-        x86_raise_error(x, EX_GP, 0);
+    need_sysenter(x);
     bool lm = x86_long_mode(x);
     x->flags &= ~(uint32_t)(FL_VM | FL_IF | FL_RF);
     x->cpu.reg[X86_RSP] = lm ? x->sysenter_esp : (uint32_t)x->sysenter_esp;
@@ -73,8 +99,7 @@ uint64_t help_sysenter(struct x86 *x, uint64_t a, uint64_t b, uint64_t c)
 uint64_t help_sysexit(struct x86 *x, uint64_t osize, uint64_t b, uint64_t c)
 {
     (void)b, (void)c;
-    if (!(x->cr0 & CR0_PE) || !(x->sysenter_cs & 0xfffc))
-        x86_raise_error(x, EX_GP, 0);
+    need_sysenter(x);
     x86_need_cpl0(x);
     bool bits64 = osize == 8;
     uint64_t rip = x->cpu.reg[X86_RDX], rsp = x->cpu.reg[X86_RCX];

@@ -469,6 +469,8 @@ CODE(ac_store2, "pushfq; orq $0x40000, (%rsp); popfq\n" AT(ac_store2) "movw $1, 
 CODE(ac_push, "pushfq; orq $0x40000, (%rsp); popfq; mov %rsp, %rdx; lea -1(%rsp), %rsp\n" AT(
                   ac_push) "push %rax\nmov %rdx, %rsp")
 CODE(ac_rmw, "pushfq; orq $0x40000, (%rsp); popfq\n" AT(ac_rmw) "lock addq $1, 4(%rdi)")
+CODE(ac_movups, "pushfq; orq $0x40000, (%rsp); popfq; movups 16(%rdi), %xmm0\n" AT(ac_movups) "movups 8(%rdi), %xmm0")
+CODE(ac_movsd, "pushfq; orq $0x40000, (%rsp); popfq; movsd 8(%rdi), %xmm0\n" AT(ac_movsd) "movsd %xmm0, 4(%rdi)")
 CODE(ac_lods, "pushfq; orq $0x40000, (%rsp); popfq; lea 2(%rdi), %rsi\n" AT(ac_lods) "lodsl")
 
 static void alignment(void)
@@ -493,6 +495,10 @@ static void alignment(void)
     CHECK_CAUGHT("#AC: LOCK ADD", AC, 0, ac_rmw_at);
     catch_user(ac_lods, data);
     CHECK_CAUGHT("#AC: LODS", AC, 0, ac_lods_at);
+    catch_user(ac_movups, data); /* 16 bytes: as the processors at hand have it */
+    CHECK_CAUGHT("#AC: MOVUPS", AC, 0, ac_movups_at);
+    catch_user(ac_movsd, data);
+    CHECK_CAUGHT("#AC: MOVSD", AC, 0, ac_movsd_at);
     catch_call(ac_load4, data);
     CHECK("misaligned load at CPL 0 with AC and AM", caught.vector, NONE);
     catch_user(load, (uint8_t *)UNMAPPED + 1);

@@ -7,7 +7,7 @@ cd "$(dirname "$0")/../.."
 build=${BUILD:-build}
 out=$build/bare
 emulator=${EMULATOR:-$build/rhea run}
-guests64="exceptions paging smc debug privilege interrupts insns x87"
+guests64="exceptions paging smc debug privilege interrupts insns x87 amd"
 guests32="segments32 modes32"
 passed=0 failed=0
 mkdir -p "$out"
@@ -37,6 +37,7 @@ guest() {
         "$dir/start$2.o" "$dir/trap$2.o" "$dir/common.o" "$dir/$1.o" && objcopy -O elf32-i386 "$dir/guest.elf" "$out/$1.bin"
 }
 
+declare -A cpu=([amd]=max,vendor=AuthenticAMD,+cr8legacy)
 machine="-m 64M -display none -serial none -no-reboot -device isa-debug-exit,iobase=0xf4,iosize=4"
 
 # run NAME WAY [OPTIONS...]: each line of the guest is a case; one more: that it came to its end (exit status 1 or 3 by isa-debug-exit).
@@ -44,7 +45,7 @@ run() {
     local name=$1 way=$2 line status
     shift 2
     # shellcheck disable=SC2086
-    timeout 60 $emulator $machine -monitor none -debugcon stdio -kernel "$out/$name.bin" "$@" </dev/null >"$out/$name.$way.out" 2>"$out/$name.$way.err"
+    timeout 60 $emulator $machine ${cpu[$name]:+-cpu ${cpu[$name]}} -monitor none -debugcon stdio -kernel "$out/$name.bin" "$@" </dev/null >"$out/$name.$way.out" 2>"$out/$name.$way.err"
     status=$?
     while IFS= read -r line; do
         case $line in

@@ -94,6 +94,16 @@ static void limits(void)
 
 CODE(far_to, "mov 4(%esp), %eax\npushl (%eax)\npushl 4(%eax)\n" AT(far_to) "lret")
 CODE(jmp_far_to, "mov 4(%esp), %eax\n" AT(jmp_far_to) "ljmp *(%eax)")
+CODE(loop_far, "mov 4(%esp), %eax\nmov (%eax), %ecx\nmov 4(%eax), %eax\npushl (%eax)\npushl 4(%eax)\nlret")
+static void loop_from(uint32_t count, struct access *a)
+{
+    struct {
+        uint32_t count;
+        struct access *to;
+    } arg = {count, a};
+    catch_call(loop_far, &arg);
+}
+
 static void code_limit(void)
 {
     memset(area, 0x90, 256);
@@ -112,6 +122,24 @@ static void code_limit(void)
     area[99] = 0x10;
     catch_call(far_to, &a);
     CHECK_CAUGHT("#GP: JMP beyond CS's limit (vol. 2: fault of the JMP)", GP, 0, 98);
+    area[98] = 0xe2; /* loop beyond: ECX as it was (vol. 2, LOOPcc) */
+    loop_from(5, &a);
+    CHECK_CAUGHT("#GP: LOOP beyond CS's limit, of the LOOP", GP, 0, 98);
+    CHECK("#GP: LOOP: ECX is not counted down", caught.cx, 5);
+    area[97] = 0x67; /* the same by CX */
+    area[98] = 0xe2;
+    loop_from(0x70000, &a);
+    CHECK_CAUGHT("#GP: LOOP by CX", GP, 0, 97);
+    CHECK("#GP: LOOP by CX: ECX is not counted down", caught.cx, 0x70000);
+    area[97] = 0x90;
+    area[98] = 0xe3; /* jecxz beyond */
+    loop_from(0, &a);
+    CHECK_CAUGHT("#GP: JECXZ beyond CS's limit, of the JECXZ", GP, 0, 98);
+    area[96] = 0xe2; /* a loop that ends: counted down, on to the insn behind */
+    area[97] = 0x10;
+    area[98] = 0xcc;
+    loop_from(1, &a);
+    CHECK("LOOP that is not taken does not look at its target", caught.vector << 8 | caught.cx, BP << 8);
     area[96] = 0xcd; /* int $0x80 that ends at the limit's end */
     area[97] = 0x80;
     catch_call(far_to, &a);
