@@ -143,7 +143,8 @@ static bool serve(struct vcpu *v)
  * ------------------------------------------------------------------------------------------------ */
 
 /* In 64-bit mode a near branch to a non-canonical address faults itself, with nothing changed (SDM vol. 2, JMP, CALL,
- * RET: #GP(0)).  RSP has moved by then: move it back.  (What CALL pushed stays below the stack.) */
+ * RET: #GP(0)).  RSP has moved by then: move it back.  (What CALL rel32 pushed stays below the stack; other
+ * CALLs do not come here.) */
 static void branch_fault(struct cpu *c)
 {
     struct vcpu *v = (struct vcpu *)c;
@@ -155,7 +156,7 @@ static void branch_fault(struct cpu *c)
     if (exec_peek(v, pc, bytes, n) && x86_decode(X86_64, bytes, sizeof bytes, &i) == X86_OK && i.map == 0) {
         if (i.opcode == 0xc3 || i.opcode == 0xc2)
             c->reg[X86_RSP] -= 8 + (i.opcode == 0xc2 ? (uint16_t)i.imm : 0);
-        else if (i.opcode == 0xe8 || (i.opcode == 0xff && (i.reg & 7) == 2))
+        else if (i.opcode == 0xe8)
             c->reg[X86_RSP] += 8;
         else if (i.opcode != 0xe9 && i.opcode != 0xeb && !(i.opcode == 0xff && (i.reg & 7) == 4))
             return; /* no near branch: the fetch will fault */

@@ -5,8 +5,9 @@
  * may be reached at several IPs), and displacements so large that EIP may wrap.  What wraps in spite of that (flat
  * 32-bit code at the very ends of its 4 GB) is cut by the loop, which sees a pc above 4 GB.
  *
- * Not exact: a near branch to a non-canonical address or beyond the limit of CS raises #GP at the target's fetch and
- * not at the branch (SDM vol. 2, JMP, RET).
+ * A near branch to a non-canonical address faults when the loop looks for its target (exec/loop.c, branch_fault).  CALL by
+ * a register or memory is found out before it stores the return address; CALL rel32 is not, which could only reach such
+ * an address from the last 2 GB before it.
  */
 #include "guest/x86/lift_int.h"
 
@@ -215,6 +216,18 @@ void lift_jmp(struct x86_lift *l, const struct x86_insn *i)
     }
 }
 
+/* Branch if `t` is not in the half of the address space that this page is in: it may not be canonical.  The label to
+ * place. */
+static int leave_half(struct x86_lift *l, ir_ref t)
+{
+    enum { HALF = 47 };
+    int label = ir_label(l->b);
+    ir_ref differ = ops_op2(l, IR_XOR, I64, 0, IR_NONE, t, ops_pc(l, IR_NONE, l->off));
+
+    ops_branch_zero(l, false, I64, ops_op2(l, IR_SHR, I64, 0, IR_NONE, differ, ops_const(l, HALF)), label);
+    return label;
+}
+
 static void call_indirect(struct x86_lift *l, const struct x86_insn *i)
 {
     ir_ref t = indirect_target(l, i);
@@ -222,8 +235,14 @@ static void call_indirect(struct x86_lift *l, const struct x86_insn *i)
     if (t == X86_RSP)
         t = ops_copy(l, t);
     check_target(l, t);
+    int far_away = mode64(l) ? leave_half(l, t) : -1;
     ops_push(l, i->osize, i->osize, ops_return_address(l));
     ops_goto_ip(l, t);
+    if (far_away < 0)
+        return;
+    ops_label(l, far_away);
+    ops_call(l, HELPER_CALL_NEAR, indirect_target(l, i), ops_return_address(l), IR_NONE);
+    ops_goto_jumped(l);
 }
 
 void lift_call(struct x86_lift *l, const struct x86_insn *i)

@@ -310,6 +310,19 @@ static void release(struct x86_stack *s, uint64_t bytes)
     s->sp = (s->sp & ~s->mask) | ((s->sp + bytes) & s->mask);
 }
 
+uint64_t help_call_near(struct x86 *x, uint64_t target, uint64_t next, uint64_t c)
+{
+    (void)c;
+    struct x86_stack s;
+    if (!x86_canonical(x, target))
+        x86_raise_error(x, EX_GP, 0);
+    x86_stack_current(x, &s);
+    x86_push(x, &s, next, 8);
+    x86_stack_commit(x, &s);
+    x->cpu.pc = target;
+    return 0;
+}
+
 uint64_t help_ret_far(struct x86 *x, uint64_t osize, uint64_t bytes, uint64_t c)
 {
     (void)c;

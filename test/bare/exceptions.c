@@ -31,6 +31,8 @@ CODE(load, AT(load) "mov (%rdi), %rax")
 CODE(load_rbp, "push %rbp; mov %rdi, %rbp\n" AT(load_rbp) "mov (%rbp), %rax; pop %rbp")
 CODE(store_rsp, "mov %rsp, %rax; mov %rdi, %rsp\n" AT(store_rsp) "push %rax")
 CODE(jump_to, AT(jump_to) "jmp *%rdi")
+CODE(call_to, "push $0x55\npop %rax\n" AT(call_to) "call *%rdi")
+CODE(call_to_mem, "push %rdi\npush $0x55\nadd $8, %rsp\n" AT(call_to_mem) "call *(%rsp)")
 CODE(ret_to, "push %rdi\n" AT(ret_to) "ret")
 CODE(fetch_next, "mov %rdi, %rax; jmp *%rax")
 CODE(movaps_mem, AT(movaps_mem) "movaps (%rdi), %xmm0")
@@ -158,6 +160,15 @@ static void general_protection(void)
     CHECK("insn of 15 bytes runs", caught.vector, NONE);
     catch_call(jump_to, (void *)NONCANONICAL); /* vol. 2, JMP: fault of the jump, not of the fetch */
     CHECK_CAUGHT("#GP: JMP to a non-canonical address", GP, 0, jump_to_at);
+    catch_user(call_to, (void *)NONCANONICAL);
+    CHECK_CAUGHT("#GP: CALL to a non-canonical address", GP, 0, call_to_at);
+    CHECK("#GP: CALL: RSP and what lies below it are as they were", ((uint64_t *)caught.sp)[-1], 0x55);
+    catch_user(call_to_mem, (void *)0x800000000000ull);
+    CHECK_CAUGHT("#GP: CALL by memory to a non-canonical address", GP, 0, call_to_mem_at);
+    CHECK("#GP: CALL by memory: nothing is stored", ((uint64_t *)caught.sp)[-1], 0x55);
+    catch_user(call_to, (void *)0xffff800000000000ull); /* the other half, not mapped: the call is made */
+    CHECK_CAUGHT("CALL to the other half of the address space: #PF there", PF, 0x14, 0xffff800000000000ull);
+    CHECK("and the return address is pushed", *(uint64_t *)caught.sp, call_to_at + 2);
     catch_call(ret_to, (void *)NONCANONICAL);
     CHECK_CAUGHT("#GP: RET to a non-canonical address", GP, 0, ret_to_at);
     catch_call(fetch_next, (void *)UNMAPPED); /* fault of the fetch; 4.7: I/D set as NXE = 1 */
