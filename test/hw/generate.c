@@ -583,7 +583,7 @@ void hw_narrow(struct hw_state *s)
         s->gpr[i] = i < 8 ? (uint32_t)s->gpr[i] : 0;
 }
 
-/* Rows whose #AC is compared: not yet those that go by helpers, nor 16-byte operands without alignment of their own. */
+/* Rows whose #AC is compared: not yet those that go by helpers. */
 static bool checks_alignment(const struct x86_insn *i)
 {
     switch (i->row->lift) {
@@ -592,9 +592,7 @@ static bool checks_alignment(const struct x86_insn *i)
     case LIFT_maskmov:
     case LIFT_fxsave:
     case LIFT_fxrstor:
-    case LIFT_enter:
-    case LIFT_vec:
-    case LIFT_vec_store: return false;
+    case LIFT_enter: return false;
     default: return true;
     }
 }
