@@ -460,6 +460,33 @@ extern char handler16[], small_task[];
 CODE(int16gate, ".code16\n mov $0x10, %ax\nint $0x71\nint $0x80\n.code32")
 CODE(run_at, "mov 4(%esp), %eax\nljmp *(%eax)")
 
+/* From CPL 3: all that is pushed is words (5.8.5, 6.12.1). */
+__asm__(".pushsection .text\nend_here: int $0x80\n.popsection\n");
+extern char end_here[];
+CODE(call_gate16,
+     "mov 4(%esp), %eax\npushw $0x11\npushw $0x22\n" AT(call_gate16) "lcall *(%eax)" NEXT(call_gate16) "int $0x80")
+CODE(int71_user, AT(int71_user) "int $0x71" NEXT(int71_user) "int $0x80")
+
+static void small_gates_from_cpl3(void)
+{
+    gdt[A / 8] = descriptor(PA(end_here), 0xffff, 0x9b, 4);
+    gdt[B / 8] = (uint64_t)A << 16 | (uint64_t)(0xe400 | 2) << 32;
+    catch_user(call_gate16, &far_gate);
+    CHECK_CAUGHT("16-bit call gate from CPL 3", EXIT, 0, 2);
+    uint16_t *sp = (uint16_t *)(caught_at + 16);
+    CHECK("stack: IP, CS", sp[0] == (uint16_t)PA(call_gate16_next) && sp[1] == USER32, true);
+    CHECK("stack: two parameters", sp[2] == 0x22 && sp[3] == 0x11, true);
+    CHECK("stack: SP, SS", sp[4] == (uint16_t)(PA(user_stack_top) - 64 - 4) && sp[5] == USERDS, true);
+    CHECK("stack: from TSS.ESP0", PA(sp + 6), PA(kernel_stack_top));
+    idt[0x71] = (uint64_t)A << 16 | 0xe6ull << 40;
+    catch_user(int71_user, NULL);
+    idt[0x71] = 0;
+    CHECK_CAUGHT("16-bit interrupt gate from CPL 3", EXIT, 0, 2);
+    sp = (uint16_t *)(caught_at + 16);
+    CHECK("stack: IP, CS, SS", sp[0] == (uint16_t)PA(int71_user_next) && sp[1] == USER32 && sp[4] == USERDS, true);
+    CHECK("stack: SP of 16 bits", sp[3], (uint16_t)(PA(user_stack_top) - 64));
+}
+
 static void small_things(void)
 {
     gdt[CODE_AT / 8] = descriptor(PA(int16gate), 0xffff, 0x9b, 0); /* 16-bit code */
@@ -472,6 +499,7 @@ static void small_things(void)
     idt[0x71] = 0;
     CHECK_CAUGHT("INT through a 16-bit gate and IRET", EXIT, 0, 7);
     CHECK("16-bit frame: IP, CS", frame16[0] == 5 && frame16[1] == CODE_AT, true);
+    small_gates_from_cpl3();
     memset(&small, 0, sizeof small);
     gdt[A / 8] = descriptor(PA(small_task), 0xffff, 0x9b, 4);
     gdt[B / 8] = descriptor(PA(other_stack), sizeof other_stack - 1, 0x93, 4);
