@@ -53,6 +53,10 @@ expect serial_unwritable "/nonexistent/serial" $run -kernel "$dir/text" -serial 
 expect serial_unknown "nosuch" $run -kernel "$dir/text" -serial nosuch
 expect terminal_twice "mon:stdio" $run -kernel "$dir/text" -serial stdio -monitor stdio
 expect cpu_unknown "nosuch" $run -cpu nosuch
+expect cpu_nearly 'do you mean "Haswell"?' $run -cpu Hasswell
+expect cpu_feature_nearly 'do you mean "smap"?' $run -cpu max,+smaap
+expect cpu_enforce "cannot be had: vmx" $run -cpu max,+vmx,enforce -kernel "$dir/text"
+expect cpu_vendor "12 characters" $run -cpu max,vendor=me
 expect explain_bytes "zz" $rhea explain --bytes "zz"
 expect explain_bytes_cut "end inside" $rhea explain --bytes "48"
 expect explain_symbol "nosuch" $rhea explain "$rhea" --symbol nosuch
