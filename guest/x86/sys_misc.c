@@ -271,10 +271,12 @@ uint64_t help_maskmovdqu(struct x86 *x, uint64_t gva, uint64_t regs, uint64_t se
 {
     const uint8_t *data = x->cpu.vec[regs & 15], *mask = x->cpu.vec[regs >> 8 & 15];
     unsigned tag = (unsigned)seg << MD_TAG_SHIFT;
+    gva_t wrap = x->mode & MODE_64 ? ~0ull : 0xffffffff;
 
-    x->access->write(&x->cpu, gva, 16 | MD_WRITE | MD_PROBE | tag);
+    for (unsigned k = 0; k < 16; k += 8) /* halves: that is how alignment is checked */
+        x->access->write(&x->cpu, (gva + k) & wrap, 8 | MD_WRITE | MD_PROBE | tag);
     for (unsigned k = 0; k < 16; k++)
         if (mask[k] & 0x80)
-            x86_store(x, gva + k, data[k], 1, (enum x86_seg)seg);
+            x86_store(x, (gva + k) & wrap, data[k], 1, (enum x86_seg)seg);
     return 0;
 }

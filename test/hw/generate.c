@@ -487,7 +487,6 @@ static bool suit(struct gen *g)
     case LIFT_idiv: use_divide(g); break;
     case LIFT_x87: use_x87(g); break;
     case LIFT_mmx:
-    case LIFT_maskmov:
         if (g->i.map == 1 && g->i.opcode == 0xf7)
             use_masked(g);
         break;
