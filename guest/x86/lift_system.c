@@ -87,14 +87,21 @@ void lift_clzero(struct x86_lift *l, const struct x86_insn *i)
         ops_store(l, 8, ops_linear_plus(l, line, n), i->mem.seg, ops_const(l, 0));
 }
 
+static ir_ref line_at(struct x86_lift *l, const struct x86_insn *i)
+{
+    return ops_segment(l, SEG_ES, ops_address_reg(l, i->asize, (ir_ref)(IR_REG0 + i->op[0].reg)), LINE, true);
+}
+
 /* 64 bytes from memory to ES:op0, which must be aligned (SDM vol. 2, MOVDIR64B). */
 void lift_movdir64b(struct x86_lift *l, const struct x86_insn *i)
 {
-    ir_ref part[LINE / 8], ea = ops_address_reg(l, i->asize, (ir_ref)(IR_REG0 + i->op[0].reg));
-    ir_ref to = ops_segment(l, SEG_ES, ea, LINE, true), from = ops_linear(l, i, LINE, false);
-    ir_ref misaligned = ops_op2(l, IR_AND, I64, 0, IR_NONE, to, ops_const(l, LINE - 1));
+    int aligned = ir_label(l->b);
+    ir_ref part[LINE / 8];
 
-    ops_call(l, HELPER_RAISE, ops_const(l, EX_GP), ops_const(l, 0), misaligned);
+    ops_branch_zero(l, true, I64, ops_op2(l, IR_AND, I64, 0, IR_NONE, line_at(l, i), ops_const(l, LINE - 1)), aligned);
+    ops_call_const(l, HELPER_RAISE, EX_GP, 0, 1);
+    ops_label(l, aligned);
+    ir_ref to = line_at(l, i), from = ops_linear(l, i, LINE, false);
     for (unsigned n = 0; n < LINE / 8; n++)
         part[n] = ops_load(l, 8, ops_linear_plus(l, from, n * 8), i->mem.seg);
     probe(l, to, LINE, SEG_ES);

@@ -263,8 +263,44 @@ static void others(void)
     CHECK_CAUGHT("#GP: RDPMC of none", GP, 0, rdpmc_bad_at);
 }
 
+/* ---- whole lines: vol. 2, MOVDIR64B, MOVDIRI, SERIALIZE; AMD APM vol. 3, CLZERO, MONITORX ---- */
+
+CODE(movdir64b, "lea 64(%rdi), %rax\n" AT(movdir64b) "movdir64b (%rdi), %rax")
+CODE(movdir64b_off, "lea 72(%rdi), %rax\n" AT(movdir64b_off) "movdir64b (%rdi), %rax")
+CODE(movdiri, "mov $0x1234, %eax\n" AT(movdiri) "movdiri %rax, 8(%rdi)")
+CODE(clear_line, "lea 77(%rdi), %rax\n" AT(clear_line) "clzero")
+CODE(watch, "mov %rdi, %rax\nxor %ecx, %ecx\nxor %edx, %edx\nmonitorx\nmwaitx\nserialize\nint $0x80")
+CODE(watch_extension, "mov %rdi, %rax\nmov $1, %ecx\n" AT(watch_extension) "monitorx")
+
+static void lines(void)
+{
+    static uint8_t data[256] __attribute__((aligned(64)));
+    for (unsigned n = 0; n < sizeof data; n++)
+        data[n] = (uint8_t)(n + 1);
+    catch_call(movdir64b, data);
+    CHECK("MOVDIR64B copies 64 bytes", caught.vector == NONE && memcmp(data, data + 64, 64) == 0 && data[128] == 129,
+          true);
+    catch_call(movdir64b_off, data);
+    CHECK_CAUGHT("#GP: MOVDIR64B to a line it is not aligned to", GP, 0, movdir64b_off_at);
+    CHECK("nothing is stored", data[128], 129);
+    catch_user(movdir64b, (void *)0x7ffffffff000ull);
+    CHECK_CAUGHT("MOVDIR64B from an unmapped page", PF, 4, movdir64b_at);
+    catch_call(movdiri, data);
+    CHECK("MOVDIRI", *(uint64_t *)(data + 8), 0x1234);
+    catch_call(clear_line, data);
+    bool zero = data[63] == 64 && data[128] == 129;
+    for (unsigned n = 64; n < 128; n++)
+        zero &= !data[n];
+    CHECK("CLZERO clears the line that rAX is in", caught.vector == NONE && zero, true);
+    catch_user(watch, data);
+    CHECK("MONITORX, MWAITX, SERIALIZE at CPL 3", caught.vector, EXIT);
+    catch_user(watch_extension, data);
+    CHECK_CAUGHT("#GP: MONITORX with an extension", GP, 0, watch_extension_at);
+}
+
 void test_main(void)
 {
+    lines();
     division();
     strings();
     states();
