@@ -107,7 +107,7 @@ static bool large_operand(const struct hw_case *c)
 {
     if (c->row == HW_SEQUENCE)
         return false;
-    unsigned lift = x86_rows[c->row].lift;
+    unsigned lift = c->lift;
     return lift == LIFT_fxsave || lift == LIFT_fxrstor || lift == LIFT_x87;
 }
 
@@ -115,7 +115,14 @@ static bool large_operand(const struct hw_case *c)
 static bool wraps(const struct hw_result *n, const struct hw_result *r)
 {
     bool limit = n->vector == 12 || n->vector == 13;
-    return limit && r->vector == 14 && (uint32_t)(r->cr2 + 512) < 1024;
+    return limit && (r->vector == 17 || (r->vector == 14 && (uint32_t)(r->cr2 + 512) < 1024));
+}
+
+/* #UD, or what comes before it if more bytes are fetched: processors differ in how many an undefined insn has. */
+static bool never_ran(const struct hw_result *r)
+{
+    bool fetch = r->vector == 14 && r->error == 0x14;
+    return r->vector == 6 || fetch || (r->vector == 13 && r->error == 0);
 }
 
 bool hw_differ(FILE *out, const struct hw_case *c, const struct hw_result *n, const struct hw_result *r,
@@ -123,7 +130,7 @@ bool hw_differ(FILE *out, const struct hw_case *c, const struct hw_result *n, co
 {
     struct diff d = {.out = out};
     *undefined = 0;
-    if (c->bits == 32 && wraps(n, r))
+    if ((c->bits == 32 && wraps(n, r)) || (c->no_insn && never_ran(n) && never_ran(r)))
         return false;
     differ(&d, "vector", n->vector, r->vector);
     uint32_t error_told = n->cr2 >= 0x7ffffffff000 ? ~1u : ~0u; /* Linux tells P for all beyond the last user page */
@@ -191,7 +198,7 @@ static void shrink_code(struct native *n, struct emulator *e, struct hw_case *c)
 static void shrink_vectors(struct native *n, struct emulator *e, struct hw_case *c)
 {
     static const uint8_t zero[64];
-    for (unsigned size = 64; size >= 4; size = size == 64 ? 16 : size - 12)
+    for (unsigned size = 64; size >= 4; size /= 4)
         for (unsigned i = 0; i < 32; i++)
             for (unsigned at = 0; at < 64; at += size)
                 try_bytes(n, e, c, c->in.vec[i] + at, zero, size);

@@ -7,9 +7,14 @@
  *     VEX      [segment] [67] C5 RvvvvLpp | C4 RXBmmmmm WvvvvLpp opcode ...
  *     EVEX     [segment] [67] 62 RXBR'0mmm Wvvvv1pp zL'LbV'aaa opcode ...
  *
+ * hw_spoil then changes such bytes a little: a prefix more, a bit turned, another opcode.  What comes out is mostly
+ * undefined, too long, or another row; the decoder says which.
+ *
  * What a row says of the vector length, W, mask, zeroing, broadcast and rounding is obeyed; registers that outside 64-bit
  * mode do not exist are not named there.
  */
+#include <string.h>
+
 #include "guest/x86/decode_table.h"
 #include "test/hw/hw.h"
 
@@ -200,4 +205,45 @@ bool hw_encode(struct rng *r, const struct x86_row *row, unsigned bits, bool pla
     bytes_put(e.p + 8, rng_edge(r), 8);
     *disp_at = disp ? (unsigned)(disp - bytes) : 0;
     return x86_decode(bits == 64 ? X86_64 : X86_32, bytes, 15, insn) == X86_OK && insn->row == row;
+}
+
+/* Insns that enter the host's kernel or hypervisor, whatever the decoder takes them for. */
+static bool escapes(const uint8_t *p, unsigned n)
+{
+    static const struct {
+        uint8_t length, bytes[3];
+    } bad[] = {
+        {2, {0x0f, 0x05}}, {2, {0x0f, 0x34}}, {2, {0xcd, 0x80}}, {3, {0x0f, 0x01, 0xc1}}, {3, {0x0f, 0x01, 0xd9}}};
+    for (unsigned at = 0; at < n; at++)
+        for (unsigned k = 0; k < ARRAY_LEN(bad); k++)
+            if (memcmp(p + at, bad[k].bytes, bad[k].length) == 0)
+                return true;
+    return false;
+}
+
+static void insert(uint8_t bytes[32], const uint8_t *with, unsigned n)
+{
+    memmove(bytes + n, bytes, 32 - n);
+    memcpy(bytes, with, n);
+}
+
+bool hw_spoil(struct rng *r, unsigned bits, uint8_t bytes[32], struct x86_insn *insn, enum x86_status *status)
+{
+    static const uint8_t prefixes[] = {0x66, 0x67, 0xf2, 0xf3, 0xf0, 0x2e, 0x36,
+                                       0x3e, 0x26, 0x64, 0x65, 0x40, 0x48, 0x4f};
+    unsigned front = insn->length < 6 ? insn->length : 6, n = 1;
+    uint8_t more[16];
+    for (unsigned i = 0; i < sizeof more; i++)
+        more[i] = prefixes[rng_below(r, bits == 64 ? sizeof prefixes : sizeof prefixes - 3)];
+    switch (rng_below(r, 6)) {
+    case 0:
+    case 1: bytes[rng_below(r, front)] ^= (uint8_t)(1u << rng_below(r, 8)); break;
+    case 2: bytes[rng_below(r, front)] = (uint8_t)rng_next(r); break;
+    case 3:
+        n = 1 + rng_below(r, 14); /* up to 15 bytes, and beyond */
+    /* fall through */
+    default: insert(bytes, more, n);
+    }
+    *status = x86_decode(bits == 64 ? X86_64 : X86_32, bytes, 15, insn);
+    return !escapes(bytes, 15);
 }

@@ -82,7 +82,8 @@ struct gen {
     struct hw_case *c;
     struct x86_insn i;
     unsigned disp_at, npatches;
-    bool stack_based; /* rSP was chosen for its own sake */
+    bool spoiled;
+    bool undefined; /* these bytes are no insn: the rest of i means nothing but its length */
 };
 
 /* Where an access of n bytes goes. */
@@ -596,32 +597,76 @@ static bool checks_alignment(const struct x86_insn *i)
     }
 }
 
+/* Choose the bytes: mostly a form of the row, sometimes spoiled.  false: none found. */
+static bool choose_bytes(struct gen *g, const struct hw_run *run, const struct x86_row *row)
+{
+    struct hw_case *c = g->c;
+    bool spoil = rng_chance(&g->r, 6);
+    unsigned disp_at;
+    for (unsigned tries = 0; tries < 60; tries++) {
+        enum x86_status status = X86_OK;
+        memset(c->code, 0, 32);
+        if (!hw_encode(&g->r, row, c->bits, false, c->code, &g->i, &disp_at) || hw_vendor_form(&g->i, c->bits))
+            continue;
+        if (!spoil)
+            return true;
+        g->spoiled = true;
+        if (!hw_spoil(&g->r, c->bits, c->code, &g->i, &status) || (g->i.row && hw_vendor_form(&g->i, c->bits)))
+            continue;
+        g->undefined = status != X86_OK;
+        if (status == X86_LONG)
+            g->i.length = 16;
+        if (g->undefined || run->allowed[x86_row_index(g->i.row)])
+            return true;
+    }
+    return false;
+}
+
+/* Where the displacement lies: immediates are all that is behind it.  0: there is none. */
+static unsigned displacement_at(const struct x86_insn *i)
+{
+    unsigned n = i->asize == 2 ? 2 : 4, behind = 0;
+    bool absolute = i->mod == 0 && (i->mem.base < 0 || i->mem.rip);
+    if (!i->has_modrm || i->mod == 3 || !(i->mod || absolute))
+        return 0;
+    for (unsigned k = 0; k < i->noperands; k++) {
+        unsigned method = x86_operand_forms[i->row->operand[k]].method;
+        if (method == METHOD_I || method == METHOD_IS || method == METHOD_L)
+            behind += i->op[k].kind == OPERAND_IMM ? i->op[k].bytes : 1;
+    }
+    return i->length - behind - (i->mod == 1 ? 1 : n);
+}
+
 bool hw_generate(struct hw_case *c, const struct hw_run *run, uint32_t row_index, uint64_t seed)
 {
-    const struct x86_row *row = &x86_rows[row_index];
-    unsigned bits = run->options->bits;
     struct gen g = {.r = {seed}, .c = c};
     memset(c, 0, sizeof *c);
     c->seed = seed;
     c->row = row_index;
     c->ninsns = 1;
-    c->native_only = row->lift == LIFT_none;
-    c->bits = (uint8_t)bits;
-    bool found = false;
-    for (unsigned tries = 0; tries < 60 && !found; tries++) {
-        memset(c->code, 0, 32);
-        found = hw_encode(&g.r, row, bits, false, c->code, &g.i, &g.disp_at) && !hw_vendor_form(&g.i, bits);
-    }
-    if (!found)
+    c->bits = (uint8_t)run->options->bits;
+    if (!choose_bytes(&g, run, &x86_rows[row_index]))
         return false;
     c->length = g.i.length;
+    if (g.undefined) {
+        c->no_insn = true;
+        rng_state(&g.r, &c->in, false);
+        choose_pc(&g);
+        if (c->bits == 32)
+            hw_narrow(&c->in);
+        return true;
+    }
+    const struct x86_row *row = g.i.row;
+    g.disp_at = displacement_at(&g.i);
+    c->lift = row->lift;
+    c->native_only = row->lift == LIFT_none;
     bool x87 = row->lift == LIFT_x87 || row->lift == LIFT_mmx || row->lift == LIFT_fxsave;
     rng_state(&g.r, &c->in, x87 || rng_chance(&g.r, 3));
     if (row->lift == LIFT_mmx && rng_chance(&g.r, 80)) {
         bytes_put(c->in.fx + FX_FCW, 0x37f, 2);
         bytes_put(c->in.fx + FX_FSW, 0, 2);
     }
-    if (bits == 32)
+    if (c->bits == 32)
         hw_narrow(&c->in);
     if (g.i.prefix & PREFIX_SEG) { /* so that every address can be reached */
         c->in.fs = rng_chance(&g.r, 50) ? 0 : rng_below(&g.r, 0x8000000);
@@ -631,9 +676,9 @@ bool hw_generate(struct hw_case *c, const struct hw_run *run, uint32_t row_index
     c->undefined = hw_flag_bits(row->flags_undefined);
     if (c->length == g.i.length && !suit(&g))
         return false;
-    if (bits == 32)
+    if (c->bits == 32)
         hw_narrow(&c->in);
-    c->stub = !ends_elsewhere(&g.i) && c->length == g.i.length;
+    c->stub = !g.spoiled && !ends_elsewhere(&g.i) && c->length == g.i.length;
     c->flush = rng_chance(&g.r, 10);
     if (rng_chance(&g.r, 4) && checks_alignment(&g.i)) { /* alignment checks; the stub's own access is not aligned */
         c->in.flags |= FL_AC;

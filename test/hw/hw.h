@@ -59,8 +59,10 @@ struct hw_case {
     uint16_t length; /* bytes of code */
     uint16_t body;   /* sequences: bytes before the loop's end */
     uint16_t ninsns;
+    uint16_t lift; /* LIFT_ of a single insn */
     uint8_t loose_reg;
     uint8_t bits;                        /* 64, or 32: compatibility mode */
+    bool no_insn;      /* undefined bytes */
     bool native_only;                    /* the row has no lifter */
     bool stub;                           /* native: leave by a jump at the end, not by INT3 (faster) */
     bool flush;                          /* emulated: empty the translation tables first */
@@ -123,6 +125,8 @@ void rng_state(struct rng *r, struct hw_state *s, bool x87);
  * lies. */
 bool hw_encode(struct rng *r, const struct x86_row *row, unsigned bits, bool plain, uint8_t bytes[32],
                struct x86_insn *insn, unsigned *disp_at);
+/* Change bytes at random and decode them anew; false: they must not be run. */
+bool hw_spoil(struct rng *r, unsigned bits, uint8_t bytes[32], struct x86_insn *insn, enum x86_status *status);
 bool hw_indexed_by_vector(const struct x86_row *row); /* VSIB */
 
 /* ---- run.c ---- */
