@@ -101,10 +101,8 @@ static bool decode_vex(struct x86_decoder *d, bool three)
     i->vvvv = ~p2 >> 3 & 15;
     i->vl = p2 >> 2 & 1;
     i->mandatory = mandatory_of_pp(p2);
-    if (d->bits != X86_64) {
+    if (d->bits != X86_64)
         i->rex &= 8;
-        i->vvvv &= 7;
-    }
     return i->map >= 1 && i->map <= 3;
 }
 
@@ -126,7 +124,6 @@ static bool decode_evex(struct x86_decoder *d, uint8_t *reg_high)
     i->evex_mask = p2 & 7;
     if (d->bits != X86_64) {
         i->rex &= 8;
-        i->vvvv &= 7;
         *reg_high = 0;
         if (high) {
             return false;
@@ -300,6 +297,9 @@ static bool decode_rest(struct x86_decoder *d)
     i->asize = address_size(d);
     if (!vector_is_legal(i)) {
         return false;
+    }
+    if (d->bits != X86_64) {
+        i->vvvv &= 7; /* only after the question whether an unused one is 1111b */
     }
     if (i->has_modrm && i->mod != 3) {
         x86_decode_memory(d);

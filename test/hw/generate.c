@@ -597,6 +597,12 @@ static bool checks_alignment(const struct x86_insn *i)
     }
 }
 
+/* Undefined by the manuals, but AMD's run it: VPERMQ and VPERMPD by an immediate ignore VEX.W. */
+static bool takes_more(const struct x86_insn *i)
+{
+    return i->space == X86_VEX && i->map == 3 && i->opcode <= 1 && !(i->rex & 8);
+}
+
 /* Choose the bytes: mostly a form of the row, sometimes spoiled.  false: none found. */
 static bool choose_bytes(struct gen *g, const struct hw_run *run, const struct x86_row *row)
 {
@@ -614,6 +620,8 @@ static bool choose_bytes(struct gen *g, const struct hw_run *run, const struct x
         if (!hw_spoil(&g->r, c->bits, c->code, &g->i, &status) || (g->i.row && hw_vendor_form(&g->i, c->bits)))
             continue;
         g->undefined = status != X86_OK;
+        if (g->undefined && takes_more(&g->i))
+            continue;
         if (status == X86_LONG)
             g->i.length = 16;
         if (g->undefined || run->allowed[x86_row_index(g->i.row)])

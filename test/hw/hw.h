@@ -62,7 +62,7 @@ struct hw_case {
     uint16_t lift; /* LIFT_ of a single insn */
     uint8_t loose_reg;
     uint8_t bits;                        /* 64, or 32: compatibility mode */
-    bool no_insn;      /* undefined bytes */
+    bool no_insn;                        /* undefined bytes */
     bool native_only;                    /* the row has no lifter */
     bool stub;                           /* native: leave by a jump at the end, not by INT3 (faster) */
     bool flush;                          /* emulated: empty the translation tables first */

@@ -126,6 +126,8 @@ static void run_half(struct job *j, unsigned at, unsigned n, struct failure *fai
         if (c->native_only) {
             count->native_only++;
             count->native_ud += native->vector == 6;
+            if (native->vector == 6 && x86_rows[c->row].space != X86_LEGACY) /* the decoder ought to have said so */
+                failed[(*nfailed)++] = (struct failure){*c, *native, {.vector = HW_LOST}};
             continue;
         }
         emulator_run(j->emulator, c, false, &r);
