@@ -4,7 +4,7 @@
  * host handing out address space without counting it as memory, that is vm.overcommit_memory other than 2, and no
  * `ulimit -v`.
  *
- * Code memory is one memfd mapped twice, so that no page is ever writable and executable at one address.
+ * Code memory is one memory mapped twice, so that no page is ever writable and executable at one address.
  */
 #include "base/base.h"
 
@@ -52,26 +52,20 @@ void os_prefer_small(void *p, size_t size)
 
 bool os_code_memory(size_t size, uint8_t **rw, uint8_t **rx, struct status *st)
 {
-    int fd = memfd_create("rhea-code", MFD_CLOEXEC);
-    if (fd < 0)
-        return status_set(st, "code memory: memfd_create: %s", strerror(errno));
-    if (ftruncate(fd, (off_t)size) != 0) {
-        int why = errno;
-        close(fd);
-        return status_set(st, "code memory of %zu bytes: %s", size, strerror(why));
-    }
-    void *w = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    void *x = mmap(NULL, size, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
-    int why = errno;
-    close(fd);
-    if (w == MAP_FAILED || x == MAP_FAILED) {
-        if (w != MAP_FAILED)
-            munmap(w, size);
+    /* Anonymous, so that perf looks for names of what runs there in its map (tool/perf.c). */
+    void *w = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (w == MAP_FAILED)
+        return status_set(st, "code memory of %zu bytes: %s", size, strerror(errno));
+    void *x = mremap(w, 0, size, MREMAP_MAYMOVE); /* of length 0: the same pages once more */
+    if (x == MAP_FAILED || mprotect(x, size, PROT_READ | PROT_EXEC)) {
+        status_set(st,
+                   "code memory of %zu bytes: cannot map it executable (does the host forbid running code from "
+                   "memory?): %s",
+                   size, strerror(errno));
+        munmap(w, size);
         if (x != MAP_FAILED)
             munmap(x, size);
-        return status_set(st, "code memory of %zu bytes: cannot map it%s: %s", size,
-                          w == MAP_FAILED ? "" : " executable (does the host forbid running code from memory?)",
-                          strerror(why));
+        return false;
     }
     *rw = w;
     *rx = x;

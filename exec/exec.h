@@ -101,6 +101,9 @@ struct exec {
     /* Prints code for -d in_asm and out_asm (tool/ sets it; disassembly is not exec's business). */
     void (*disassemble)(void *arg, FILE *out, const uint8_t *code, size_t n, uint64_t pc, int bits);
     void *disassemble_arg;
+    /* A block was made, at linear address pc, by the vCPU whose thread calls (tool/ sets it; may be NULL). */
+    void (*made)(void *arg, const struct block *b, gva_t pc);
+    void *made_arg;
 };
 
 /* ---- set-up ---------------------------------------------------------------------------------------------------- */

@@ -240,6 +240,8 @@ static enum made make_block(struct vcpu *v, struct fetch *f, unsigned max, bool 
     }
     const uint64_t page[2] = {f->index, second ? f->index2 : UINT64_MAX};
     *out = code_commit(e->code, &span, page, f->seen);
+    if (e->made && *out)
+        e->made(e->made_arg, *out, f->pc);
     return *out ? MADE : MADE_AGAIN;
 }
 

@@ -280,6 +280,10 @@ static bool cpus_init(struct machine *m, struct status *st)
     if (!m->exec_made)
         return false;
     m->exec.disassemble = disasm_print;
+    if ((o->perfmap || o->jitdump) && !perf_init(&m->perf, o, &m->exec, st))
+        return false;
+    m->exec.made = m->perf ? perf_block : NULL;
+    m->exec.made_arg = m->perf;
     for (unsigned i = 0; i < o->cpus; i++) {
         struct machine_cpu *c = &m->cpu[i];
         *c = (struct machine_cpu){.machine = m, .index = i};
@@ -356,6 +360,8 @@ void machine_fini(struct machine *m)
 {
     if (m->monitor)
         monitor_fini(m->monitor);
+    if (m->perf)
+        perf_fini(m->perf);
     for (unsigned i = 0; i < m->ncpus; i++)
         vcpu_free(m->cpu[i].vcpu);
     if (m->exec_made)

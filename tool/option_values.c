@@ -469,6 +469,24 @@ OPTION_VALUE(log_file)
     return OPTIONS_RUN;
 }
 
+OPTION_VALUE(perfmap)
+{
+    o->perfmap = true;
+    return OPTIONS_RUN;
+}
+
+OPTION_VALUE(symbols)
+{
+    o->symbols = value;
+    return OPTIONS_RUN;
+}
+
+OPTION_VALUE(jitdump)
+{
+    o->jitdump = true;
+    return OPTIONS_RUN;
+}
+
 OPTION_VALUE(log_filter)
 {
     struct log l = {0};

@@ -36,6 +36,8 @@ struct options {
     bool no_acpi, no_hpet;
     bool debug_exit;
     unsigned debug_exit_port, debug_exit_size;
+    bool perfmap, jitdump;
+    const char *symbols; /* of the guest's kernel */
     struct exec_config exec;
 };
 
@@ -99,6 +101,7 @@ struct machine {
     struct machine_cpu cpu[VCPUS_MAX];
     unsigned ncpus, nstarted;
     struct monitor *monitor;
+    struct perf *perf;
     uint32_t events; /* enum machine_event; any thread, atomic */
     unsigned triple_cpu;
     int signals; /* descriptor that reads SIGINT, SIGTERM, SIGHUP */
@@ -116,6 +119,20 @@ void machine_stop(struct machine *m); /* all vCPUs stand still */
 void machine_continue(struct machine *m);
 void machine_reset(struct machine *m);
 void machine_quit(struct machine *m, int exit_code);
+
+/* ---- names of blocks for perf (perf.c), of guest addresses (symbols.c) -------------------------------------------- */
+
+struct perf;
+struct symbols;
+/* On false, *p may have been made and perf_fini is still to be called. */
+bool perf_init(struct perf **p, const struct options *o, const struct exec *e, struct status *st);
+void perf_fini(struct perf *p);                               /* while the exec still is */
+void perf_block(void *perf, const struct block *b, gva_t pc); /* exec.made */
+
+bool symbols_read(struct symbols **s, const char *path, struct status *st);
+void symbols_free(struct symbols *s);
+/* The symbol that `at` lies in and how far, or NULL; s may be NULL. */
+const char *symbols_find(const struct symbols *s, gva_t at, uint64_t *offset);
 
 /* ---- the monitor (monitor.c, monitor_info.c, examine.c)
  * --------------------------------------------------------------- */
