@@ -170,3 +170,17 @@ hwtest: $(BUILD)/test/hw/test_hw ## random insns on this processor and in rhea, 
 
 .PHONY: hwtest
 -include $(HW_OBJ:.o=.d) $(FUZZ_OBJ:.o=.d)
+
+# Measuring programs, optimised as a whole like rhea itself.
+$(BUILD)/bench/%: $(BUILD)/bench/%.o $(BUILD)/librhea.a
+	$(SAY) link $@
+	$(Q)$(CC) $(ALL_CFLAGS) $(LTO) $(if $(LTO),-Wno-error) $^ -o $@ $(ALL_LIBS)
+
+$(BUILD)/kernels/vmlinux: $(KERNEL)
+	script/extract-vmlinux.sh $(KERNEL) $@
+
+bench-translate: $(BUILD)/bench/translate $(BUILD)/kernels/vmlinux ## translator throughput on the kernel's text, by stage: ROUNDS=5
+	$< $(BUILD)/kernels/vmlinux $(or $(ROUNDS),5)
+
+.PHONY: bench-translate
+-include $(BUILD)/bench/translate.d

@@ -1,0 +1,296 @@
+/* bench/translate.c: how fast translating is: every block of a kernel's text, once, through the pipe that the vCPU loop
+ * uses.
+ *
+ *     usage: translate VMLINUX [ROUNDS [INSNS]]      (`make bench-translate` makes the arguments)
+ *
+ * Text is walked linearly: where a block ends the next begins.  The kernel lies in guest RAM as its program headers say
+ * and one vCPU stands in 64-bit mode at CPL 0 with page tables for it; nothing of it is run.
+ *
+ * A stage's time is the difference of two pipes, each run over all blocks with nothing measured on the way:
+ *     decode | decode, lift | ..., passes | ..., emit into one buffer | exec_block, with code memory fresh
+ * So the split costs nothing, and the last line holds what only the whole does: lookups, page marks, first touches of code
+ * memory, publishing.  Every pipe is run ROUNDS times and the fastest counts.
+ */
+#include <elf.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "exec/exec.h"
+#include "guest/x86/sys.h"
+
+enum { RAM_SIZE = 256 << 20, CODE_MEMORY = 1 << 30, BLOCKS_MAX = 4 << 20, ARENA_BYTES = 8 << 20, HOST_BYTES = 1 << 20 };
+enum { PML4 = 0x1000, PDPT = 0x2000, PD = 0x3000, COUNTED = 64, INT3 = 0xcc };
+#define KERNEL_BASE 0xffffffff80000000ull
+
+struct section {
+    uint64_t gva, size;
+};
+
+struct bench {
+    struct ram ram;
+    struct bus *mem, *io;
+    struct log log;
+    struct x86_model *model;
+    struct exec exec;
+    struct vcpu *v;
+    struct arena arena;
+    struct section text[16];
+    unsigned nsections;
+    struct piece {
+        uint32_t gpa, bytes;
+    } * block; /* in the order of the walk */
+    unsigned nblocks;
+    uint64_t ninsns, nbytes, most; /* most: insns wanted; 0: all */
+    uint8_t *host;                 /* where the emit stage writes */
+    uint64_t host_bytes, cold_bytes, nops;
+};
+
+/* ---- the guest -------------------------------------------------------------------------------------------------- */
+
+static void map_kernel(struct bench *b)
+{
+    enum { P = 1, W = 2, LARGE = 0x80 };
+    uint8_t *ram = b->ram.host;
+    bytes_put(ram + PML4 + 8 * 511, PDPT | P | W, 8);
+    bytes_put(ram + PDPT + 8 * 510, PD | P | W, 8);
+    for (uint64_t i = 0; i < RAM_SIZE >> 21; i++)
+        bytes_put(ram + PD + 8 * i, i << 21 | P | W | LARGE, 8);
+}
+
+static void make_processor(struct x86 *x)
+{
+    x->cr0 = CR0_PE | CR0_MP | CR0_ET | CR0_NE | CR0_WP | CR0_PG;
+    x->cr3 = PML4;
+    x->cr4 = CR4_PAE | CR4_PGE | CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_OSXSAVE;
+    x->efer = EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE;
+    x->xcr0 = 3;
+    x->seg[SEG_CS] = (struct x86_segment){.selector = 0x10, .attr = 0xa09b, .limit = 0xffffffff};
+    x->seg[SEG_SS] = (struct x86_segment){.selector = 0x18, .attr = 0xc093, .limit = 0xffffffff};
+    x86_mode_update(x);
+}
+
+static bool load(struct bench *b, const char *path, struct status *st)
+{
+    struct stat s;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 || fstat(fd, &s))
+        return status_set(st, "cannot read %s", path);
+    const uint8_t *file = mmap(NULL, (size_t)s.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+    close(fd);
+    const Elf64_Ehdr *h = (const void *)file;
+    if (file == MAP_FAILED || memcmp(h->e_ident, ELFMAG, SELFMAG) || h->e_machine != EM_X86_64)
+        return status_set(st, "%s is no 64-bit kernel's ELF file", path);
+    const Elf64_Phdr *p = (const void *)(file + h->e_phoff);
+    for (unsigned i = 0; i < h->e_phnum; i++)
+        if (p[i].p_type == PT_LOAD && p[i].p_paddr + p[i].p_filesz <= RAM_SIZE)
+            memcpy(b->ram.host + p[i].p_paddr, file + p[i].p_offset, p[i].p_filesz);
+    const Elf64_Shdr *sh = (const void *)(file + h->e_shoff);
+    for (unsigned i = 0; i < h->e_shnum && b->nsections < ARRAY_LEN(b->text); i++)
+        if ((sh[i].sh_flags & SHF_EXECINSTR) && sh[i].sh_addr >= KERNEL_BASE)
+            b->text[b->nsections++] = (struct section){sh[i].sh_addr, sh[i].sh_size};
+    munmap((void *)file, (size_t)s.st_size);
+    return b->nsections || status_set(st, "%s has no section of code", path);
+}
+
+/* A machine whose code memory nobody has touched. */
+static bool fresh_machine(struct bench *b, struct status *st)
+{
+    const struct exec_config config = {.code_size = CODE_MEMORY};
+    memset(b->ram.flags, 0, RAM_SIZE >> 12);
+    if (b->v) {
+        vcpu_free(b->v);
+        exec_fini(&b->exec);
+    }
+    if (!exec_init(&b->exec, &config, b->mem, b->io, &b->ram, &b->log, st) ||
+        !vcpu_new(&b->v, &b->exec, 0, 1, b->model, st))
+        return false;
+    make_processor(&b->v->x86);
+    return true;
+}
+
+static bool bench_init(struct bench *b, const char *path, struct status *st)
+{
+    if (!ram_init(&b->ram, RAM_SIZE, RAM_SIZE, st) || !bus_init(&b->mem, 52, &b->log, st) ||
+        !bus_init(&b->io, 16, &b->log, st) || !x86_model_parse(&b->model, "max", st) ||
+        !arena_init(&b->arena, ARENA_BYTES, st) || !load(b, path, st))
+        return false;
+    b->block = os_reserve(BLOCKS_MAX * sizeof *b->block);
+    b->host = aligned_alloc(4096, HOST_BYTES);
+    if (!b->block || !b->host || !ram_map(&b->ram, b->mem))
+        return status_set(st, "no memory");
+    map_kernel(b);
+    return fresh_machine(b, st);
+}
+
+/* ---- the pipes -------------------------------------------------------------------------------------------------- */
+
+static bool lift(struct bench *b, const struct piece *p, bool passes, struct ir_block *ir)
+{
+    unsigned off = p->gpa & 0xfff;
+    struct x86_source src = {b->ram.host + p->gpa, 0x1000 - off, NULL, NULL};
+    bool second;
+    enum x86_lift_result result;
+    arena_reset(&b->arena);
+    if (src.nbytes < 15) /* may run over the page's end; here the next page follows */
+        src.nbytes = p->bytes;
+    if (passes)
+        return exec_lift(&b->exec, &b->arena, ir, b->v->x86.mode, x86_model_features(b->model), off, &src,
+                         BLOCK_INSNS_MAX, false, &second, &result);
+    return ir_block_init(ir, &b->arena, BLOCK_INSNS_MAX * 24 + 64) &&
+           x86_lift_block(ir, b->v->x86.mode, x86_model_features(b->model), off, &src, BLOCK_INSNS_MAX, false,
+                          &second) == X86_LIFT_OK;
+}
+
+static void run_decode(struct bench *b)
+{
+    struct x86_insn i;
+    for (unsigned n = 0; n < b->nblocks; n++) {
+        const struct piece *p = &b->block[n];
+        for (unsigned at = 0; at < p->bytes; at += i.length)
+            if (x86_decode(X86_64, b->ram.host + p->gpa + at, 15, &i) == X86_MORE || !i.length)
+                break;
+    }
+}
+
+static void run_lift(struct bench *b)
+{
+    struct ir_block ir;
+    for (unsigned n = 0; n < b->nblocks; n++)
+        lift(b, &b->block[n], false, &ir);
+}
+
+static void run_passes(struct bench *b)
+{
+    struct ir_block ir;
+    b->nops = 0;
+    for (unsigned n = 0; n < b->nblocks; n++)
+        if (lift(b, &b->block[n], true, &ir))
+            b->nops += ir.nops;
+}
+
+static void run_emit(struct bench *b)
+{
+    struct ir_block ir;
+    for (unsigned n = 0; n < b->nblocks; n++) {
+        struct host_code code;
+        struct host_span span = {.rw = b->host, .rx_delta = code_rx_delta(b->exec.code), .size = HOST_BYTES};
+        span.rx_delta += (uint8_t *)code_fixed(b->exec.code, &span.used) - b->host;
+        if (lift(b, &b->block[n], true, &ir))
+            host_emit(&b->exec.thunks, &ir, &span, &b->arena, &code);
+    }
+}
+
+/* Also makes the list of blocks that the others walk. */
+static void run_all(struct bench *b)
+{
+    struct status st = {""};
+    if (!fresh_machine(b, &st)) {
+        fprintf(stderr, "translate: %s\n", st.text);
+        exit(1);
+    }
+    b->nblocks = 0;
+    b->ninsns = b->nbytes = b->host_bytes = 0;
+    for (unsigned s = 0; s < b->nsections; s++)
+        for (uint64_t at = b->text[s].gva; at < b->text[s].gva + b->text[s].size;) {
+            bool fault;
+            if (b->ram.host[at - KERNEL_BASE] == INT3) { /* padding */
+                at++;
+                continue;
+            }
+            if (b->nblocks == BLOCKS_MAX || (b->most && b->ninsns >= b->most))
+                return;
+            const struct block *k = exec_block(b->v, at, &fault);
+            if (!k) {
+                at = (at | 0xfff) + 1;
+                continue;
+            }
+            b->block[b->nblocks++] = (struct piece){(uint32_t)(at - KERNEL_BASE), k->guest_size};
+            b->ninsns += k->ninsns;
+            b->nbytes += k->guest_size;
+            b->host_bytes += k->host_size;
+            at += k->guest_size;
+        }
+}
+
+/* ---- numbers ---------------------------------------------------------------------------------------------------- */
+
+static double best_of(struct bench *b, unsigned rounds, void (*run)(struct bench *b))
+{
+    uint64_t best = UINT64_MAX;
+    for (unsigned i = 0; i < rounds; i++) {
+        uint64_t began = os_nanoseconds();
+        run(b);
+        uint64_t took = os_nanoseconds() - began;
+        best = took < best ? took : best;
+    }
+    return (double)best / (double)b->ninsns;
+}
+
+/* Host instructions, read by our own decoder; the words behind a cold stub's call count as what they look like. */
+struct counts {
+    uint64_t guest, host, in_block;
+};
+
+static void count_block(void *arg, const struct block *k)
+{
+    struct counts *c = arg;
+    struct x86_insn i;
+    if (c->in_block++ % COUNTED)
+        return;
+    for (uint32_t at = 0; at < k->host_size; at += i.length ? i.length : 1) {
+        if (x86_decode(X86_64, k->rw + at, k->host_size - at, &i) != X86_OK)
+            i.length = 1;
+        else
+            c->host++;
+    }
+    c->guest += k->ninsns;
+}
+
+static void print_sizes(struct bench *b)
+{
+    struct counts c = {0};
+    code_each(b->exec.code, count_block, &c);
+    size_t used;
+    code_size(b->exec.code, &used);
+    printf("%10.2f  host bytes a guest byte; %.2f of code memory, with fault tables and blocks\n",
+           (double)b->host_bytes / (double)b->nbytes, (double)used / (double)b->nbytes);
+    printf("%10.2f  host insns a guest insn, cold parts included (every %dth block)\n",
+           (double)c.host / (double)c.guest, COUNTED);
+    printf("%10.2f  ops a guest insn after the passes\n", (double)b->nops / (double)b->ninsns);
+    printf("%10.2f  guest insns a block, %.2f bytes an insn\n", (double)b->ninsns / (double)b->nblocks,
+           (double)b->nbytes / (double)b->ninsns);
+}
+
+int main(int argc, char **argv)
+{
+    static const struct {
+        const char *name;
+        void (*run)(struct bench *b);
+    } pipes[] = {
+        {"decode", run_decode}, {"lift", run_lift}, {"passes", run_passes}, {"emit", run_emit}, {"publish", run_all},
+    };
+    struct status st = {""};
+    struct bench *b = calloc(1, sizeof *b);
+    if (argc < 2 || !b || !bench_init(b, argv[1], &st)) {
+        fprintf(stderr, "translate: %s\n", argc < 2 ? "usage: translate VMLINUX [ROUNDS [INSNS]]" : st.text);
+        return 1;
+    }
+    unsigned rounds = argc > 2 ? (unsigned)atoi(argv[2]) : 5;
+    b->most = argc > 3 ? strtoull(argv[3], NULL, 0) : 0;
+    run_all(b);
+    printf("%llu guest insns, %llu bytes, in %u blocks\n\n", (unsigned long long)b->ninsns,
+           (unsigned long long)b->nbytes, b->nblocks);
+    double before = 0;
+    for (unsigned i = 0; i < ARRAY_LEN(pipes); i++) {
+        double ns = best_of(b, rounds, pipes[i].run);
+        printf("%10.1f  ns an insn: %s\n", ns - before, pipes[i].name);
+        before = ns;
+    }
+    printf("%10.1f  ns an insn: all, %.2f million insns a second\n", before, 1e3 / before);
+    print_sizes(b);
+    return 0;
+}
