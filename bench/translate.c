@@ -31,6 +31,7 @@ enum {
     HOST_BYTES = 1 << 20
 };
 enum { PML4 = 0x1000, PDPT = 0x2000, PD = 0x3000, COUNTED = 64, INT3 = 0xcc };
+enum { MODE = MODE_64 | MODE_FLAT | MODE_FLAT_FSGS | MODE_PROT | MODE_NOAVX }; /* CPL 0 */
 #define KERNEL_BASE 0xffffffff80000000ull
 
 struct section {
@@ -43,7 +44,7 @@ struct bench {
     struct log log;
     struct x86_model *model;
     struct exec exec;
-    struct vcpu *v;
+    struct vcpu *v; /* NULL: this host has no room for its tables (valgrind) */
     struct arena arena;
     struct section text[16];
     unsigned nsections;
@@ -53,7 +54,7 @@ struct bench {
     unsigned nblocks;
     uint64_t ninsns, nbytes, most; /* most: insns wanted; 0: all */
     uint8_t *host;                 /* where the emit stage writes */
-    uint64_t host_bytes, cold_bytes, nops;
+    uint64_t nops;
 };
 
 /* ---- the guest -------------------------------------------------------------------------------------------------- */
@@ -108,15 +109,16 @@ static bool fresh_machine(struct bench *b, struct status *st)
 {
     const struct exec_config config = {.code_size = CODE_MEMORY};
     memset(b->ram.flags, 0, RAM_SIZE >> 12);
-    if (b->v) {
+    if (b->v)
         vcpu_free(b->v);
+    if (b->exec.code)
         exec_fini(&b->exec);
-    }
+    b->v = NULL;
     if (!exec_init(&b->exec, &config, b->mem, b->io, &b->ram, &b->log, st) ||
         !vcpu_new(&b->v, &b->exec, 0, 1, b->model, st))
         return false;
     make_processor(&b->v->x86);
-    return true;
+    return b->v->x86.mode == MODE || status_set(st, "the vCPU's mode is 0x%x", b->v->x86.mode);
 }
 
 static bool bench_init(struct bench *b, const char *path, struct status *st)
@@ -130,7 +132,8 @@ static bool bench_init(struct bench *b, const char *path, struct status *st)
     if (!b->block || !b->host || !ram_map(&b->ram, b->mem))
         return status_set(st, "no memory");
     map_kernel(b);
-    return fresh_machine(b, st);
+    const struct exec_config config = {.code_size = CODE_MEMORY};
+    return exec_init(&b->exec, &config, b->mem, b->io, &b->ram, &b->log, st);
 }
 
 /* ---- the pipes -------------------------------------------------------------------------------------------------- */
@@ -142,14 +145,14 @@ static bool lift(struct bench *b, const struct piece *p, bool passes, struct ir_
     bool second;
     enum x86_lift_result result;
     arena_reset(&b->arena);
-    if (src.nbytes < 15) /* may run over the page's end; here the next page follows */
+    if (src.nbytes < p->bytes) /* runs over the page's end; here the next page follows */
         src.nbytes = p->bytes;
     if (passes)
-        return exec_lift(&b->exec, &b->arena, ir, b->v->x86.mode, x86_model_features(b->model), off, &src,
-                         BLOCK_INSNS_MAX, false, &second, &result);
+        return exec_lift(&b->exec, &b->arena, ir, MODE, x86_model_features(b->model), off, &src, BLOCK_INSNS_MAX, false,
+                         &second, &result);
     return ir_block_init(ir, &b->arena, BLOCK_INSNS_MAX * 24 + 64) &&
-           x86_lift_block(ir, b->v->x86.mode, x86_model_features(b->model), off, &src, BLOCK_INSNS_MAX, false,
-                          &second) == X86_LIFT_OK;
+           x86_lift_block(ir, MODE, x86_model_features(b->model), off, &src, BLOCK_INSNS_MAX, false, &second) ==
+               X86_LIFT_OK;
 }
 
 static void run_decode(struct bench *b)
@@ -191,35 +194,37 @@ static void run_emit(struct bench *b)
     }
 }
 
-/* Also makes the list of blocks that the others walk. */
 static void run_all(struct bench *b)
 {
     struct status st = {""};
+    bool fault;
     if (!fresh_machine(b, &st)) {
         fprintf(stderr, "translate: %s\n", st.text);
-        exit(1);
+        return;
     }
-    b->nblocks = 0;
-    b->ninsns = b->nbytes = b->host_bytes = 0;
+    for (unsigned n = 0; n < b->nblocks; n++)
+        exec_block(b->v, KERNEL_BASE + b->block[n].gpa, &fault);
+}
+
+/* The list of blocks that all pipes walk. */
+static void list_blocks(struct bench *b)
+{
+    struct ir_block ir;
     for (unsigned s = 0; s < b->nsections; s++)
         for (uint64_t at = b->text[s].gva; at < b->text[s].gva + b->text[s].size;) {
-            bool fault;
-            if (b->ram.host[at - KERNEL_BASE] == INT3) { /* padding */
+            struct piece *p = &b->block[b->nblocks];
+            if (b->nblocks == BLOCKS_MAX || (b->most && b->ninsns >= b->most))
+                return;
+            *p = (struct piece){(uint32_t)(at - KERNEL_BASE), 15};
+            if (b->ram.host[p->gpa] == INT3 || !lift(b, p, false, &ir)) { /* padding */
                 at++;
                 continue;
             }
-            if (b->nblocks == BLOCKS_MAX || (b->most && b->ninsns >= b->most))
-                return;
-            const struct block *k = exec_block(b->v, at, &fault);
-            if (!k) {
-                at = (at | 0xfff) + 1;
-                continue;
-            }
-            b->block[b->nblocks++] = (struct piece){(uint32_t)(at - KERNEL_BASE), k->guest_size};
-            b->ninsns += k->ninsns;
-            b->nbytes += k->guest_size;
-            b->host_bytes += k->host_size;
-            at += k->guest_size;
+            p->bytes = ir.guest_size;
+            b->nblocks++;
+            b->ninsns += ir.ninsns;
+            b->nbytes += ir.guest_size;
+            at += ir.guest_size;
         }
 }
 
@@ -268,11 +273,11 @@ static void count_block(void *arg, const struct block *k)
 static void print_sizes(struct bench *b)
 {
     struct counts c = {0};
-    code_each(b->exec.code, count_block, &c);
     size_t used;
+    code_each(b->exec.code, count_block, &c);
     code_size(b->exec.code, &used);
     printf("%10.2f  host bytes a guest byte; %.2f of code memory, with fault tables and blocks\n",
-           (double)b->host_bytes / (double)b->nbytes, (double)used / (double)b->nbytes);
+           (double)code_counts(b->exec.code)->host_bytes / (double)b->nbytes, (double)used / (double)b->nbytes);
     printf("%10.2f  host insns a guest insn, cold parts included (every %dth block)\n",
            (double)c.host / (double)c.guest, COUNTED);
     printf("%10.2f  ops a guest insn after the passes\n", (double)b->nops / (double)b->ninsns);
@@ -296,7 +301,7 @@ int main(int argc, char **argv)
     }
     unsigned rounds = argc > 2 ? (unsigned)atoi(argv[2]) : 5;
     b->most = argc > 3 ? strtoull(argv[3], NULL, 0) : 0;
-    run_all(b);
+    list_blocks(b);
     printf("%llu guest insns, %llu bytes, in %u blocks\n\n", (unsigned long long)b->ninsns,
            (unsigned long long)b->nbytes, b->nblocks);
     double before = 0;
