@@ -182,16 +182,34 @@ static void run_passes(struct bench *b)
             b->nops += ir.nops;
 }
 
-static void run_emit(struct bench *b)
+static bool emit(struct bench *b, const struct piece *p, struct host_span *span)
 {
     struct ir_block ir;
+    struct host_code code;
+    *span = (struct host_span){.rw = b->host, .size = HOST_BYTES};
+    uint8_t *thunks = code_fixed(b->exec.code, &(size_t){0});
+    span->rx_delta = code_rx_delta(b->exec.code) + (thunks - b->host); /* reach them as if the buffer lay there */
+    return lift(b, p, true, &ir) && host_emit(&b->exec.thunks, &ir, span, &b->arena, &code);
+}
+
+static void run_emit(struct bench *b)
+{
+    struct host_span span;
+    for (unsigned n = 0; n < b->nblocks; n++)
+        emit(b, &b->block[n], &span);
+}
+
+/* Of all host code: the same before and after a change that should leave it alone. */
+static uint64_t checksum(struct bench *b)
+{
+    uint64_t sum = 0xcbf29ce484222325ull; /* FNV-1a */
+    struct host_span span;
     for (unsigned n = 0; n < b->nblocks; n++) {
-        struct host_code code;
-        struct host_span span = {.rw = b->host, .rx_delta = code_rx_delta(b->exec.code), .size = HOST_BYTES};
-        span.rx_delta += (uint8_t *)code_fixed(b->exec.code, &span.used) - b->host;
-        if (lift(b, &b->block[n], true, &ir))
-            host_emit(&b->exec.thunks, &ir, &span, &b->arena, &code);
+        bool good = emit(b, &b->block[n], &span);
+        for (size_t i = 0; good && i < span.used; i++)
+            sum = (sum ^ span.rw[i]) * 0x100000001b3ull;
     }
+    return sum;
 }
 
 static void run_all(struct bench *b)
@@ -274,6 +292,8 @@ static void print_sizes(struct bench *b)
 {
     struct counts c = {0};
     size_t used;
+    char sum[20];
+    snprintf(sum, sizeof sum, "%016llx", (unsigned long long)checksum(b));
     code_each(b->exec.code, count_block, &c);
     code_size(b->exec.code, &used);
     printf("%10.2f  host bytes a guest byte; %.2f of code memory, with fault tables and blocks\n",
@@ -281,6 +301,7 @@ static void print_sizes(struct bench *b)
     printf("%10.2f  host insns a guest insn, cold parts included (every %dth block)\n",
            (double)c.host / (double)c.guest, COUNTED);
     printf("%10.2f  ops a guest insn after the passes\n", (double)b->nops / (double)b->ninsns);
+    printf("%10.8s  begins the checksum of the host code\n", sum);
     printf("%10.2f  guest insns a block, %.2f bytes an insn\n", (double)b->ninsns / (double)b->nblocks,
            (double)b->nbytes / (double)b->ninsns);
 }
