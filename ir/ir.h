@@ -167,10 +167,34 @@ static inline ir_ref ir_get(const struct ir_op *o, unsigned n)
 unsigned ir_read_bits(const struct ir_op *o, unsigned n);
 /* How many low bits of the general register or temp in field n change: 8, 16, or 64 for a whole write. */
 unsigned ir_write_bits(const struct ir_op *o, unsigned n);
-unsigned ir_effects(const struct ir_op *o);
 bool ir_access_only(const struct ir_op *o); /* a load or store that cannot fault but by its memory access */
-unsigned ir_writes_f(const struct ir_op *o); /* flags the op may change, whatever setf says: 0 if setf is 0 */
-unsigned ir_reads_f(const struct ir_op *o);  /* flags the op needs, those seen by a fault included */
+/* What most opcodes tell without a look at the op's other fields: passes ask for every op of every block. */
+struct ir_facts {
+    uint16_t effects;
+    uint8_t writes_f, reads_f;
+    bool odd_effects, odd_writes, odd_reads; /* those three depend on more: ask the function */
+};
+extern const struct ir_facts ir_facts[IR_OP_COUNT];
+unsigned ir_odd_effects(const struct ir_op *o);
+unsigned ir_odd_writes_f(const struct ir_op *o);
+unsigned ir_odd_reads_f(const struct ir_op *o);
+static inline unsigned ir_effects(const struct ir_op *o)
+{
+    const struct ir_facts *f = &ir_facts[o->op];
+    return f->odd_effects ? ir_odd_effects(o) : f->effects;
+}
+/* Flags the op may change, whatever setf says: 0 if setf is 0. */
+static inline unsigned ir_writes_f(const struct ir_op *o)
+{
+    const struct ir_facts *f = &ir_facts[o->op];
+    return o->setf == 0 ? 0 : f->odd_writes ? ir_odd_writes_f(o) : f->writes_f;
+}
+/* Flags the op needs, those seen by a fault included. */
+static inline unsigned ir_reads_f(const struct ir_op *o)
+{
+    const struct ir_facts *f = &ir_facts[o->op];
+    return f->odd_reads ? ir_odd_reads_f(o) : f->reads_f;
+}
 unsigned ir_cc_reads(enum ir_cc cc);
 
 /* What an op computes, apart from guest memory and struct cpu: the one C meaning of all arithmetic, at any type. */

@@ -47,14 +47,22 @@ const struct ir_shape ir_shapes[IR_OP_COUNT] = {
 #include "ir/ops.def"
 };
 
-struct facts {
-    uint16_t effects;
-    uint8_t writes_f;
-    uint8_t sub; /* flags are those of another op or of a row */
-    uint32_t reads_f;
+/* The reads-F column as it stands. */
+static const uint32_t reads_column[IR_OP_COUNT] = {
+#define IR_OP(NAME, operands, writes, reads, eff, doc) [IR_##NAME] = reads,
+#include "ir/ops.def"
 };
-static const struct facts facts[IR_OP_COUNT] = {
-#define IR_OP(NAME, operands, writes, reads, eff, doc) [IR_##NAME] = {eff, (writes)&IRF_ALL, (writes) == SUB, reads},
+
+const struct ir_facts ir_facts[IR_OP_COUNT] = {
+#define IR_OP(NAME, operands, writes, reads, eff, doc)                                                                 \
+    [IR_##NAME] = {                                                                                                    \
+        .effects = (eff) & ~VECTOR,                                                                                    \
+        .writes_f = (writes)&IRF_ALL,                                                                                  \
+        .reads_f = (eff)&IRE_FAULTS ? IRF_ALL : (reads)&IRF_ALL,                                                       \
+        .odd_effects = (eff) == VECTOR,                                                                                \
+        .odd_writes = (writes) == SUB || IR_##NAME == IR_SETF,                                                         \
+        .odd_reads = !((eff)&IRE_FAULTS) && ((reads) & ~(unsigned)IRF_ALL),                                            \
+    },
 #include "ir/ops.def"
 };
 
@@ -112,11 +120,8 @@ static unsigned x87_effects(unsigned form)
     return form == X87_READ ? IRE_READS | IRE_FAULTS : form == X87_WRITE ? IRE_WRITES | IRE_FAULTS : IRE_STAYS;
 }
 
-unsigned ir_effects(const struct ir_op *o)
+unsigned ir_odd_effects(const struct ir_op *o)
 {
-    unsigned e = facts[o->op].effects;
-    if (e != VECTOR)
-        return e;
     return o->op == IR_X87 ? x87_effects(o->sub) : vec_effects(&ir_vec_rows[o->row]);
 }
 
@@ -139,20 +144,15 @@ static bool row_sets_flags(const struct ir_op *o)
     return form == VF_F_U || form == VF_F_M || form >= VF_I_U;
 }
 
-unsigned ir_writes_f(const struct ir_op *o)
+unsigned ir_odd_writes_f(const struct ir_op *o)
 {
-    if (o->setf == 0)
-        return 0;
-    const struct facts *f = &facts[o->op];
     if (o->op == IR_SETF)
         return o->sub;
-    if (!f->sub)
-        return f->writes_f;
     if (o->op == IR_VEC)
         return row_sets_flags(o) ? IRF_ALL : 0;
     if (o->op == IR_X87)
         return o->sub == X87_FLAGS ? IRF_ALL : 0;
-    return facts[o->sub].writes_f;
+    return ir_facts[o->sub].writes_f; /* RMW */
 }
 
 bool ir_is_shift(unsigned opcode)
@@ -160,14 +160,14 @@ bool ir_is_shift(unsigned opcode)
     return opcode >= IR_SHL && opcode <= IR_SHRD;
 }
 
-unsigned ir_reads_f(const struct ir_op *o)
+unsigned ir_odd_reads_f(const struct ir_op *o)
 {
-    uint32_t r = facts[o->op].reads_f;
+    uint32_t r = reads_column[o->op];
     if (ir_effects(o) & IRE_FAULTS)
         return IRF_ALL;
     if (o->op == IR_X87)
         return o->sub == X87_CMOV ? IRF_CF | IRF_ZF | IRF_PF : 0;
-    if (r == 0 || r == SUB) /* RMW faults, and vector rows read no flags */
+    if (o->op == IR_VEC)
         return 0;
     if (r & CC)
         return ir_cc_reads(o->sub);

@@ -16,55 +16,44 @@
 
 enum { GONE = IR_OP_COUNT };
 
+/* What may be seen of what was written, a bit an ir_ref: registers, vector registers, temps. */
 struct live {
-    uint64_t lost;                   /* registers (vector ones from bit 32) overwritten before seen */
-    uint64_t temp[IR_TEMP_MAX / 64]; /* temps read before written; indexed by ir_ref */
+    uint64_t seen[IR_TEMP_MAX / 64];
 };
+enum { ANY_STATE = 0 }; /* the word of registers and vector registers */
 
-static bool is_lost(const struct live *l, ir_ref r)
+static bool is_seen(const struct live *l, ir_ref r)
 {
-    if (r == IR_NONE)
-        return true;
-    if (ir_is_temp(r))
-        return !(l->temp[r / 64] >> r % 64 & 1);
-    return l->lost >> r & 1;
+    return r != IR_NONE && (l->seen[r / 64] >> r % 64 & 1);
 }
 
 static void mark_read(struct live *l, ir_ref r)
 {
-    if (ir_is_const(r) || r == IR_NONE)
-        return;
-    if (ir_is_temp(r))
-        l->temp[r / 64] |= 1ull << r % 64;
-    else
-        l->lost &= ~(1ull << r);
-}
-
-static void mark_written(struct live *l, ir_ref r)
-{
-    if (r == IR_NONE)
-        return;
-    if (ir_is_temp(r))
-        l->temp[r / 64] &= ~(1ull << r % 64);
-    else
-        l->lost |= 1ull << r;
+    if (r < IR_CONST0)
+        l->seen[r / 64] |= 1ull << r % 64;
 }
 
 /* A destination of o: a whole write hides what was there, a partial one keeps some of it. */
 static void note_dest(struct live *l, const struct ir_op *o, unsigned n, char letter)
 {
+    ir_ref r = ir_get(o, n);
+    if (r == IR_NONE)
+        return;
     if (letter == 'W' || (letter == 'R' && ir_write_bits(o, n) == 64))
-        mark_written(l, ir_get(o, n));
-    else if (letter != '.')
-        mark_read(l, ir_get(o, n));
+        l->seen[r / 64] &= ~(1ull << r % 64);
+    else
+        mark_read(l, r);
 }
 
-static void note(struct live *l, const struct ir_op *o, unsigned effects, const char *s)
+static void note(struct live *l, const struct ir_op *o, unsigned effects)
 {
-    note_dest(l, o, IR_E, s[IR_E]);
-    note_dest(l, o, IR_D, s[IR_D]);
+    if (o->d != IR_NONE || o->e != IR_NONE) {
+        const char *s = ir_operands(o);
+        note_dest(l, o, IR_E, s[IR_E]);
+        note_dest(l, o, IR_D, s[IR_D]);
+    }
     if (effects & (IRE_CALLS | IRE_ENDS | IRE_FAULTS | IRE_STAYS))
-        l->lost = 0;
+        l->seen[ANY_STATE] = ~0ull;
     mark_read(l, o->a);
     mark_read(l, o->b);
     mark_read(l, o->c);
@@ -83,19 +72,19 @@ void opt_dead(struct ir_block *b)
 {
     struct live l;
     unsigned first = b->nops;
-    l.lost = 0;
-    memset(l.temp, 0, (IR_TEMP0 + b->ntemps + 63) / 64 * sizeof l.temp[0]);
+    memset(l.seen, 0, (IR_TEMP0 + b->ntemps + 63) / 64 * sizeof l.seen[0]);
+    l.seen[ANY_STATE] = ~0ull;
     for (unsigned i = b->nops; i-- > 0;) {
         struct ir_op *o = &b->op[i];
         if (o->op == IR_INSN)
             continue;
         unsigned effects = ir_effects(o);
-        if (o->setf == 0 && (effects & ~(unsigned)IRE_LOADS) == 0 && is_lost(&l, o->d) && is_lost(&l, o->e)) {
+        if (o->setf == 0 && (effects & ~(unsigned)IRE_LOADS) == 0 && !is_seen(&l, o->d) && !is_seen(&l, o->e)) {
             o->op = GONE;
             first = i;
             continue;
         }
-        note(&l, o, effects, ir_operands(o));
+        note(&l, o, effects);
     }
     compact(b, first);
 }

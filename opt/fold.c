@@ -11,36 +11,48 @@
  * What is known about a place is "its low `bits` bits equal those of src", src a constant, register or temp.  Writing
  * a place bumps its version, which ends everything known through it: nothing is ever searched for.
  *
+ * Most ops name nothing that anything is known about, and are passed by after one look at their sources (worth_a_look).
+ *
  * Choices: a register is never replaced by another place (its home is as good, and a copy in memory would be worse);
  * a constant that does not fit a sign-extended 32-bit immediate stays where it is, except as the source of a MOV.
  */
 #include "opt/opt.h"
 
+#include <string.h>
+
 struct known {
-    ir_ref src;           /* IR_NONE: nothing known */
+    ir_ref src;
     uint16_t src_version; /* src must still have this one */
     uint16_t version;
-    uint16_t bits;
+    uint16_t bits; /* 0: nothing known */
 };
 
 struct fold {
     struct ir_block *b;
-    struct known known[IR_TEMP_MAX]; /* by ir_ref; those of vector registers are unused */
+    unsigned made;                   /* entries below are valid: a temp's is made when it is first written */
+    struct known known[IR_TEMP_MAX]; /* by ir_ref; those of vector registers are never filled */
 };
 
+/* After a helper, which may have changed any. */
 static void forget_registers(struct fold *f)
 {
     for (unsigned r = 0; r < IR_NREG; r++) {
-        f->known[r].src = IR_NONE;
+        f->known[r].bits = 0;
         f->known[r].version++;
     }
+}
+
+/* At a label, and at the begin: no temp lives that could be a copy of a register, so versions need not go on. */
+static void begin_registers(struct fold *f)
+{
+    memset(f->known, 0, IR_TEMP0 * sizeof f->known[0]);
 }
 
 static void init(struct fold *f, struct ir_block *b)
 {
     f->b = b;
-    for (unsigned i = 0; i < IR_TEMP0 + b->ntemps; i++)
-        f->known[i] = (struct known){.src = IR_NONE};
+    f->made = IR_TEMP0;
+    begin_registers(f);
 }
 
 /* ---- reading ----------------------------------------------------------------------------------------------- */
@@ -51,7 +63,7 @@ static ir_ref resolve(const struct fold *f, ir_ref r, unsigned bits)
     if (ir_is_const(r) || r == IR_NONE)
         return r;
     const struct known *k = &f->known[r];
-    if (k->src == IR_NONE || k->bits < bits)
+    if (k->bits < bits)
         return r;
     if (ir_is_const(k->src))
         return k->src;
@@ -177,7 +189,9 @@ static void forget(struct fold *f, ir_ref r)
 {
     if (r == IR_NONE || ir_is_vec(r))
         return;
-    f->known[r].src = IR_NONE;
+    while (f->made <= r)
+        f->known[f->made++] = (struct known){.bits = 0};
+    f->known[r].bits = 0;
     f->known[r].version++;
 }
 
@@ -196,9 +210,31 @@ static bool room_for_const(const struct ir_block *b)
     return b->nconsts < b->const_cap;
 }
 
+static bool is_known(const struct fold *f, ir_ref r)
+{
+    return r < IR_TEMP_MAX && f->known[r].bits;
+}
+
+/* May anything come of o beyond that its destinations change?  (What has constants only has one in a, or is a LEA.) */
+static bool worth_a_look(const struct fold *f, const struct ir_op *o)
+{
+    switch (o->op) {
+    case IR_MOV:
+    case IR_LEA:
+    case IR_XOR:
+    case IR_SUB: return true;
+    default: return ir_is_const(o->a) || is_known(f, o->a) || is_known(f, o->b) || is_known(f, o->c);
+    }
+}
+
 /* One op; false: it goes. */
 static bool fold_op(struct fold *f, struct ir_op *o)
 {
+    if (!worth_a_look(f, o)) {
+        forget(f, o->d);
+        forget(f, o->e);
+        return true;
+    }
     const char *s = ir_operands(o);
     ir_ref all[IR_FIELDS];
     ir_ref a = o->a, b = o->b;
@@ -214,10 +250,8 @@ static bool fold_op(struct fold *f, struct ir_op *o)
         fold_lea(f, o, a, b);
     if (o->op == IR_MOV && o->type == I64 && o->a == o->d)
         return false;
-    if (s[IR_D] != '.')
-        forget(f, o->d);
-    if (s[IR_E] != '.')
-        forget(f, o->e);
+    forget(f, o->d);
+    forget(f, o->e);
     if (o->op == IR_MOV && !constant)
         result = resolve(f, o->a, ir_bits(o->type));
     if (result == IR_NONE)
@@ -240,8 +274,10 @@ void opt_fold(struct ir_block *b)
         struct ir_op *o = &b->op[i];
         if (o->op != IR_INSN && !fold_op(&f, o))
             continue;
-        if (o->op == IR_LABEL || o->op == IR_CALL)
+        if (o->op == IR_CALL)
             forget_registers(&f);
+        else if (o->op == IR_LABEL)
+            begin_registers(&f);
         if (to != i)
             b->op[to] = *o;
         to++;
