@@ -63,10 +63,15 @@ static void decode_prefixes(struct x86_decoder *d)
     }
 }
 
-static uint8_t mandatory_of_pp(unsigned pp)
+/* The prefix that selects a row, in VEX.pp's numbering, and which set of rows that is. */
+enum { PP_NONE, PP_66, PP_F3, PP_F2 };
+static const uint8_t mandatory_of_pp[4] = {0, 0x66, 0xf3, 0xf2};
+static const uint8_t rows_of_pp[4] = {PFX_NP, PFX_66, PFX_F3, PFX_F2};
+
+static void set_mandatory(struct x86_decoder *d, unsigned pp)
 {
-    static const uint8_t byte[4] = {0, 0x66, 0xf3, 0xf2};
-    return byte[pp & 3];
+    d->insn->mandatory = mandatory_of_pp[pp & 3];
+    d->prefix = rows_of_pp[pp & 3];
 }
 
 static void decode_legacy_opcode(struct x86_decoder *d)
@@ -81,7 +86,8 @@ static void decode_legacy_opcode(struct x86_decoder *d)
             i->opcode = x86_decoder_take(d, 1);
         }
     }
-    i->mandatory = i->prefix & PREFIX_REP ? 0xf3 : i->prefix & PREFIX_REPNE ? 0xf2 : i->prefix & PREFIX_66 ? 0x66 : 0;
+    unsigned p = i->prefix & (PREFIX_REP | PREFIX_REPNE | PREFIX_66);
+    set_mandatory(d, p == 0 ? PP_NONE : p & PREFIX_REP ? PP_F3 : p & PREFIX_REPNE ? PP_F2 : PP_66);
 }
 
 /* After C4 or C5.  Outside 64-bit mode registers above 7 cannot be named: R and X were ModRM.mod, B and the top bit
@@ -100,7 +106,7 @@ static bool decode_vex(struct x86_decoder *d, bool three)
     }
     i->vvvv = ~p2 >> 3 & 15;
     i->vl = p2 >> 2 & 1;
-    i->mandatory = mandatory_of_pp(p2);
+    set_mandatory(d, p2);
     if (d->bits != X86_64)
         i->rex &= 8;
     return i->map >= 1 && i->map <= 3;
@@ -117,7 +123,7 @@ static bool decode_evex(struct x86_decoder *d, uint8_t *reg_high)
     i->rex = (~p0 >> 5 & 7) | (p1 >> 4 & 8);
     *reg_high = p0 & 0x10 ? 0 : 16;
     i->vvvv = (~p1 >> 3 & 15) | (high ? 16 : 0);
-    i->mandatory = mandatory_of_pp(p1);
+    set_mandatory(d, p1);
     i->evex_z = p2 >> 7;
     i->vl = p2 >> 5 & 3;
     i->evex_b = p2 >> 4 & 1;
@@ -166,10 +172,12 @@ static bool rounds(const struct x86_row *r, const struct x86_insn *i)
     return i->evex_b && i->mod == 3 && (r->attr & (ATTR_ER | ATTR_SAE));
 }
 
-static bool row_fits(const struct x86_row *r, const struct x86_decoder *d, unsigned prefix)
+static bool row_fits(const struct x86_row *r, const struct x86_decoder *d)
 {
     const struct x86_insn *i = d->insn;
-    if (!(r->prefix & prefix) || (r->ext >= 0 && r->ext != (i->reg & 7)) || (r->rm >= 0 && r->rm != (i->rm & 7))) {
+    if (r->plain)
+        return true;
+    if (!(r->prefix & d->prefix) || (r->ext >= 0 && r->ext != (i->reg & 7)) || (r->rm >= 0 && r->rm != (i->rm & 7))) {
         return false;
     }
     if (r->mod && (r->mod == 1) != (i->mod == 3)) {
@@ -186,13 +194,8 @@ static bool row_fits(const struct x86_row *r, const struct x86_decoder *d, unsig
 
 static const struct x86_row *find_row(const struct x86_decoder *d, const struct x86_row *last)
 {
-    const struct x86_insn *i = d->insn;
-    unsigned prefix = i->mandatory == 0xf3   ? PFX_F3
-                      : i->mandatory == 0xf2 ? PFX_F2
-                      : i->mandatory == 0x66 ? PFX_66
-                                             : PFX_NP;
     for (const struct x86_row *r = last; r->key == last->key; r--) {
-        if (row_fits(r, d, prefix)) {
+        if (row_fits(r, d)) {
             return r;
         }
         if (r == x86_rows) {

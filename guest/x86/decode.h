@@ -101,6 +101,7 @@ struct x86_row {
     uint8_t mod;                                        /* 0 any, 1 register (mod = 3) only, 2 memory only */
     uint8_t w;                                          /* W_: required value of W */
     uint8_t l;                                          /* one bit a permitted value of VEX.L, EVEX.LL */
+    bool plain;                                         /* asks nothing but its key of an insn */
     bool modrm, vvvv;                                   /* has a ModRM byte; uses the VEX.vvvv register */
     uint8_t operand[4];                                 /* OP_: rows of operand.def */
     uint8_t flags_read, flags_written, flags_undefined; /* IRF_ bits */

@@ -134,6 +134,11 @@ static bool operand_vsib(struct x86_decoder *d, struct x86_operand *o)
     return operand_memory(d, o);
 }
 
+static unsigned data_segment(const struct x86_decoder *d)
+{
+    return d->seg != SEG_NONE ? d->seg : SEG_DS;
+}
+
 static bool operand_at(struct x86_decoder *d, struct x86_operand *o, unsigned base, unsigned seg)
 {
     struct x86_insn *i = d->insn;
@@ -176,7 +181,7 @@ static bool operand_far(struct x86_decoder *d, struct x86_operand *o)
 static bool operand_offset(struct x86_decoder *d, struct x86_operand *o)
 {
     o->kind = OPERAND_MEM;
-    d->insn->mem.seg = d->seg != SEG_NONE ? d->seg : SEG_DS;
+    d->insn->mem.seg = data_segment(d);
     d->insn->mem.disp = (int64_t)x86_decoder_take(d, d->insn->asize);
     return true;
 }
@@ -215,7 +220,6 @@ static bool decode_operand(struct x86_decoder *d, const struct x86_operand_form 
     struct x86_insn *i = d->insn;
     bool is_reg = i->mod == 3;
     bool is_mem = i->has_modrm && !is_reg && (form->mem_size || !form->reg_size);
-    unsigned seg = d->seg != SEG_NONE ? d->seg : SEG_DS;
     o->bytes = size_of(d, is_mem ? form->mem_size : form->reg_size ? form->reg_size : form->mem_size);
     switch ((enum x86_method)form->method) {
     case METHOD_E: return is_reg ? operand_gpr(d, o, i->rm) : operand_memory(d, o);
@@ -255,9 +259,9 @@ static bool decode_operand(struct x86_decoder *d, const struct x86_operand_form 
     case METHOD_J: return operand_immediate(d, o, OPERAND_REL, true);
     case METHOD_A: return operand_far(d, o);
     case METHOD_O: return operand_offset(d, o);
-    case METHOD_X: return operand_at(d, o, form->fixed, seg);
+    case METHOD_X: return operand_at(d, o, form->fixed, data_segment(d));
     case METHOD_Y: return operand_at(d, o, form->fixed, SEG_ES);
-    case METHOD_AT: return operand_at(d, o, form->fixed, seg);
+    case METHOD_AT: return operand_at(d, o, form->fixed, data_segment(d));
     case METHOD_ONE:
         o->kind = OPERAND_IMM;
         i->imm = form->fixed;

@@ -81,6 +81,8 @@ const struct x86_row x86_rows[] = {
     .mod = MOD_##MOD,                                                                                                  \
     .w = W_##W,                                                                                                        \
     .l = L_##L,                                                                                                        \
+    .plain = X86_##SPACE == X86_LEGACY && PFX_##PREFIX == PFX__ && EXT_##REG < 0 && EXT_##RM < 0 && MOD_##MOD == MOD__ && \
+             W_##W == W__ && !((ATTR) & (NO64 | ONLY64)),                                                              \
     .modrm = EXT_##REG >= 0 || MOD_##MOD != MOD__ || NEEDS_MODRM(OPM_##O1) || NEEDS_MODRM(OPM_##O2) || NEEDS_MODRM(OPM_##O3), \
     .vvvv = NEEDS_VVVV(OPM_##O1) || NEEDS_VVVV(OPM_##O2) || NEEDS_VVVV(OPM_##O3),                                      \
     .operand = {OP_##O1, OP_##O2, OP_##O3, OP_##O4},                                                                   \

@@ -94,15 +94,16 @@ extern const uint16_t x86_last_row[X86_KEY_COUNT];
 struct x86_decoder {
     enum x86_bits bits;
     unsigned at; /* next byte */
-    uint8_t seg; /* override, SEG_NONE */
+    uint8_t seg;    /* override, SEG_NONE */
+    uint8_t prefix; /* PFX_: rows that the prefixes select */
     bool disp8;  /* EVEX: displacement still to be scaled */
     bool sib;
     struct x86_insn *insn;
     uint8_t bytes[48]; /* the insn, followed by zeros: as long as anything can reach */
 };
-static inline uint64_t x86_decoder_take(struct x86_decoder *d, unsigned n)
+static inline uint64_t x86_decoder_take(struct x86_decoder *d, unsigned n) /* n = 1..8 */
 {
-    uint64_t v = bytes_get(d->bytes + d->at, n);
+    uint64_t v = bytes_get(d->bytes + d->at, 8) & mask_bits(8 * n);
     d->at += n;
     return v;
 }
