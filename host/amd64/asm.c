@@ -1,58 +1,58 @@
 /* host/amd64/asm.c: see asm.h.  Encodings: Intel SDM vol. 2, chapter 2 and the instruction pages. */
 #include "host/amd64/asm.h"
 
-static void put_modrm(struct asmbuf *a, int reg, struct rm m)
+/* Bytes that may be absent are written all the same, and the next one goes over them: a branch would cost more.  The
+ * place to write is kept out of *a, which every byte stored might change for all the compiler knows. */
+static uint8_t *put_if(uint8_t *p, bool present, unsigned v)
 {
-    unsigned r = ((unsigned)reg & 7) << 3;
-    if (m.kind == RM_REG) {
-        asm_byte(a, 0xc0 | r | ((unsigned)m.base & 7));
-        return;
-    }
+    *p = (uint8_t)v;
+    return p + present;
+}
+
+/* ModRM of a memory operand, SIB and displacement. */
+static uint8_t *put_memory(uint8_t *p, unsigned r, struct rm m)
+{
     if (m.base == NOREG) { /* [disp32] or [index*scale + disp32], never RIP-relative */
         unsigned index = m.index == NOREG ? 4 : (unsigned)m.index & 7;
-        asm_byte(a, r | 4);
-        asm_byte(a, (unsigned)m.scale << 6 | index << 3 | 5);
-        asm_imm(a, m.disp, 4);
-        return;
+        *p++ = (uint8_t)(r | 4);
+        *p++ = (uint8_t)((unsigned)m.scale << 6 | index << 3 | 5);
+        bytes_put(p, (uint32_t)m.disp, 4);
+        return p + 4;
     }
     unsigned base = (unsigned)m.base & 7;
     unsigned mod = m.disp == 0 && base != 5 ? 0 : m.disp == (int8_t)m.disp ? 1 : 2;
     if (m.index != NOREG || base == 4) {
         unsigned index = m.index == NOREG ? 4 : (unsigned)m.index & 7;
-        asm_byte(a, mod << 6 | r | 4);
-        asm_byte(a, (unsigned)m.scale << 6 | index << 3 | base);
+        *p++ = (uint8_t)(mod << 6 | r | 4);
+        *p++ = (uint8_t)((unsigned)m.scale << 6 | index << 3 | base);
     } else {
-        asm_byte(a, mod << 6 | r | base);
+        *p++ = (uint8_t)(mod << 6 | r | base);
     }
-    if (mod == 1)
-        asm_imm(a, m.disp, 1);
-    else if (mod == 2)
-        asm_imm(a, m.disp, 4);
+    static const uint8_t disp_bytes[3] = {0, 1, 4};
+    bytes_put(p, (uint32_t)m.disp, 4);
+    return p + disp_bytes[mod];
 }
 
 void asm_insn(struct asmbuf *a, unsigned prefix, unsigned map, unsigned opcode, unsigned flags, int reg, struct rm m)
 {
-    if (m.kind == RM_GS)
-        asm_byte(a, 0x65);
-    if (prefix)
-        asm_byte(a, prefix);
-    unsigned rex = (flags & ASM_W ? 8u : 0) | (reg >= 8 ? 4u : 0);
-    if (m.index >= 8)
-        rex |= 2;
-    if (m.base >= 8)
-        rex |= 1;
-    bool need =
-        rex || ((flags & ASM_BYTE_REG) && reg >= 4) || ((flags & ASM_BYTE_RM) && m.kind == RM_REG && m.base >= 4);
-    if (need)
-        asm_byte(a, 0x40 | rex);
-    if (map)
-        asm_byte(a, 0x0f);
-    if (map == 2)
-        asm_byte(a, 0x38);
-    if (map == 3)
-        asm_byte(a, 0x3a);
-    asm_byte(a, opcode);
-    put_modrm(a, reg, m);
+    uint8_t *p = a->p;
+    bool is_reg = m.kind == RM_REG;
+    unsigned rex = (flags & ASM_W ? 8u : 0) | (unsigned)(reg >= 8) << 2 | (unsigned)(m.index >= 8) << 1 | (m.base >= 8);
+    bool byte = ((flags & ASM_BYTE_REG) && reg >= 4) || ((flags & ASM_BYTE_RM) && is_reg && m.base >= 4);
+    p = put_if(p, m.kind == RM_GS, 0x65);
+    p = put_if(p, prefix, prefix);
+    p = put_if(p, rex || byte, 0x40 | rex);
+    if (map) {
+        *p++ = 0x0f;
+        p = put_if(p, map > 1, map == 2 ? 0x38 : 0x3a);
+    }
+    *p++ = (uint8_t)opcode;
+    unsigned r = ((unsigned)reg & 7) << 3;
+    if (is_reg)
+        *p++ = (uint8_t)(0xc0 | r | ((unsigned)m.base & 7));
+    else
+        p = put_memory(p, r, m);
+    a->p = p;
 }
 
 void asm_typed(struct asmbuf *a, enum ir_type t, unsigned map, unsigned opcode, int reg, struct rm m)

@@ -102,7 +102,8 @@ bool host_emit(const struct host_thunks *t, const struct ir_block *b, struct hos
         e.op = &b->op[e.index];
         x87_tell(&e);
         emit_op(&e);
-        place_op_end(&e);
+        if (e.op->op != IR_INSN)
+            place_op_end(&e);
     }
     for (unsigned i = 0; i < e.nbranches; i++)
         asm_patch(&e.a, e.branch[i].at, e.label_at[e.branch[i].label]);

@@ -54,6 +54,8 @@ bool place_init(struct emitter *e, struct arena *scratch)
         e->temp[i] = (struct temp_place){.reg = NOREG, .slot = -1};
     for (unsigned i = 0; i < b->nops; i++) {
         const struct ir_op *o = &b->op[i];
+        if (o->op == IR_INSN)
+            continue;
         mention(e, o->d, i);
         mention(e, o->e, i);
         mention(e, o->a, i);
@@ -73,11 +75,11 @@ void place_op_end(struct emitter *e)
             temp_of(e, e->held[i])->reg = NOREG;
             e->held[i] = IR_NONE;
         }
-    const ir_ref refs[] = {e->op->d, e->op->e, e->op->a, e->op->b, e->op->c};
-    for (unsigned i = 0; i < ARRAY_LEN(refs); i++) {
-        if (!ir_is_temp(refs[i]))
+    for (unsigned n = 0; n < IR_FIELDS && e->slots; n++) {
+        ir_ref r = ir_get(e->op, n);
+        if (!ir_is_temp(r))
             continue;
-        struct temp_place *t = temp_of(e, refs[i]);
+        struct temp_place *t = temp_of(e, r);
         if (t->last <= e->index && t->slot >= 0) {
             e->slots &= ~(1ull << t->slot);
             t->slot = -1;
