@@ -143,16 +143,16 @@ static bool lift(struct bench *b, const struct piece *p, bool passes, struct ir_
     unsigned off = p->gpa & 0xfff;
     struct x86_source src = {b->ram.host + p->gpa, 0x1000 - off, NULL, NULL};
     bool second;
-    enum x86_lift_result result;
     arena_reset(&b->arena);
     if (src.nbytes < p->bytes) /* runs over the page's end; here the next page follows */
         src.nbytes = p->bytes;
+    if (!ir_block_init(ir, &b->arena, BLOCK_INSNS_MAX * 24 + 64) ||
+        x86_lift_block(ir, MODE, x86_model_features(b->model), off, &src, BLOCK_INSNS_MAX, false, &second) !=
+            X86_LIFT_OK)
+        return false;
     if (passes)
-        return exec_lift(&b->exec, &b->arena, ir, MODE, x86_model_features(b->model), off, &src, BLOCK_INSNS_MAX, false,
-                         &second, &result);
-    return ir_block_init(ir, &b->arena, BLOCK_INSNS_MAX * 24 + 64) &&
-           x86_lift_block(ir, MODE, x86_model_features(b->model), off, &src, BLOCK_INSNS_MAX, false, &second) ==
-               X86_LIFT_OK;
+        opt_run(ir, NULL);
+    return true;
 }
 
 static void run_decode(struct bench *b)
