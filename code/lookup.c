@@ -6,12 +6,16 @@
  */
 #include "code/internal.h"
 
-#define HASH_BYTES_A_BLOCK 512u /* of code memory: about one block a bucket when it is full */
+enum {
+    HASH_BYTES_A_BLOCK = 512, /* of code memory: about one block a bucket when it is full */
+    HASH_BYTES_A_BUCKET = 4,  /* of guest code */
+};
 
+/* Blocks that are near each other in a page have buckets near each other: they are looked up and added together. */
 static struct block **hash_bucket(const struct code *c, gpa_t gpa, uint32_t mode)
 {
-    uint64_t h = (gpa ^ (uint64_t)mode << 40) * 0x9e3779b97f4a7c15ull;
-    return &c->hash[h >> 32 & c->hash_mask];
+    uint64_t page = (gpa / PAGE_BYTES ^ (uint64_t)mode << 40) * 0x9e3779b97f4a7c15ull;
+    return &c->hash[((page >> 32) + gpa % PAGE_BYTES / HASH_BYTES_A_BUCKET) & c->hash_mask];
 }
 
 bool hash_init(struct code *c)
@@ -22,6 +26,8 @@ bool hash_init(struct code *c)
         n *= 2;
     c->hash_mask = n - 1;
     c->hash = os_reserve(n * sizeof(c->hash[0]));
+    if (c->hash)
+        os_prefer_huge(c->hash, n * sizeof(c->hash[0]));
     return c->hash != NULL;
 }
 

@@ -248,7 +248,7 @@ static enum made make_block(struct vcpu *v, struct fetch *f, unsigned max, bool 
 static struct block *translate(struct vcpu *v, struct fetch *f, bool alone, bool *fault)
 {
     unsigned max = alone ? 1 : v->exec->config.insns_max;
-    uint64_t began = os_nanoseconds();
+    uint64_t began = v->stats ? os_nanoseconds() : 0;
     struct block *b = NULL;
     for (;;) {
         enum made made = make_block(v, f, max, alone, &b);
@@ -268,7 +268,8 @@ static struct block *translate(struct vcpu *v, struct fetch *f, bool alone, bool
             max /= 2;
         }
     }
-    v->count[COUNT_TRANS_NS] += os_nanoseconds() - began;
+    if (v->stats)
+        v->count[COUNT_TRANS_NS] += os_nanoseconds() - began;
     return b;
 }
 
