@@ -176,9 +176,6 @@ $(BUILD)/bench/%: $(BUILD)/bench/%.o $(BUILD)/librhea.a
 	$(SAY) link $@
 	$(Q)$(CC) $(ALL_CFLAGS) $(LTO) $(if $(LTO),-Wno-error) $^ -o $@ $(ALL_LIBS)
 
-$(BUILD)/kernels/vmlinux: $(KERNEL)
-	script/extract-vmlinux.sh $(KERNEL) $@
-
 bench-translate: $(BUILD)/bench/translate $(BUILD)/kernels/vmlinux ## translator throughput on the kernel's text, by stage: ROUNDS=5
 	$< $(BUILD)/kernels/vmlinux $(or $(ROUNDS),5)
 
