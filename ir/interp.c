@@ -36,13 +36,16 @@ unsigned interp_get_f(const struct interp *r)
 void interp_put_f(struct interp *r, const struct ir_op *o, unsigned f)
 {
     unsigned m = ir_writes_f(o);
+    if (m == 0)
+        return;
     cpu_set_flags(r->c, ir_f_to_x86((interp_get_f(r) & ~m) | (f & m)));
 }
 
 static void run_alu(struct interp *r, const struct ir_op *o)
 {
     uint64_t d = ir_operands(o)[IR_D] == 'X' ? interp_get(r, o->d) : 0;
-    struct ir_result v = ir_eval(o, d, interp_get(r, o->a), interp_get(r, o->b), interp_get(r, o->c), interp_get_f(r));
+    unsigned f = o->setf || ir_reads_f(o) ? interp_get_f(r) : 0;
+    struct ir_result v = ir_eval(o, d, interp_get(r, o->a), interp_get(r, o->b), interp_get(r, o->c), f);
     if (v.fault) {
         r->c->insn_off = (uint32_t)r->insn_off;
         r->calls->divide_error(r->c);
