@@ -224,11 +224,11 @@ static size_t span_pack(struct code_span *s)
     size_t code = round_up(b->host_size, 16);
 
     rh_assert(b->host_size <= s->size, "%u bytes of code in %zu", b->host_size, s->size);
-    b->fault = NULL;
+    b->aux = NULL;
     if (!s->aux_size)
         return code;
     memmove(b->rw + code, s->aux, s->aux_size);
-    b->fault = (const struct host_fault *)(void *)(b->rw + code);
+    b->aux = b->rw + code;
     return code + s->aux_size;
 }
 

@@ -45,8 +45,8 @@ struct block {
     struct link link[2];
     struct link *in; /* links that come here */
     struct block *hash_next;
-    uintptr_t page_next[2];         /* lists of the one or two pages it lies on, see page.c */
-    const struct host_fault *fault; /* ascending by `at`; lives in the region */
+    uintptr_t page_next[2]; /* lists of the one or two pages it lies on, see page.c */
+    const void *aux;        /* lives in the region: host_faults, ascending by `at` (or IR, see exec/interp.c) */
     unsigned nfaults;
     uint32_t page[2]; /* indexes of the RAM pages; page[1] is ~0 if there is one */
     uint8_t death;    /* enum block_death */
@@ -88,7 +88,7 @@ struct code_span {
     uint8_t *rw;
     size_t size;
     struct block *block; /* zeroed, to be filled by the caller before commit */
-    void *aux;           /* `aux_size` bytes kept with the block (fault table) */
+    void *aux;           /* `aux_size` bytes kept with the block (fault table, or IR) */
     size_t aux_size;     /* the caller may lower it before commit */
     unsigned region;
 };
@@ -101,7 +101,7 @@ struct code_writer {
  * is void, and so are its jump caches. */
 void code_reserve(struct code *c, struct code_writer *w, size_t need, size_t aux_size, struct code_span *s);
 /* Publish s->block (gpa, gpa2, mode, sizes, nfaults, links' offsets set by the caller) with host_size bytes of code;
- * `fault` becomes where aux is now, right behind the code.  pages: indexes of its one or two RAM
+ * `aux` becomes where it is now, right behind the code.  pages: indexes of its one or two RAM
  * pages in marks (page[1] = ~0 if one).  If another vCPU published the same key first, that block is returned
  * and this one is given up. If a byte of its guest code was stored to since `seen` (from code_page_begin), returns
  * NULL: translate again. */

@@ -81,12 +81,13 @@ static const struct host_fault *find_fault(void *arg, const void *hpc, const uin
     if (!b)
         return NULL;
     uint32_t at = (uint32_t)((const uint8_t *)hpc - b->rx);
+    const struct host_fault *fault = b->aux;
     *code = b->rx;
     for (unsigned low = 0, high = b->nfaults; low < high;) {
         unsigned mid = (low + high) / 2;
-        if (b->fault[mid].at == at)
-            return &b->fault[mid];
-        if (b->fault[mid].at < at)
+        if (fault[mid].at == at)
+            return &fault[mid];
+        if (fault[mid].at < at)
             low = mid + 1;
         else
             high = mid;

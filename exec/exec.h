@@ -29,6 +29,8 @@ enum exec_spent {
     SPENT_MAX
 };
 
+/* Beside MODE_ bits in a block's mode: it holds IR instead of host code. */
+enum { EXEC_IR = 1 << MODE_BITS };
 enum { BLOCK_INSNS_MAX = 512, VCPUS_MAX = 255 };
 
 /* Bits of vcpu.requests; any thread sets them, then kicks. */
@@ -143,15 +145,8 @@ void world_start(struct vcpu *v);
 /* The block at linear address pc, translated if need be; NULL: a fault was raised (LEAVE_FAULT's state is filled).
  * With cpu.one_insn set the block is v->alone. */
 struct block *exec_block(struct vcpu *v, gva_t pc, bool *fault);
-/* From guest bytes to IR and through the passes, for exec_block and for the interpreter. */
-bool exec_lift(struct vcpu *v, struct arena *a, struct ir_block *b, uint32_t mode, const uint32_t *features,
-               int64_t off, const struct x86_source *src, unsigned max, bool one, bool *second,
-               enum x86_lift_result *result);
-
 /* The jump whose exit stub ends at `after` (cpu.link), or NULL if its block is no more. */
 struct link *exec_link_of(struct vcpu *v, const void *after);
-/* Put the number of the second page into a block that runs over its page's end. */
-void exec_expect_second(struct ir_block *b, gpa_t gpa2);
 
 /* ---- slow paths (slow.c)
  * ------------------------------------------------------------------------------------------------ */
@@ -161,8 +156,10 @@ const struct host_calls *exec_host_calls(void);
 /* Bytes as the guest sees them at linear address gva (debugger, monitor): false where nothing is mapped. */
 bool exec_peek(struct vcpu *v, gva_t gva, void *to, size_t n);
 
-/* Run b once by the reference interpreter (interp.c). */
+/* Run b, a block with EXEC_IR, once by the reference interpreter (interp.c).  What such a block keeps as its aux: */
 enum cpu_leave exec_interp(struct vcpu *v, struct block *b);
+size_t exec_ir_size(const struct ir_block *ir);
+void exec_ir_keep(void *aux, const struct ir_block *ir);
 
 /* ---- counters
  * ----------------------------------------------------------------------------------------------------------------- */

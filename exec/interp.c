@@ -1,6 +1,14 @@
 /* exec/interp.c: -accel interp: run a block's IR by the reference interpreter, for finding out which side is wrong.
- * The block was found (and translated) as usual; its IR is lifted again, so what runs is exactly what was emitted
- * from. */
+ *
+ * The block is found and made as usual, but for its last stage: instead of host code it holds its IR, so that lifting
+ * is done once and eviction, stores to code and memory in all are as for translations.  In code memory, as the
+ * block's aux:
+ *
+ *     | struct ir_block | ops | constants |          the struct's own pointers are void: the aux moves at commit
+ *
+ * Such blocks have EXEC_IR in their mode, so no engine ever finds the other's.  There is nothing to link: each one ends
+ * in the loop.
+ */
 #include <string.h>
 
 #include "exec/exec.h"
@@ -39,41 +47,29 @@ static void interpret(struct cpu *c)
     r->why = ir_interp(r->b, c, &calls, &r->slot);
 }
 
-static const uint8_t *second_page(void *arg)
+size_t exec_ir_size(const struct ir_block *ir)
 {
-    struct vcpu *v = arg;
-    return bus_host(v->x86.mem, v->interp_block->gpa2, 4096, false);
+    return sizeof *ir + ir->nops * sizeof *ir->op + ir->nconsts * sizeof *ir->consts;
+}
+
+void exec_ir_keep(void *aux, const struct ir_block *ir)
+{
+    struct ir_block *kept = aux;
+    struct ir_op *op = (struct ir_op *)(kept + 1);
+    *kept = *ir;
+    memcpy(op, ir->op, ir->nops * sizeof *op);
+    memcpy(op + ir->nops, ir->consts, ir->nconsts * sizeof *ir->consts);
 }
 
 enum cpu_leave exec_interp(struct vcpu *v, struct block *b)
 {
-    bool second;
-    struct ir_block ir;
-    enum x86_lift_result lifted;
-    arena_reset(&v->arena);
-    v->interp_block = b;
-    unsigned off = (unsigned)(b->gpa & 0xfff);
-    uint8_t copy[16];
-    struct x86_source src = {bus_host(v->x86.mem, b->gpa & ~0xfffull, 4096, false), 0x1000 - off, second_page, v};
-    if (src.bytes) {
-        src.bytes += off;
-    } else {
-        for (unsigned i = 0; i < sizeof copy; i++)
-            copy[i] = (uint8_t)bus_read(v->x86.mem, b->gpa + i, 1);
-        src.bytes = copy;
-        src.nbytes = sizeof copy;
-    }
-    bool ok = exec_lift(v, &v->arena, &ir, b->mode, x86_model_features(v->x86.model), off, &src, b->ninsns,
-                        b == &v->alone, &second, &lifted);
-    rh_assert(ok, "a block that was lifted once is lifted again");
-    if (second)
-        exec_expect_second(&ir, b->gpa2);
+    const struct ir_block *kept = b->aux;
+    struct ir_block ir = *kept;
+    ir.op = (struct ir_op *)(kept + 1);
+    ir.consts = (int64_t *)(ir.op + ir.nops);
     struct run r = {.v = v, .b = &ir};
     v->interp = &r;
+    v->interp_block = b;
     enum cpu_leave left = host_guard(&v->exec->thunks, &v->x86.cpu, interpret);
-    if (left != LEAVE_NEXT)
-        return left; /* a slow path or helper left */
-    if (r.why == LEAVE_LINK)
-        v->x86.cpu.link = b->rx + b->link[r.slot].miss_at + 1;
-    return r.why;
+    return left == LEAVE_NEXT ? r.why : left; /* else a slow path or helper left */
 }

@@ -196,7 +196,7 @@ static void after_lookup(struct vcpu *v, const struct block *to, gva_t pc)
 {
     struct cpu *c = &v->x86.cpu;
     struct cpu_jc *e = (struct cpu_jc *)((char *)c->jc + cpu_jc_offset(pc, c->jc_tag));
-    if (v->exec->config.no_links)
+    if (v->exec->config.no_links || v->exec->config.interp)
         return;
     *e = (struct cpu_jc){.pc = pc, .tag = c->jc_tag, .hpc = to->rx};
     __atomic_thread_fence(__ATOMIC_SEQ_CST); /* it died meanwhile, or who lets it die will find the entry */

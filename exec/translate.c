@@ -92,15 +92,14 @@ static void trace_ir(struct exec *e, const char *what, const struct ir_block *b)
     log_print(e->log, "\n");
 }
 
-bool exec_lift(struct vcpu *v, struct arena *a, struct ir_block *b, uint32_t mode, const uint32_t *features,
-               int64_t off, const struct x86_source *src, unsigned max, bool one, bool *second,
-               enum x86_lift_result *result)
+static bool lift(struct vcpu *v, struct ir_block *b, int64_t off, const struct x86_source *src, unsigned max, bool one,
+                 bool *second, enum x86_lift_result *result)
 {
     struct exec *e = v->exec;
     exec_spend(v, SPENT_LIFT);
-    if (!ir_block_init(b, a, max * 24 + 64))
+    if (!ir_block_init(b, &v->arena, max * 24 + 64))
         return false;
-    *result = x86_lift_block(b, mode, features, off, src, max, one, second);
+    *result = x86_lift_block(b, v->x86.mode, x86_model_features(v->x86.model), off, src, max, one, second);
     if (*result != X86_LIFT_OK || b->full)
         return false;
     if (log_on(e->log, LOG_OP))
@@ -123,7 +122,7 @@ bool exec_lift(struct vcpu *v, struct arena *a, struct ir_block *b, uint32_t mod
 }
 
 /* A block that runs into a second page makes sure, each time it is entered, that it still is that page. */
-void exec_expect_second(struct ir_block *b, gpa_t gpa2)
+static void expect_second(struct ir_block *b, gpa_t gpa2)
 {
     for (unsigned i = 0; i < b->nops; i++)
         if (b->op[i].op == IR_XPAGE)
@@ -139,14 +138,14 @@ static unsigned count_faults(const struct ir_block *b)
 }
 
 static void fill_block(struct block *b, const struct ir_block *ir, const struct host_code *hc,
-                       const struct host_span *s, const struct host_fault *faults)
+                       const struct host_span *s, const void *aux)
 {
     b->guest_size = (uint16_t)ir->guest_size;
     b->ninsns = (uint16_t)ir->ninsns;
     b->host_size = (uint32_t)s->used;
     b->rw = s->rw;
     b->rx = s->rw + s->rx_delta;
-    b->fault = faults;
+    b->aux = aux;
     b->nfaults = hc->nfaults;
     for (unsigned i = 0; i < 2; i++) {
         const struct host_jump *j = &hc->jump[i];
@@ -179,6 +178,53 @@ static void log_block(struct vcpu *v, const struct fetch *f, const struct x86_so
     }
 }
 
+/* Of the blocks that v runs: see interp.c. */
+static uint32_t block_mode(const struct vcpu *v)
+{
+    return v->x86.mode | (v->exec->config.interp ? EXEC_IR : 0);
+}
+
+/* Room for a block of `code` bytes and its aux; false: a shorter one is needed. */
+static bool reserve(struct vcpu *v, size_t code, size_t aux, const struct ir_block *ir, struct code_span *span)
+{
+    if (code + aux > (250u << 10) && ir->ninsns > 1)
+        return false;
+    code_reserve(v->exec->code, &v->writer, code, aux, span);
+    return true;
+}
+
+/* The block's host code and fault table. */
+static bool emit(struct vcpu *v, const struct ir_block *ir, struct code_span *span, struct host_span *hs,
+                 struct host_code *hc)
+{
+    struct exec *e = v->exec;
+    if (!reserve(v, (size_t)ir->nops * 224 + 4096, (count_faults(ir) + 1) * sizeof(struct host_fault), ir, span))
+        return false;
+    *hs = (struct host_span){.rw = span->rw, .rx_delta = code_rx_delta(e->code), .size = span->size};
+    v->translating = ir;
+    bool emitted = host_emit(&e->thunks, ir, hs, &v->arena, hc);
+    v->translating = NULL;
+    if (!emitted) {
+        code_abort(e->code, span);
+        return false;
+    }
+    span->aux_size = hc->nfaults * sizeof(struct host_fault);
+    memcpy(span->aux, hc->fault, span->aux_size);
+    return true;
+}
+
+/* The same for the interpreter: the IR itself. */
+static bool keep(struct vcpu *v, const struct ir_block *ir, struct code_span *span, struct host_span *hs,
+                 struct host_code *hc)
+{
+    if (!reserve(v, 0, exec_ir_size(ir), ir, span))
+        return false;
+    *hs = (struct host_span){.rw = span->rw, .rx_delta = code_rx_delta(v->exec->code)};
+    *hc = (struct host_code){.nfaults = 0};
+    exec_ir_keep(span->aux, ir);
+    return true;
+}
+
 enum made { MADE, MADE_FETCH_FAULT, MADE_AGAIN, MADE_SMALLER, MADE_ALONE };
 
 /* One attempt at a block of at most `max` insns. */
@@ -197,42 +243,30 @@ static enum made make_block(struct vcpu *v, struct fetch *f, unsigned max, bool 
         src.nbytes = 16;
     struct ir_block ir;
     bool second = false;
-    enum x86_lift_result lifted;
-    if (!exec_lift(v, &v->arena, &ir, v->x86.mode, x86_model_features(v->x86.model), off, &src, max, alone, &second,
-                   &lifted))
+    enum x86_lift_result lifted = X86_LIFT_FULL;
+    if (!lift(v, &ir, off, &src, max, alone, &second, &lifted))
         return lifted == X86_LIFT_FETCH ? MADE_FETCH_FAULT : MADE_SMALLER;
     if (second && f->index2 == UINT64_MAX && !alone)
         return MADE_ALONE; /* from RAM into ROM: nothing would tell of changes */
     if (second)
-        exec_expect_second(&ir, f->gpa2);
+        expect_second(&ir, f->gpa2);
     struct code_span span;
-    size_t need = (size_t)ir.nops * 224 + 4096, aux = (count_faults(&ir) + 1) * sizeof(struct host_fault);
-    if (need + aux > (250u << 10) && max > 1)
-        return MADE_SMALLER;
-    exec_spend(v, SPENT_EMIT);
-    code_reserve(e->code, &v->writer, need, aux, &span);
-    struct host_span hs = {.rw = span.rw, .rx_delta = code_rx_delta(e->code), .size = span.size};
+    struct host_span hs;
     struct host_code hc;
-    v->translating = &ir;
-    bool emitted = host_emit(&e->thunks, &ir, &hs, &v->arena, &hc);
-    v->translating = NULL;
-    if (!emitted) {
-        code_abort(e->code, &span);
+    exec_spend(v, SPENT_EMIT);
+    if (!(e->config.interp ? keep(v, &ir, &span, &hs, &hc) : emit(v, &ir, &span, &hs, &hc)))
         return MADE_SMALLER;
-    }
     exec_spend(v, SPENT_PUBLISH);
     log_block(v, f, &src, &ir, &hs);
     struct block *b = alone ? &v->alone : span.block;
-    memcpy(span.aux, hc.fault, hc.nfaults * sizeof *hc.fault);
     fill_block(b, &ir, &hc, &hs, span.aux);
     b->gpa = f->gpa;
     b->gpa2 = second ? f->gpa2 : ~0ull;
-    b->mode = v->x86.mode;
+    b->mode = block_mode(v);
     v->count[COUNT_TRANSLATIONS]++;
     v->count[COUNT_TRANS_INSNS] += ir.ninsns;
     v->count[COUNT_TRANS_BYTES] += ir.guest_size;
     v->count[COUNT_TRANS_HOST] += hs.used;
-    span.aux_size = hc.nfaults * sizeof(struct host_fault);
     if (alone) {
         code_abort(e->code, &span); /* nothing else of this vCPU is emitted until it has run */
         *out = b;
@@ -325,7 +359,7 @@ struct block *exec_block(struct vcpu *v, gva_t pc, bool *fault)
             if (b)
                 return b;
         } else {
-            struct block *b = code_lookup(v->exec->code, f.gpa, x->mode);
+            struct block *b = code_lookup(v->exec->code, f.gpa, block_mode(v));
             bool stale = b && b->gpa2 != ~0ull && !second_page_agrees(v, b, pc);
             if (b && !stale)
                 return b;

@@ -143,9 +143,9 @@ static void test_commit_lookup(void **state)
     assert_ptr_equal(b->rx, b->rw + code_rx_delta(f->c));
     assert_int_equal(b->rx[32], 0xcc);
     for (int i = 0; i < 32; i++)
-        assert_int_equal(((const uint8_t *)b->fault)[i], 0xf1);
+        assert_int_equal(((const uint8_t *)b->aux)[i], 0xf1);
     /* The next block did not tread on the aux. */
-    assert_true(d->rw >= (const uint8_t *)b->fault + 32);
+    assert_true(d->rw >= (const uint8_t *)b->aux + 32);
     assert_int_equal(code_counts(f->c)->blocks, 3);
     assert_int_equal(code_counts(f->c)->guest_bytes, 48);
     assert_int_equal(code_counts(f->c)->host_bytes, 233);
