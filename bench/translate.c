@@ -76,6 +76,7 @@ static void make_processor(struct x86 *x)
     x->cr4 = CR4_PAE | CR4_PGE | CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_OSXSAVE;
     x->efer = EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE;
     x->xcr0 = 3;
+    bytes_put(x->fx, 0x37f, 2); /* FCW as FNINIT leaves it */
     x->seg[SEG_CS] = (struct x86_segment){.selector = 0x10, .attr = 0xa09b, .limit = 0xffffffff};
     x->seg[SEG_SS] = (struct x86_segment){.selector = 0x18, .attr = 0xc093, .limit = 0xffffffff};
     x86_mode_update(x);
