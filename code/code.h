@@ -29,6 +29,7 @@ struct link {
     struct block *from, *to;             /* to: NULL while not linked */
     struct link *next_in;                /* others that go to the same block */
     uint32_t jump_at, miss_at, guard_at; /* offsets from the block's host code, see struct host_jump */
+    gpa_t page;                          /* cross: the page it led to last, + 1; 0: it never was linked */
     bool present, cross;
 };
 
@@ -117,8 +118,9 @@ struct block *code_lookup(const struct code *c, gpa_t gpa, uint32_t mode);
 struct block *code_lookup_next(const struct block *b);
 /* The block whose host code (rx) holds hpc, dead or alive, or NULL. Async-signal-safe. */
 struct block *code_find_host(const struct code *c, const void *hpc);
-/* Link l to `to` unless either died meanwhile or l is already linked. */
-void code_link(struct code *c, struct link *l, struct block *to);
+/* Link l to `to` unless either died meanwhile or l is already linked.  false: nothing was done, because l led to another
+ * page before, and then it must be done `alone`, while no other vCPU is in generated code (see host_link_set). */
+bool code_link(struct code *c, struct link *l, struct block *to, bool alone);
 
 /* ---- pages that hold code ------------------------------------------------------------------------------------ */
 

@@ -6,17 +6,26 @@
  */
 #include "code/internal.h"
 
-void code_link(struct code *c, struct link *l, struct block *to)
+bool code_link(struct code *c, struct link *l, struct block *to, bool alone)
 {
+    gpa_t page = l->cross ? to->gpa / PAGE_BYTES + 1 : 0;
+    bool done = true;
+
     pthread_mutex_lock(&c->lock);
     if (l->present && !l->to && block_alive(l->from) && block_alive(to)) {
+        done = alone || !l->page || l->page == page;
+        if (!done)
+            goto out;
+        l->page = page;
         c->hooks.link_set(l, to);
         l->to = to;
         l->next_in = to->in;
         to->in = l;
         c->counts.links_made++;
     }
+out:
     pthread_mutex_unlock(&c->lock);
+    return done;
 }
 
 /* Cut a link that is in no list any more.  `patch`: its code is still there to be run. */

@@ -175,6 +175,17 @@ static bool branched_nowhere(struct vcpu *v, enum cpu_leave why)
 /* ---- one round
  * ------------------------------------------------------------------------------------------------------- */
 
+/* A crossing jump that led to another page before: see code_link. */
+static void link_alone(struct vcpu *v, struct link *l, struct block *to)
+{
+    uint64_t evictions = code_evictions(v->exec->code);
+    world_stop(v);
+    v->count[COUNT_LINK_MOVED]++;
+    if (evictions == code_evictions(v->exec->code))
+        code_link(v->exec->code, l, to, true);
+    world_start(v);
+}
+
 static void after_link(struct vcpu *v, struct block *to)
 {
     struct link *l = exec_link_of(v, v->x86.cpu.link);
@@ -188,7 +199,8 @@ static void after_link(struct vcpu *v, struct block *to)
         v->count[COUNT_LINK_REMAPPED]++;
     else {
         exec_spend(v, SPENT_LINK);
-        code_link(v->exec->code, l, to);
+        if (!code_link(v->exec->code, l, to, v->exec->nvcpus == 1))
+            link_alone(v, l, to);
     }
 }
 
@@ -258,10 +270,13 @@ static enum cpu_leave run(struct vcpu *v)
             return LEAVE_FAULT;
         if (evictions != code_evictions(v->exec->code))
             why = LEAVE_NEXT; /* cpu.link may have been in the region that made room */
-        if (b != &v->alone && why == LEAVE_LINK)
+        if (b != &v->alone && why == LEAVE_LINK) {
             after_link(v, b);
-        else if (b != &v->alone && why == LEAVE_LOOKUP)
+            if (evictions != code_evictions(v->exec->code))
+                return LEAVE_NEXT; /* while others ran alone b may have gone */
+        } else if (b != &v->alone && why == LEAVE_LOOKUP) {
             after_lookup(v, b, pc);
+        }
         why = run_block(v, b);
         if (!(v->x86.mode & MODE_64))
             c->pc = (uint32_t)c->pc; /* linear addresses wrap at 4 GB outside 64-bit mode */

@@ -80,7 +80,8 @@ enum cpu_leave host_guard(const struct host_thunks *t, struct cpu *c, void (*fn)
 _Noreturn void host_leave(struct cpu *c, enum cpu_leave why);
 
 /* Point a jump at `target` (a block's rx entry; tab_x value `expect` for cross jumps), or back at its miss exit
- * (NULL).  Atomic with respect to vCPUs that run the code. */
+ * (NULL).  Atomic with respect to vCPUs that run the code; but one that has just passed the guard of a crossing jump
+ * goes on to its target of then, or of now: no vCPU may be there when it gets a target on another page than before. */
 void host_link_set(uint8_t *code_rw, intptr_t rx_delta, const struct host_jump *j, const void *target, uint32_t expect);
 /* Once per vCPU thread: make c the state that generated code sees. */
 void host_thread_init(struct cpu *c);

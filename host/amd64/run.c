@@ -73,11 +73,12 @@ void host_link_set(uint8_t *code_rw, intptr_t rx_delta, const struct host_jump *
     uint8_t *at = code_rw + j->jump_at;
     const uint8_t *to = target ? target : code_rw + rx_delta + j->miss_at;
     uint32_t rel = (uint32_t)(to - (at + rx_delta + 4));
-    if (!target && j->cross)
-        put32(code_rw + j->guard_at, 0xffffffffu);
-    put32(at, rel);
-    if (target && j->cross)
-        put32(code_rw + j->guard_at, expect);
+    /* Behind its guard a crossing jump has no exit (PCB is the target's by then): closing the guard unlinks it, and
+     * who has just passed goes where it led. */
+    if (!j->cross || target)
+        put32(at, rel);
+    if (j->cross)
+        put32(code_rw + j->guard_at, target ? expect : 0xffffffffu);
 }
 
 static bool on_fault(void *arg, enum os_fault what, void *context)

@@ -228,14 +228,14 @@ static void test_links(void **state)
     struct block *a = make(f, (struct want){.gpa = 0x1000}), *b = make(f, (struct want){.gpa = 0x2000}),
                  *d = make(f, (struct want){.gpa = 0x3000});
 
-    code_link(f->c, &a->link[0], b);
-    code_link(f->c, &a->link[1], d);
-    code_link(f->c, &d->link[0], b);
-    code_link(f->c, &b->link[0], b); /* itself */
-    code_link(f->c, &b->link[1], d);
-    code_link(f->c, &a->link[0], d); /* already linked */
+    code_link(f->c, &a->link[0], b, true);
+    code_link(f->c, &a->link[1], d, true);
+    code_link(f->c, &d->link[0], b, true);
+    code_link(f->c, &b->link[0], b, true); /* itself */
+    code_link(f->c, &b->link[1], d, true);
+    code_link(f->c, &a->link[0], d, true); /* already linked */
     d->link[1].present = false;
-    code_link(f->c, &d->link[1], a); /* no such jump */
+    code_link(f->c, &d->link[1], a, true); /* no such jump */
     assert_int_equal(f->ntold, 5);
     assert_ptr_equal(f->told[0].l, &a->link[0]);
     assert_ptr_equal(f->told[0].to, b);
@@ -258,13 +258,33 @@ static void test_links(void **state)
     assert_ptr_equal(d->in, &a->link[1]);
     assert_null(d->in->next_in);
     assert_int_equal(code_counts(f->c)->links_cut, 4);
-    code_link(f->c, &a->link[0], b); /* to a dead block */
-    code_link(f->c, &b->link[0], a); /* from a dead block */
+    code_link(f->c, &a->link[0], b, true); /* to a dead block */
+    code_link(f->c, &b->link[0], a, true); /* from a dead block */
     assert_int_equal(f->ntold, 9);
 
     struct block *b2 = make(f, (struct want){.gpa = 0x2000});
-    code_link(f->c, &a->link[0], b2);
+    code_link(f->c, &a->link[0], b2, true);
     assert_ptr_equal(a->link[0].to, b2);
+}
+
+/* A crossing jump that was cut goes back to the same page at any time, to another one only alone. */
+static void test_link_other_page(void **state)
+{
+    struct fixture *f = *state;
+    struct block *a = make(f, (struct want){.gpa = 0x1000}), *b = make(f, (struct want){.gpa = 0x2000}),
+                 *d = make(f, (struct want){.gpa = 0x3000});
+
+    a->link[0].cross = true;
+    assert_true(code_link(f->c, &a->link[0], b, false));
+    assert_true(overlaps_drop(f, 0x2000, 4, 1));
+    b = make(f, (struct want){.gpa = 0x2000});
+    assert_true(code_link(f->c, &a->link[0], b, false));
+    assert_ptr_equal(a->link[0].to, b);
+    assert_true(overlaps_drop(f, 0x2000, 4, 1));
+    assert_false(code_link(f->c, &a->link[0], d, false));
+    assert_null(a->link[0].to);
+    assert_true(code_link(f->c, &a->link[0], d, true));
+    assert_ptr_equal(a->link[0].to, d);
 }
 
 /* A store drops a block if and only if it overlaps its bytes. */
@@ -435,7 +455,7 @@ static void test_flush(void **state)
     struct block *a = make(f, (struct want){.gpa = 0x1000}), *b = make(f, (struct want){.gpa = 0x2000});
     unsigned n = 0;
 
-    code_link(f->c, &a->link[0], b);
+    code_link(f->c, &a->link[0], b, true);
     code_each(f->c, count_block, &n);
     assert_int_equal(n, 2);
     code_flush(f->c);
@@ -465,9 +485,9 @@ static void test_eviction(void **state)
             b = make(&f[k], (struct want){.gpa = 0x1000 + i * 0x1000, .mode = k << 28, .host = HOST});
             assert_non_null(b);
             if (i > 0)
-                code_link(f[k].c, &b->link[0], last[k]); /* may go to a block that was just evicted: refused */
+                code_link(f[k].c, &b->link[0], last[k], true); /* may go to a block that was just evicted: refused */
             if (i % 2)
-                code_link(f[k].c, &last[k]->link[1], b);
+                code_link(f[k].c, &last[k]->link[1], b, true);
             last[k] = b;
             if (i < 60 && code_evictions(f[k].c))
                 gone_before_all_full++;
@@ -551,6 +571,8 @@ int main(void)
         T(test_find_host),
         T(test_abort),
         T(test_links),
+        T(test_smc_exact),
+        T(test_link_other_page),
         T(test_smc_exact),
         T(test_smc_model),
         T(test_smc_two_pages),

@@ -69,7 +69,7 @@ static void translate(struct worker *me)
         b = code_commit(c, &s, page, seen);
         me->done += b == s.block;
         if (b)
-            code_link(c, &b->link[0], b);
+            code_link(c, &b->link[0], b, true);
     }
 }
 
