@@ -108,6 +108,9 @@ void *os_reserve(size_t size);
 void os_release(void *p, size_t size);
 /* Give touched pages of a reservation back; they read as zero again. */
 void os_discard(void *p, size_t size);
+/* Make sure that no processor of the host runs what was there in the process's code before this call. */
+void os_code_changed(void);
+unsigned os_processors(void); /* that may run this process */
 /* Wishes about the size of the host's pages there; ignored by hosts that cannot. */
 void os_prefer_huge(void *p, size_t size);
 void os_prefer_small(void *p, size_t size);

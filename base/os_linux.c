@@ -9,9 +9,12 @@
 #include "base/base.h"
 
 #include <errno.h>
+#include <linux/membarrier.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 #ifdef __x86_64__
@@ -70,6 +73,21 @@ bool os_code_memory(size_t size, uint8_t **rw, uint8_t **rx, struct status *st)
     *rw = w;
     *rx = x;
     return true;
+}
+
+/* Registering is cheap and may be repeated; who cannot (old kernels) relies on the host's caches being coherent. */
+void os_code_changed(void)
+{
+    if (syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE, 0, 0) && errno == EPERM &&
+        !syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE, 0, 0))
+        syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE, 0, 0);
+}
+
+unsigned os_processors(void)
+{
+    cpu_set_t set;
+    int n = sched_getaffinity(0, sizeof set, &set) ? 0 : CPU_COUNT(&set);
+    return n > 0 ? (unsigned)n : 1;
 }
 
 void os_code_memory_free(uint8_t *rw, uint8_t *rx, size_t size)

@@ -71,7 +71,9 @@ static void stop_others(void *arg, struct code_writer *w)
 
 static void start_others(void *arg, struct code_writer *w)
 {
-    (void)arg;
+    struct exec *e = arg;
+    if (e->nvcpus > 1)
+        os_code_changed();
     world_start(CONTAINER_OF(w, struct vcpu, writer));
 }
 
@@ -170,6 +172,7 @@ bool vcpu_new(struct vcpu **out, struct exec *e, unsigned index, unsigned nvcpus
     x->x87_load = host_x87_load;
     x->index = x->apic_id = index;
     x->nvcpus = nvcpus;
+    x->crowded = nvcpus > os_processors();
     x->a20_mask = ~0ull;
     x->unlifted = calloc(x86_row_count, sizeof *x->unlifted);
     if ((e->config.stats && !exec_stats_new(v)) || !x->unlifted || !arena_init(&v->arena, ARENA_SIZE, st) ||

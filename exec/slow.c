@@ -230,7 +230,8 @@ static void drop_code(struct vcpu *v, const uint8_t *host, unsigned len, bool ag
     if (!again && !code_overlaps(v->exec->code, page, off, len))
         return;
     bool self = false;
-    code_write(v->exec->code, page, off, len, again ? NULL : running_block(v), &self);
+    if (code_write(v->exec->code, page, off, len, again ? NULL : running_block(v), &self) && v->exec->nvcpus > 1)
+        os_code_changed(); /* before the store is seen: jumps to what died were cut in code that others may run now */
     if (self) {
         unlock_world(v);
         v->x86.cpu.one_insn = 1;
