@@ -145,10 +145,17 @@ X86_HELP(help_mwait)
     return 0;
 }
 
+/* A spin loop.  What it waits for is another vCPU: with a host processor for each, that one runs; else it may be waiting
+ * for this very processor, and giving it away at once is the quickest way on. */
 X86_HELP(help_pause)
 {
-    if (x->nvcpus > 1)
+    enum { LONG_SPIN = 64 };
+    if (x->nvcpus == 1)
+        return 0;
+    if (x->crowded || ++x->pauses % LONG_SPIN == 0)
         sched_yield();
+    else
+        __builtin_ia32_pause();
     return 0;
 }
 
