@@ -9,6 +9,7 @@ out=$build/bare
 emulator=${EMULATOR:-$build/rhea run}
 guests64="exceptions paging smc debug privilege interrupts insns x87 amd"
 guests32="segments32 modes32"
+guests_smp="litmus xmc" # 64-bit too; run with 2 and with 4 processors
 passed=0 failed=0
 mkdir -p "$out"
 flags="-ffreestanding -fno-pic -fno-pie -fno-stack-protector -fno-asynchronous-unwind-tables -mgeneral-regs-only -fcf-protection=none -mno-red-zone
@@ -29,12 +30,15 @@ guest() {
     local dir=$out/$1 emulation=elf_x86_64 source
     [ "$2" -eq 32 ] && emulation=elf_i386
     mkdir -p "$dir"
-    for source in "lib/start$2.S" "lib/trap$2.c" lib/common.c "$1.c"; do
+    local sources="lib/start$2.S lib/trap$2.c lib/common.c $1.c" objects=
+    [ "$2" -eq 64 ] && sources="$sources lib/smp64.S lib/smp64.c"
+    for source in $sources; do
+        objects="$objects $dir/$(basename "${source%.*}")$(case $source in *.S) echo _s ;; esac).o"
         # shellcheck disable=SC2086
-        gcc -m"$2" $flags -c "test/bare/$source" -o "$dir/$(basename "${source%.*}").o" || return 1
+        gcc -m"$2" $flags -c "test/bare/$source" -o "${objects##* }" || return 1
     done
-    ld -m $emulation -n --no-warn-rwx-segments -z noexecstack -T test/bare/lib/link.ld -o "$dir/guest.elf" \
-        "$dir/start$2.o" "$dir/trap$2.o" "$dir/common.o" "$dir/$1.o" && objcopy -O elf32-i386 "$dir/guest.elf" "$out/$1.bin"
+    # shellcheck disable=SC2086
+    ld -m $emulation -n --no-warn-rwx-segments -z noexecstack -T test/bare/lib/link.ld -o "$dir/guest.elf" $objects && objcopy -O elf32-i386 "$dir/guest.elf" "$out/$1.bin"
 }
 
 declare -A cpu=([amd]=max,vendor=AuthenticAMD,+cr8legacy)
@@ -108,6 +112,17 @@ for name in $guests64 $guests32; do
     fi
     run "$name" tcg -accel tcg
     run "$name" interp -accel interp
+done
+
+for name in $guests_smp; do
+    wanted "$name" || continue
+    if ! guest "$name" 64; then
+        result "$name: builds" 1
+        continue
+    fi
+    for n in 2 4; do
+        run "$name" "smp$n" -smp $n ${APPEND:+-append "$APPEND"}
+    done
 done
 
 # Stores near code: 10000 that miss it drop no block, 10 that hit one drop that one.
