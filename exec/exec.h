@@ -81,6 +81,7 @@ struct exec_config {
     size_t code_size;   /* bytes of code memory; 0: the default */
     unsigned vcpus;     /* how many there will be; 0: one */
     unsigned insns_max; /* insns a block; 0: BLOCK_INSNS_MAX */
+    bool single;        /* thread=single: all vCPUs on one thread, in turn (single.c) */
     bool interp;        /* -accel interp: run the IR, emit nothing */
     bool no_links;      /* every jump comes back to the loop (-d nochain) */
     bool stats;         /* take the time of everything (stats.c) */
@@ -128,6 +129,14 @@ void vcpu_pause(struct vcpu *v);                  /* any other thread: returns w
 void vcpu_resume(struct vcpu *v);
 /* The vCPU loop itself, on the calling thread, until REQUEST_QUIT. */
 void vcpu_loop(struct vcpu *v);
+/* One round of it. */
+enum vcpu_round { ROUND_RAN, ROUND_WAITS /* halted, or asked to stand still */, ROUND_QUIT };
+enum vcpu_round vcpu_round(struct vcpu *v);
+bool vcpu_runnable(struct vcpu *v); /* a vCPU that waits need not any longer */
+void vcpu_begin(struct vcpu *v);          /* the calling thread runs v from now on */
+void vcpu_end(struct vcpu *v);            /* v will not run again */
+/* single.c: all vCPUs on the calling thread, until REQUEST_QUIT; `enter` is told which one is next. */
+void exec_single_loop(struct exec *e, void (*enter)(void *arg, unsigned index), void *arg);
 
 /* ---- running alone (world.c)
  * ------------------------------------------------------------------------------------------ */

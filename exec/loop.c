@@ -41,7 +41,14 @@ static void faults(struct vcpu *v)
 
 void vcpu_kick(struct vcpu *v)
 {
+    struct exec *e = v->exec;
     __atomic_store_n(&v->x86.cpu.kick, 1, __ATOMIC_SEQ_CST);
+    if (e->config.single) { /* the one thread waits for any of them */
+        pthread_mutex_lock(&e->world);
+        pthread_cond_broadcast(&e->world_changed);
+        pthread_mutex_unlock(&e->world);
+        return;
+    }
     if (__atomic_load_n(&v->halted, __ATOMIC_SEQ_CST) || __atomic_load_n(&v->paused, __ATOMIC_SEQ_CST)) {
         pthread_mutex_lock(&v->lock);
         pthread_cond_broadcast(&v->wake);
@@ -67,15 +74,17 @@ void vcpu_pause(struct vcpu *v)
 void vcpu_resume(struct vcpu *v)
 {
     __atomic_fetch_and(&v->requests, ~(uint32_t)REQUEST_PAUSE, __ATOMIC_SEQ_CST);
+    if (v->exec->config.single) /* else its own thread does that when it goes on */
+        __atomic_store_n(&v->paused, false, __ATOMIC_SEQ_CST);
     vcpu_kick(v);
 }
 
-static uint32_t requests(struct vcpu *v)
+static uint32_t requests(const struct vcpu *v)
 {
     return __atomic_load_n(&v->requests, __ATOMIC_SEQ_CST);
 }
 
-static bool runnable(struct vcpu *v)
+bool vcpu_runnable(struct vcpu *v)
 {
     return requests(v) || (!v->wait_sipi && x86_interrupt_ready(&v->x86));
 }
@@ -85,7 +94,7 @@ static void sleep_halted(struct vcpu *v)
     exec_spend(v, SPENT_WAIT);
     pthread_mutex_lock(&v->lock);
     __atomic_store_n(&v->halted, true, __ATOMIC_SEQ_CST);
-    while (!runnable(v))
+    while (!vcpu_runnable(v))
         pthread_cond_wait(&v->wake, &v->lock);
     if (!(requests(v) & (REQUEST_PAUSE | REQUEST_QUIT)))
         __atomic_store_n(&v->halted, false, __ATOMIC_SEQ_CST);
@@ -100,9 +109,10 @@ static void stand_still(struct vcpu *v)
     pthread_mutex_lock(&v->lock);
     __atomic_store_n(&v->paused, true, __ATOMIC_SEQ_CST);
     pthread_cond_broadcast(&v->changed);
-    while ((requests(v) & REQUEST_PAUSE) && !(requests(v) & REQUEST_QUIT))
+    while (!v->exec->config.single && (requests(v) & REQUEST_PAUSE) && !(requests(v) & REQUEST_QUIT))
         pthread_cond_wait(&v->wake, &v->lock);
-    __atomic_store_n(&v->paused, false, __ATOMIC_SEQ_CST);
+    if (!v->exec->config.single || !(requests(v) & REQUEST_PAUSE))
+        __atomic_store_n(&v->paused, false, __ATOMIC_SEQ_CST);
     pthread_mutex_unlock(&v->lock);
     exec_spend(v, SPENT_LOOP);
 }
@@ -301,46 +311,68 @@ static void print_panic(void *arg)
     }
 }
 
-void vcpu_loop(struct vcpu *v)
+enum vcpu_round vcpu_round(struct vcpu *v)
 {
     struct x86 *x = &v->x86;
-    host_thread_init(&x->cpu);
-    rh_panic_hook(print_panic, v);
-    for (;;) {
-        __atomic_store_n(&x->cpu.kick, 0, __ATOMIC_SEQ_CST);
-        if (!serve(v))
-            break;
-        if (v->halted || v->wait_sipi) {
-            if (!runnable(v)) {
-                sleep_halted(v);
-                continue;
-            }
-            v->halted = v->wait_sipi;
-            if (v->wait_sipi)
-                continue;
-        }
-        world_enter(v);
-        if (x86_interrupt_ready(x)) {
-            v->count[COUNT_INTERRUPTS]++;
-            if (guarded(v, take_interrupt) == LEAVE_FAULT)
-                faults(v);
-        }
-        switch (run(v)) {
-        case LEAVE_FAULT: faults(v); break;
-        case LEAVE_HALT: v->halted = true; break;
-        default: break;
-        }
-        world_leave(v);
-        if (x->triple)
-            v->halted = true;
+    /* On the one thread of thread=single every poll leaves, so that turns end by what the guest did, not by time. */
+    __atomic_store_n(&x->cpu.kick, v->exec->config.single && v->exec->nvcpus > 1, __ATOMIC_SEQ_CST);
+    if (!serve(v))
+        return ROUND_QUIT;
+    if (v->exec->config.single && requests(v) & REQUEST_PAUSE)
+        return ROUND_WAITS;
+    if (v->halted || v->wait_sipi) {
+        if (!vcpu_runnable(v))
+            return ROUND_WAITS;
+        v->halted = v->wait_sipi;
+        if (v->wait_sipi)
+            return ROUND_RAN;
     }
-    x86_x87_fetch(x);
-    x86_x87_changed(x); /* this thread's x87 goes with it */
+    world_enter(v);
+    if (x86_interrupt_ready(x)) {
+        v->count[COUNT_INTERRUPTS]++;
+        if (guarded(v, take_interrupt) == LEAVE_FAULT)
+            faults(v);
+    }
+    switch (run(v)) {
+    case LEAVE_FAULT: faults(v); break;
+    case LEAVE_HALT: v->halted = true; break;
+    default: break;
+    }
+    if (v->exec->config.single) { /* the next vCPU's turn on this thread */
+        x86_x87_fetch(x);
+        x86_x87_changed(x);
+    }
+    world_leave(v);
+    if (x->triple)
+        v->halted = true;
+    return ROUND_RAN;
+}
+
+void vcpu_begin(struct vcpu *v)
+{
+    host_thread_init(&v->x86.cpu);
+    rh_panic_hook(print_panic, v);
+}
+
+void vcpu_end(struct vcpu *v)
+{
+    x86_x87_fetch(&v->x86);
+    x86_x87_changed(&v->x86); /* this thread's x87 goes with it */
     rh_panic_hook(NULL, NULL);
     pthread_mutex_lock(&v->lock);
     v->stopped = true;
     pthread_cond_broadcast(&v->changed);
     pthread_mutex_unlock(&v->lock);
+}
+
+void vcpu_loop(struct vcpu *v)
+{
+    enum vcpu_round r;
+    vcpu_begin(v);
+    while ((r = vcpu_round(v)) != ROUND_QUIT)
+        if (r == ROUND_WAITS)
+            sleep_halted(v);
+    vcpu_end(v);
 }
 
 /* ---- threads

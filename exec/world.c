@@ -6,7 +6,7 @@
  * may be gone when it goes on.
  *
  * What needs it: reusing code memory, and marking a page as holding code, for which every W table entry must be gone
- * before the translator reads the bytes.  With one vCPU both cost nothing.
+ * before the translator reads the bytes.  With one vCPU, or one thread, both cost nothing.
  *
  * The lock is held for a few instructions only, never while anything else is called but vcpu_kick.
  */
@@ -15,7 +15,7 @@
 void world_enter(struct vcpu *v)
 {
     struct exec *e = v->exec;
-    if (e->nvcpus == 1)
+    if (e->nvcpus == 1 || e->config.single)
         return;
     pthread_mutex_lock(&e->world);
     while (e->stopper)
@@ -27,7 +27,7 @@ void world_enter(struct vcpu *v)
 void world_leave(struct vcpu *v)
 {
     struct exec *e = v->exec;
-    if (e->nvcpus == 1)
+    if (e->nvcpus == 1 || e->config.single)
         return;
     pthread_mutex_lock(&e->world);
     v->inside = false;
@@ -47,7 +47,7 @@ static bool others_inside(const struct vcpu *v)
 void world_stop(struct vcpu *v)
 {
     struct exec *e = v->exec;
-    if (e->nvcpus == 1)
+    if (e->nvcpus == 1 || e->config.single)
         return;
     pthread_mutex_lock(&e->world);
     v->inside = false;
@@ -67,7 +67,7 @@ void world_stop(struct vcpu *v)
 void world_start(struct vcpu *v)
 {
     struct exec *e = v->exec;
-    if (e->nvcpus == 1)
+    if (e->nvcpus == 1 || e->config.single)
         return;
     pthread_mutex_lock(&e->world);
     e->stopper = NULL;

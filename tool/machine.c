@@ -195,6 +195,20 @@ static void cpu_startup(void *arg, uint8_t vector)
     vcpu_ask(v, REQUEST_STARTUP);
 }
 
+static void enter_cpu(void *arg, unsigned index)
+{
+    struct machine *m = arg;
+    pc_cpu_thread(&m->pc, index);
+}
+
+/* thread=single: the first processor's thread runs them all. */
+static void *all_cpus_main(void *arg)
+{
+    struct machine_cpu *c = arg;
+    exec_single_loop(&c->machine->exec, enter_cpu, c->machine);
+    return NULL;
+}
+
 static void *cpu_main(void *arg)
 {
     struct machine_cpu *c = arg;
@@ -333,11 +347,12 @@ static void join(struct machine *m, unsigned cpu)
 int machine_run(struct machine *m, struct status *st)
 {
     m->stopped = m->options->start_stopped;
+    bool single = m->options->exec.single;
+    for (unsigned i = 0; i < m->ncpus && m->stopped; i++)
+        vcpu_ask(m->cpu[i].vcpu, REQUEST_PAUSE);
     for (unsigned i = 0; i < m->ncpus; i++) {
         struct machine_cpu *c = &m->cpu[i];
-        if (m->stopped)
-            vcpu_ask(c->vcpu, REQUEST_PAUSE);
-        int err = pthread_create(&c->vcpu->thread, NULL, cpu_main, c);
+        int err = single && i ? 0 : pthread_create(&c->vcpu->thread, NULL, single ? all_cpus_main : cpu_main, c);
         if (err) {
             status_set(st, "cannot start a thread for processor %u: %s", i, strerror(err));
             machine_quit(m, 1);
@@ -349,7 +364,7 @@ int machine_run(struct machine *m, struct status *st)
         loop_run(m->loop);
     for (unsigned i = 0; i < m->nstarted; i++)
         vcpu_ask(m->cpu[i].vcpu, REQUEST_QUIT);
-    for (unsigned i = 0; i < m->nstarted; i++)
+    for (unsigned i = 0; i < (single && m->nstarted ? 1 : m->nstarted); i++)
         join(m, i);
     if (m->options->exec.stats)
         exec_print_counters(stderr, &m->exec);

@@ -215,9 +215,11 @@ OPTION_VALUE(machine)
 static bool set_accel_key(struct options *o, const struct option_word *w, struct status *st)
 {
     uint64_t n;
-    if (!strcmp(w->key, "thread"))
-        return !strcmp(w->value, "multi") || !strcmp(w->value, "single") ||
+    if (!strcmp(w->key, "thread")) {
+        o->exec.single = !strcmp(w->value, "single");
+        return o->exec.single || !strcmp(w->value, "multi") ||
                status_set(st, "-accel: thread is multi or single, not '%s'", w->value);
+    }
     if (!strcmp(w->key, "one-insn-per-tb")) {
         bool one = false;
         bool good = set_flag("-accel", w, &one, st);

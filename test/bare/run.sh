@@ -125,6 +125,14 @@ for name in $guests_smp; do
     done
 done
 
+# One thread for all processors: the order is the same each time.
+if [ -z "${EMULATOR:-}" ] && wanted order && guest order 64; then
+    run order one -smp 4 -accel tcg,thread=single
+    run order two -smp 4 -accel tcg,thread=single
+    cmp -s "$out/order.one.out" "$out/order.two.out"
+    result "order: thread=single gives the same order twice" $?
+fi
+
 # Stores near code: 10000 that miss it drop no block, 10 that hit one drop that one.
 if [ -z "${EMULATOR:-}" ] && wanted smc_counters && guest smc_counters 64; then
     counters smc_counters none
