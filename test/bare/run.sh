@@ -96,6 +96,11 @@ wanted() {
     done
     return 1
 }
+# --build NAME: nothing is run
+if [ "${1:-}" = --build ]; then
+    guest "$2" 64
+    exit
+fi
 only=("$@")
 
 for name in $guests64 $guests32; do
