@@ -108,6 +108,8 @@ void *os_reserve(size_t size);
 void os_release(void *p, size_t size);
 /* Give touched pages of a reservation back; they read as zero again. */
 void os_discard(void *p, size_t size);
+/* Tell thread sanitizer that who uses these bytes is the guest's business, whose locks it does not see. */
+void os_shared_with_guest(void *p, size_t size);
 /* Make sure that no processor of the host runs what was there in the process's code before this call. */
 void os_code_changed(void);
 unsigned os_processors(void); /* that may run this process */

@@ -75,6 +75,17 @@ bool os_code_memory(size_t size, uint8_t **rw, uint8_t **rx, struct status *st)
     return true;
 }
 
+#ifdef __SANITIZE_THREAD__
+void AnnotateBenignRaceSized(const char *file, int line, const volatile void *p, size_t size, const char *why);
+#else
+#define AnnotateBenignRaceSized(file, line, p, size, why) ((void)(p), (void)(size))
+#endif
+
+void os_shared_with_guest(void *p, size_t size)
+{
+    AnnotateBenignRaceSized(__FILE__, __LINE__, p, size, "RAM of the guest");
+}
+
 /* Registering is cheap and may be repeated; who cannot (old kernels) relies on the host's caches being coherent. */
 void os_code_changed(void)
 {

@@ -33,7 +33,7 @@ static void dropped(void *arg, const struct block *b)
         else
             for (unsigned k = 0; k < CPU_JC_SIZE; k++) {
                 struct cpu_jc *entry = &e->vcpu[i]->x86.cpu.jc[k];
-                if (entry->hpc == b->rx)
+                if (__atomic_load_n(&entry->hpc, __ATOMIC_RELAXED) == b->rx)
                     __atomic_store_n(&entry->tag, ~0ull, __ATOMIC_RELEASE);
             }
 }

@@ -89,6 +89,11 @@ bool vcpu_runnable(struct vcpu *v)
     return requests(v) || (!v->wait_sipi && x86_interrupt_ready(&v->x86));
 }
 
+static void set_halted(struct vcpu *v, bool on) /* on its own thread; others look */
+{
+    __atomic_store_n(&v->halted, on, __ATOMIC_RELAXED);
+}
+
 static void sleep_halted(struct vcpu *v)
 {
     exec_spend(v, SPENT_WAIT);
@@ -136,7 +141,7 @@ static bool serve(struct vcpu *v)
     if (take(v, REQUEST_INIT)) {
         x86_reset(&v->x86, true);
         v->wait_sipi = v->index != 0;
-        v->halted = v->wait_sipi;
+        set_halted(v, v->wait_sipi);
     }
     if (take(v, REQUEST_STARTUP) && v->wait_sipi) {
         struct x86_segment *cs = &v->x86.seg[SEG_CS]; /* SDM vol. 3, 8.4.4: CS:IP = VV00:0000 */
@@ -144,7 +149,8 @@ static bool serve(struct vcpu *v)
         cs->base = (uint64_t)v->startup_vector << 12;
         x86_mode_update(&v->x86);
         v->x86.cpu.pc = cs->base;
-        v->wait_sipi = v->halted = false;
+        v->wait_sipi = false;
+        set_halted(v, false);
     }
     return true;
 }
@@ -220,7 +226,9 @@ static void after_lookup(struct vcpu *v, const struct block *to, gva_t pc)
     struct cpu_jc *e = (struct cpu_jc *)((char *)c->jc + cpu_jc_offset(pc, c->jc_tag));
     if (v->exec->config.no_links || v->exec->config.interp)
         return;
-    *e = (struct cpu_jc){.pc = pc, .tag = c->jc_tag, .hpc = to->rx};
+    e->pc = pc; /* only its own thread uses an entry, but others look for dead blocks and take their tags away */
+    __atomic_store_n(&e->tag, c->jc_tag, __ATOMIC_RELAXED);
+    __atomic_store_n(&e->hpc, to->rx, __ATOMIC_RELAXED);
     __atomic_thread_fence(__ATOMIC_SEQ_CST); /* it died meanwhile, or who lets it die will find the entry */
     if (__atomic_load_n(&to->death, __ATOMIC_RELAXED) != ALIVE)
         __atomic_store_n(&e->tag, ~0ull, __ATOMIC_RELAXED);
@@ -323,7 +331,7 @@ enum vcpu_round vcpu_round(struct vcpu *v)
     if (v->halted || v->wait_sipi) {
         if (!vcpu_runnable(v))
             return ROUND_WAITS;
-        v->halted = v->wait_sipi;
+        set_halted(v, v->wait_sipi);
         if (v->wait_sipi)
             return ROUND_RAN;
     }
@@ -335,7 +343,7 @@ enum vcpu_round vcpu_round(struct vcpu *v)
     }
     switch (run(v)) {
     case LEAVE_FAULT: faults(v); break;
-    case LEAVE_HALT: v->halted = true; break;
+    case LEAVE_HALT: set_halted(v, true); break;
     default: break;
     }
     if (v->exec->config.single) { /* the next vCPU's turn on this thread */
@@ -344,7 +352,7 @@ enum vcpu_round vcpu_round(struct vcpu *v)
     }
     world_leave(v);
     if (x->triple)
-        v->halted = true;
+        set_halted(v, true);
     return ROUND_RAN;
 }
 

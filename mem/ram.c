@@ -27,6 +27,7 @@ bool ram_init(struct ram *r, uint64_t size, uint64_t low_max, struct status *st)
         return status_set(st, "the host refused %llu bytes for page flags", (unsigned long long)(size / RAM_PAGE));
     }
     os_prefer_huge(host, size);
+    os_shared_with_guest(host, size);
     *r = (struct ram){.host = host, .size = size, .low = size < low_max ? size : low_max, .flags = flags};
     return true;
 }
