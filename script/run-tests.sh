@@ -40,7 +40,7 @@ count() {
 }
 
 for test in "$build"/test/*/test_* test/*/*.sh; do
-    case $test in *.o | *.d) continue ;; esac
+    case $test in *.o | *.d | test/bare/qemu.sh) continue ;; esac # the last compares with another emulator, by hand
     [ -x "$test" ] && wanted "$test" || continue
     if [ "${test%.sh}" = "$test" ] && [ ! -e "${test#"$build"/}.c" ]; then
         continue # its source is gone
