@@ -18,7 +18,7 @@ bool code_link(struct code *c, struct link *l, struct block *to, bool alone)
             goto out;
         l->page = page;
         c->hooks.link_set(l, to);
-        l->to = to;
+        __atomic_store_n(&l->to, to, __ATOMIC_RELAXED);
         l->next_in = to->in;
         to->in = l;
         c->counts.links_made++;
@@ -33,7 +33,7 @@ static void link_cut(struct code *c, struct link *l, bool patch)
 {
     if (patch)
         c->hooks.link_set(l, NULL);
-    l->to = NULL;
+    __atomic_store_n(&l->to, NULL, __ATOMIC_RELAXED);
     l->next_in = NULL;
     c->counts.links_cut++;
 }

@@ -207,7 +207,7 @@ static void after_link(struct vcpu *v, struct block *to)
     struct link *l = exec_link_of(v, v->x86.cpu.link);
     if (v->exec->config.no_links || !l)
         return;
-    if (l->to)
+    if (__atomic_load_n(&l->to, __ATOMIC_RELAXED)) /* changes under code's lock */
         v->count[COUNT_LINK_GUARD]++;
     else if (l->from == &v->alone)
         v->count[COUNT_LINK_ALONE]++;

@@ -49,6 +49,7 @@ void world_stop(struct vcpu *v)
     struct exec *e = v->exec;
     if (e->nvcpus == 1 || e->config.single)
         return;
+    uint64_t began = os_nanoseconds();
     pthread_mutex_lock(&e->world);
     v->inside = false;
     pthread_cond_broadcast(&e->world_changed);
@@ -62,6 +63,8 @@ void world_stop(struct vcpu *v)
     while (others_inside(v))
         pthread_cond_wait(&e->world_changed, &e->world);
     pthread_mutex_unlock(&e->world);
+    v->count[COUNT_WORLD_STOPS]++;
+    v->count[COUNT_WORLD_NS] += os_nanoseconds() - began;
 }
 
 void world_start(struct vcpu *v)

@@ -49,7 +49,7 @@ run() {
     local name=$1 way=$2 line status
     shift 2
     # shellcheck disable=SC2086
-    timeout 60 $emulator $machine ${cpu[$name]:+-cpu ${cpu[$name]}} -monitor none -debugcon stdio -kernel "$out/$name.bin" "$@" </dev/null >"$out/$name.$way.out" 2>"$out/$name.$way.err"
+    timeout "${TIMEOUT:-60}" $emulator $machine ${cpu[$name]:+-cpu ${cpu[$name]}} -monitor none -debugcon stdio -kernel "$out/$name.bin" "$@" </dev/null >"$out/$name.$way.out" 2>"$out/$name.$way.err"
     status=$?
     while IFS= read -r line; do
         case $line in

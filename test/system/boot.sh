@@ -68,10 +68,11 @@ lacks i386 "no warning, bug or oops in dmesg" "$trouble"
 
 # The second has translation tables of two levels, and more vCPUs than any host of ours has cores.
 for n in 4 24; do
-    boot smp$n 'grep -c ^processor /proc/cpuinfo; cat /sys/devices/system/cpu/online; for i in 1 2 3 4 5 6 7 8; do (j=0; while [ $j -lt 500 ]; do j=$((j+1)); done; echo done $i | cat) & done; wait; dmesg' -smp $n,sockets=2
+    boot smp$n 'grep -c ^processor /proc/cpuinfo; cat /sys/devices/system/cpu/online; plug() { for i in 1 2 3; do echo $1 >/sys/devices/system/cpu/cpu$i/online; done; cat /sys/devices/system/cpu/online; }; [ -e /sys/devices/system/cpu/cpu4 ] || echo cpus $(plug 0; plug 1; plug 0; plug 1); for i in 1 2 3 4 5 6 7 8; do (j=0; while [ $j -lt 500 ]; do j=$((j+1)); done; echo done $i | cat) & done; wait; dmesg' -smp $n,sockets=2
     has smp$n "-smp $n: processors" "^$n\$"
     has smp$n "-smp $n: all online" "^0-$((n - 1))\$"
     has smp$n "-smp $n: processes run" '^done 8$'
+    [ $n -eq 4 ] && has smp4 "-smp 4: processors taken away and brought back" '^cpus 0 0-3 0 0-3$'
     lacks smp$n "-smp $n: no warning, stall or lockup" 'WARNING:|BUG:|Oops|general protection|lockup|rcu.*(stall|self-detected)|Call Trace|segfault|stuck'
 done
 exit $status
