@@ -154,6 +154,8 @@ void world_start(struct vcpu *v);
 /* The block at linear address pc, translated if need be; NULL: a fault was raised (LEAVE_FAULT's state is filled).
  * With cpu.one_insn set the block is v->alone. */
 struct block *exec_block(struct vcpu *v, gva_t pc, bool *fault);
+/* The branch that ended a block led to a non-canonical address: true, with the branch's own fault raised. */
+bool exec_branched_nowhere(struct vcpu *v, enum cpu_leave why);
 /* The jump whose exit stub ends at `after` (cpu.link), or NULL if its block is no more. */
 struct link *exec_link_of(struct vcpu *v, const void *after);
 

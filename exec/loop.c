@@ -180,7 +180,7 @@ static void branch_fault(struct cpu *c)
     }
 }
 
-static bool branched_nowhere(struct vcpu *v, enum cpu_leave why)
+bool exec_branched_nowhere(struct vcpu *v, enum cpu_leave why)
 {
     struct x86 *x = &v->x86;
     if ((why != LEAVE_LOOKUP && why != LEAVE_NEXT) || !(x->mode & MODE_64) || x86_canonical(x, x->cpu.pc))
@@ -300,7 +300,7 @@ static enum cpu_leave run(struct vcpu *v)
             c->pc = (uint32_t)c->pc; /* linear addresses wrap at 4 GB outside 64-bit mode */
         if (shadow && !step)
             v->x86.shadow = false;
-        if (branched_nowhere(v, why))
+        if (exec_branched_nowhere(v, why))
             return LEAVE_FAULT;
         if (step && why != LEAVE_FAULT && why != LEAVE_AGAIN && x86_after_step(&v->x86))
             return LEAVE_FAULT;

@@ -226,6 +226,8 @@ static enum cpu_leave run(struct emulator *e, bool interp)
         v->in_code = false;
         if (why == LEAVE_FAULT || why == LEAVE_HALT)
             return why;
+        if (exec_branched_nowhere(v, why))
+            return LEAVE_FAULT;
     }
     return LEAVE_KICK;
 }

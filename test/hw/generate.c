@@ -246,7 +246,8 @@ static void skip_undefined(struct gen *g, uint64_t at)
     }
     if (g->i.row->lift == LIFT_fxsave)
         from = 6, to = 24;
-    c->skip_at = at;
+    if (from < to)
+        c->skip_at = at;
     for (unsigned i = from; i < to; i++)
         c->skip[i / 64] |= 1ull << (i % 64);
     if (g->i.row->lift == LIFT_fxsave) /* MXCSR_MASK, reserved bytes */
@@ -286,6 +287,8 @@ static uint64_t code_address(struct gen *g)
     do
         at = HW_CODE + rng_below(&g->r, HW_CODE_SIZE);
     while (at >= g->c->pc && at < end);
+    if (rng_chance(&g->r, 2))
+        return no_canonical(g);
     return rng_chance(&g->r, 5) ? HW_CODE + HW_CODE_SIZE + rng_below(&g->r, 0x800) : at;
 }
 
@@ -428,10 +431,16 @@ static void use_target(struct gen *g)
             to = HW_CODE - 8;
         }
         bytes_put(c->code + c->length - n, to - end, n);
-    } else if (o->kind == OPERAND_GPR) {
-        c->in.gpr[o->reg] = code_address(g);
-    } else if (o->kind == OPERAND_MEM && g->npatches) {
-        bytes_put(c->patch[g->npatches - 1].bytes, code_address(g), 8);
+        return;
+    }
+    uint64_t to = code_address(g);
+    if (o->kind == OPERAND_GPR)
+        c->in.gpr[o->reg] = to;
+    else if (o->kind == OPERAND_MEM && g->npatches)
+        bytes_put(c->patch[g->npatches - 1].bytes, to, 8);
+    if (to >> 47 && g->i.row->lift == LIFT_call) { /* known: what was pushed stays though the call faults */
+        c->skip_at = c->in.gpr[X86_RSP] - 8;
+        c->skip[0] = 0xff;
     }
 }
 
