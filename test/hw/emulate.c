@@ -15,7 +15,7 @@
 #include "test/hw/hw.h"
 
 enum { RAM_SIZE = 4 << 20, CODE_MEMORY = 16 << 20, GPA_CODE = 0x100000, GPA_DATA = 0x110000, GPA_GDT = 0x200000 };
-enum { STEPS_MAX = 4096 };
+enum { STEPS_MAX = 4096, LDT = 0x400 };
 #define SYSTEM 0xffff800000000000ull /* where the processor's own tables are */
 
 struct emulator {
@@ -80,16 +80,15 @@ static void make_segments(struct emulator *e)
     struct x86 *x = &e->v->x86;
     static const uint64_t gdt[16] = {[4] = 0x00cffb000000ffff, [5] = 0x00cff3000000ffff, [6] = 0x00affb000000ffff};
     memcpy(e->ram.host + GPA_GDT, gdt, sizeof gdt);
+    for (unsigned i = 1; i < HW_SEGMENTS; i++)
+        bytes_put(e->ram.host + GPA_GDT + LDT + 8 * i, hw_descriptor(i), 8);
     bytes_put(e->ram.host + GPA_GDT + 0x800 + 0x66, 0x68, 2); /* TSS: no I/O permission bitmap */
     x->gdtr.base = SYSTEM;
     x->gdtr.limit = sizeof gdt - 1;
     x->idtr.limit = 0;
-    x->ldtr = (struct x86_segment){.selector = 0, .attr = 2, .limit = 0};
+    x->ldtr =
+        (struct x86_segment){.selector = 0x48, .attr = SEG_P | 2, .limit = HW_SEGMENTS * 8 - 1, .base = SYSTEM + LDT};
     x->tr = (struct x86_segment){.selector = 0x40, .attr = SEG_P | 11, .limit = 0x67, .base = SYSTEM + 0x800};
-    for (unsigned i = 0; i < SEG_COUNT; i++)
-        x->seg[i] = (struct x86_segment){.selector = 0, .attr = 0};
-    x->seg[SEG_DS] = x->seg[SEG_ES] = x->seg[SEG_SS] =
-        (struct x86_segment){.selector = 0x2b, .attr = 0xc0f3, .limit = 0xffffffff};
 }
 
 /* x87, SSE, AVX and AVX-512 as far as the host's kernel has switched them on. */
@@ -170,6 +169,25 @@ static void put_code(struct emulator *e, const struct hw_case *c)
     set_code(e, e->dirty_at, c->code, c->length);
 }
 
+static struct x86_segment segment_of(const struct hw_case *c, unsigned seg)
+{
+    unsigned n = c->seg[seg];
+    if (n != HW_FLAT && n != HW_NULL) {
+        uint64_t d = hw_descriptor(n);
+        uint32_t limit = hw_segments[n].limit;
+        return (struct x86_segment){.selector = (uint16_t)hw_selector(n, 0),
+                                    .attr = (uint16_t)(d >> 40 & 0xf0ff),
+                                    .limit = hw_segments[n].pages ? limit << 12 | 0xfff : limit,
+                                    .base = hw_segments[n].base};
+    }
+    if (seg == SEG_FS || seg == SEG_GS || n == HW_NULL)
+        return (struct x86_segment){.base = hw_segment_base(c, seg)};
+    if (seg != SEG_CS)
+        return (struct x86_segment){.selector = 0x2b, .attr = 0xc0f3, .limit = 0xffffffff};
+    return (struct x86_segment){
+        .selector = c->bits == 64 ? 0x33 : 0x23, .attr = c->bits == 64 ? 0xa0fb : 0xc0fb, .limit = 0xffffffff};
+}
+
 static void load_state(struct x86 *x, const struct hw_case *c)
 {
     memcpy(x->cpu.reg, c->in.gpr, sizeof c->in.gpr);
@@ -178,10 +196,8 @@ static void load_state(struct x86 *x, const struct hw_case *c)
     x86_x87_changed(x);
     memcpy(x->cpu.vec, c->in.vec, sizeof c->in.vec);
     x->cpu.mxcsr = (uint32_t)bytes_get(c->in.fx + FX_MXCSR, 4);
-    x->seg[SEG_FS].base = c->in.fs;
-    x->seg[SEG_GS].base = c->in.gs;
-    x->seg[SEG_CS] = (struct x86_segment){
-        .selector = c->bits == 64 ? 0x33 : 0x23, .attr = c->bits == 64 ? 0xa0fb : 0xc0fb, .limit = 0xffffffff};
+    for (unsigned i = 0; i < SEG_COUNT; i++)
+        x->seg[i] = segment_of(c, i);
     x->cpu.pc = c->pc;
     x->cpu.one_insn = 0;
     x->cpu.kick = 0;

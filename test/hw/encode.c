@@ -157,14 +157,15 @@ static uint8_t *put_modrm(struct encoder *e)
              rm = row->rm >= 0 ? (unsigned)row->rm : rng_below(e->r, 8);
     if (hw_indexed_by_vector(row)) {
         rm = 4;
-    } else if (e->plain && mod != 3) { /* [r14 + disp32] or [r15 + disp32] */
-        rm = 6 + rng_below(e->r, 2);
+    } else if (e->plain && mod != 3) { /* [r14 + disp32] or [r15 + disp32]; [si + disp16], [di + disp16] */
+        rm = (e->bits == 16 ? 4 : 6) + rng_below(e->r, 2);
     }
     *e->p++ = (uint8_t)(mod << 6 | reg << 3 | rm);
     if (mod == 3 || row->attr & ATTR_MODREG)
         return NULL;
     unsigned base = rm;
-    bool narrow = e->bits == 32 && e->other_address; /* 16-bit addresses: no SIB, displacements of 2 bytes */
+    bool narrow =
+        (e->bits == 16) != (e->bits != 64 && e->other_address); /* 16-bit addresses: no SIB, displacements of 2 bytes */
     if (narrow)
         base = rm == 6 ? 5 : 0;
     else if (rm == 4) {
@@ -204,7 +205,7 @@ bool hw_encode(struct rng *r, const struct x86_row *row, unsigned bits, bool pla
     bytes_put(e.p, rng_edge(r), 8);
     bytes_put(e.p + 8, rng_edge(r), 8);
     *disp_at = disp ? (unsigned)(disp - bytes) : 0;
-    return x86_decode(bits == 64 ? X86_64 : X86_32, bytes, 15, insn) == X86_OK && insn->row == row;
+    return x86_decode(hw_mode(bits), bytes, 15, insn) == X86_OK && insn->row == row;
 }
 
 /* Insns that enter the host's kernel or hypervisor, whatever the decoder takes them for. */
@@ -244,6 +245,6 @@ bool hw_spoil(struct rng *r, unsigned bits, uint8_t bytes[32], struct x86_insn *
     /* fall through */
     default: insert(bytes, more, n);
     }
-    *status = x86_decode(bits == 64 ? X86_64 : X86_32, bytes, 15, insn);
+    *status = x86_decode(hw_mode(bits), bytes, 15, insn);
     return !escapes(bytes, 15);
 }

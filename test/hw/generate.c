@@ -55,9 +55,11 @@ const char *hw_row_excluded(const struct x86_row *row, const uint32_t *features,
 {
     if (row->attr & (bits == 64 ? ATTR_NO64 : ATTR_ONLY64))
         return "not in this mode";
-    if (bits == 32 && (row->w == W_G1 || (row->space == X86_LEGACY && row->w == W_1)))
+    if (bits != 64 && (row->w == W_G1 || (row->space == X86_LEGACY && row->w == W_1)))
         return "not in this mode";
-    if (bits == 32 && row->lift == LIFT_sysret)
+    if (bits == 16 && row->opcode == 0xf7 && (row->lift == LIFT_maskmov || row->lift == LIFT_mmx))
+        return "processors differ: a mask of zero may fault";
+    if (bits != 64 && row->lift == LIFT_sysret)
         return "processors differ: #UD or #GP";
     if (row->feature && !(features[row->feature / 32] >> (row->feature % 32) & 1))
         return "this processor lacks it";
@@ -112,7 +114,7 @@ static uint64_t choose_address(struct gen *g, unsigned n)
 
 static uint64_t no_canonical(struct gen *g)
 {
-    if (g->c->bits == 32)
+    if (g->c->bits != 64)
         return HW_DATA + 0x3000 + rng_below(&g->r, 0x1000);
     return (rng_next(&g->r) & 0x0000ffffffffffff) | (uint64_t)(1 + rng_below(&g->r, 0x7ffe)) << 48;
 }
@@ -141,6 +143,18 @@ static void put_disp(struct gen *g, uint64_t v, unsigned n)
     g->i.mem.disp = sign_extend(v, 8 * n);
 }
 
+/* 16-bit addresses: what is above 64 KB is cut off. */
+static bool aim_16(struct gen *g, uint64_t want)
+{
+    int base = g->i.mem.base;
+    if (base < 0)
+        put_disp(g, want, 2);
+    else
+        g->c->in.gpr[base] = ((want - reg_get(g, g->i.mem.index) - (uint64_t)g->i.mem.disp) & 0xffff) | rng_next(&g->r)
+                                                                                                            << 16;
+    return true;
+}
+
 /* Choose base, index and displacement such that the operand lies at linear address `at`.  false: these registers
  * cannot. */
 static bool aim(struct gen *g, uint64_t at)
@@ -148,12 +162,12 @@ static bool aim(struct gen *g, uint64_t at)
     struct hw_state *in = &g->c->in;
     int base = g->i.mem.base, index = g->i.mem.index;
     bool wide = g->disp_at && (g->i.mod == 2 || g->i.mod == 0);
-    uint64_t seg = g->i.mem.seg == SEG_FS ? in->fs : g->i.mem.seg == SEG_GS ? in->gs : 0;
+    uint64_t seg = hw_segment_base(g->c, g->i.mem.seg);
     uint64_t want = at - seg, high = g->i.asize == 4 ? rng_next(&g->r) << 32 : 0;
     if (g->i.asize == 4)
         want = (uint32_t)want;
     if (g->i.asize == 2)
-        return true; /* the first 64 KB are not mapped */
+        return aim_16(g, want);
     if (g->i.mem.rip) {
         put_disp(g, want - (g->c->pc + g->c->length), 4);
         return seg == 0;
@@ -202,7 +216,7 @@ static bool aim_vector(struct gen *g)
     int base = g->i.mem.base;
     unsigned width = g->i.opcode & 1 ? 8 : 4, bytes = memory_bytes(&g->i);
     bool strays = rng_chance(&g->r, 20);
-    uint64_t seg = g->i.mem.seg == SEG_FS ? in->fs : g->i.mem.seg == SEG_GS ? in->gs : 0;
+    uint64_t seg = hw_segment_base(g->c, g->i.mem.seg);
     if (base >= 0)
         in->gpr[base] = HW_DATA + rng_below(&g->r, 0x8000) - seg - (uint64_t)g->i.mem.disp;
     else
@@ -292,8 +306,15 @@ static uint64_t code_address(struct gen *g)
     return rng_chance(&g->r, 5) ? HW_CODE + HW_CODE_SIZE + rng_below(&g->r, 0x800) : at;
 }
 
+static uint64_t code_offset(struct gen *g)
+{
+    return code_address(g) - hw_segment_base(g->c, SEG_CS);
+}
+
 static void use_stack(struct gen *g)
 {
+    struct hw_case *c = g->c;
+    unsigned ss = c->seg[SEG_SS], width = c->bits == 64 ? 8 : ss == HW_FLAT || hw_segments[ss].big ? 4 : 2;
     bool is_base = g->i.has_modrm && g->i.mod != 3 && (g->i.mem.base == X86_RSP || g->i.mem.index == X86_RSP);
     if (is_base)
         return;
@@ -302,16 +323,17 @@ static void use_stack(struct gen *g)
         at &= ~7ull; /* fewer bytes may be written than reserved */
     uint16_t lift = g->i.row->lift;
     bool pops = lift == LIFT_pop || lift == LIFT_popf || lift == LIFT_ret || lift == LIFT_pop_seg;
-    g->c->in.gpr[lift == LIFT_leave ? X86_RBP : X86_RSP] = pops || lift == LIFT_leave ? at : at + g->i.osize;
+    uint64_t top = pops || lift == LIFT_leave ? at : at + g->i.osize;
+    c->in.gpr[lift == LIFT_leave ? X86_RBP : X86_RSP] = hw_offset(&g->r, c, SEG_SS, top, width);
     if (lift == LIFT_enter)
-        g->c->in.gpr[X86_RBP] = choose_address(g, 8);
+        c->in.gpr[X86_RBP] = hw_offset(&g->r, c, SEG_SS, choose_address(g, 8), width);
     uint8_t *bytes = add_patch(g, at);
     if (lift == LIFT_push_seg && g->i.osize == 4) { /* AMD's write 32 bits, Intel's 16 */
         g->c->skip_at = at;
         g->c->skip[0] = 0xc;
     }
     if (lift == LIFT_ret)
-        bytes_put(bytes, code_address(g), 8);
+        bytes_put(bytes, code_offset(g), 8);
     if (lift == LIFT_popf)
         bytes[1] &= 0xfe; /* TF: single steps are not compared */
 }
@@ -319,14 +341,13 @@ static void use_stack(struct gen *g)
 static void use_string(struct gen *g)
 {
     struct hw_state *in = &g->c->in;
-    bool narrow = g->i.asize == 4;
-    unsigned n = memory_bytes(&g->i);
-    uint64_t high = narrow ? rng_next(&g->r) << 32 : 0;
-    uint64_t seg = g->i.mem.seg == SEG_FS ? in->fs : g->i.mem.seg == SEG_GS ? in->gs : 0;
+    unsigned n = memory_bytes(&g->i), asize = g->i.asize;
+    uint64_t high = asize == 8 ? 0 : rng_next(&g->r) << 8 * asize;
+    bool only_to = g->i.mem.base == X86_RDI;
     uint64_t from = choose_address(g, n),
              to = rng_chance(&g->r, 20) ? from + rng_below(&g->r, 32) - 16 : choose_address(g, n);
-    in->gpr[X86_RSI] = ((from - seg) & (narrow ? 0xffffffff : ~0ull)) | high;
-    in->gpr[X86_RDI] = to | high;
+    in->gpr[X86_RSI] = hw_offset(&g->r, g->c, only_to ? SEG_DS : g->i.mem.seg, from, asize);
+    in->gpr[X86_RDI] = hw_offset(&g->r, g->c, SEG_ES, to, asize);
     bool io = g->i.opcode >= 0x6c &&
               g->i.opcode <= 0x6f; /* rights to the port are looked at even for a count of zero by AMD's */
     in->gpr[X86_RCX] = (rng_chance(&g->r, 5) ? rng_below(&g->r, 3000) : rng_below(&g->r, 20)) | high;
@@ -374,11 +395,8 @@ static void use_selector(struct gen *g)
 /* The operand at rDI: a mask of zero may or may not fault. */
 static void use_masked(struct gen *g)
 {
-    struct hw_state *in = &g->c->in;
-    uint64_t seg = g->i.mem.seg == SEG_FS ? in->fs : g->i.mem.seg == SEG_GS ? in->gs : 0;
-    uint64_t high = g->i.asize == 4 ? rng_next(&g->r) << 32 : 0;
     uint64_t at = HW_DATA + 0x1000 + rng_below(&g->r, 0x2000 - 16);
-    in->gpr[X86_RDI] = ((at - seg) & (high ? 0xffffffff : ~0ull)) | high;
+    g->c->in.gpr[X86_RDI] = hw_offset(&g->r, g->c, g->i.mem.seg, at, g->i.asize);
     add_patch(g, at);
 }
 
@@ -433,7 +451,7 @@ static void use_target(struct gen *g)
         bytes_put(c->code + c->length - n, to - end, n);
         return;
     }
-    uint64_t to = code_address(g);
+    uint64_t to = code_offset(g);
     if (o->kind == OPERAND_GPR)
         c->in.gpr[o->reg] = to;
     else if (o->kind == OPERAND_MEM && g->npatches)
@@ -448,10 +466,7 @@ static bool use_xlat(struct gen *g)
 {
     struct hw_state *in = &g->c->in;
     uint64_t at = choose_address(g, 1);
-    uint64_t seg = g->i.mem.seg == SEG_FS ? in->fs : g->i.mem.seg == SEG_GS ? in->gs : 0;
-    in->gpr[X86_RBX] = at - seg - (in->gpr[X86_RAX] & 0xff);
-    if (g->i.asize == 4)
-        in->gpr[X86_RBX] = (uint32_t)in->gpr[X86_RBX] | rng_next(&g->r) << 32;
+    in->gpr[X86_RBX] = hw_offset(&g->r, g->c, g->i.mem.seg, at - (in->gpr[X86_RAX] & 0xff), g->i.asize);
     add_patch(g, at);
     return true;
 }
@@ -459,8 +474,7 @@ static bool use_xlat(struct gen *g)
 static void use_moffs(struct gen *g)
 {
     unsigned n = g->i.asize;
-    struct hw_state *in = &g->c->in;
-    uint64_t seg = g->i.mem.seg == SEG_FS ? in->fs : g->i.mem.seg == SEG_GS ? in->gs : 0;
+    uint64_t seg = hw_segment_base(g->c, g->i.mem.seg);
     uint64_t at = n == 8 && rng_chance(&g->r, 5) ? no_canonical(g) : choose_address(g, memory_bytes(&g->i));
     bytes_put(g->c->code + g->c->length - n, at - seg, n);
     add_patch(g, at);
@@ -538,20 +552,20 @@ bool hw_vendor_form(const struct x86_insn *i, unsigned bits)
     bool near = lift == LIFT_call || lift == LIFT_jmp || lift == LIFT_jcc || lift == LIFT_ret || lift == LIFT_loop ||
                 lift == LIFT_jcxz;
     if (lift == LIFT_int && i->opcode == 0xcc)
-        return i->length > 1; /* a trap: where it began is not told */
-    bool low = i->asize == 2; /* 16-bit addresses: where they lead is not chosen */
+        return i->length > 1;               /* a trap: where it began is not told */
+    bool low = bits == 32 && i->asize == 2; /* 16-bit addresses: where they lead is not chosen */
     bool large = lift == LIFT_fxsave || lift == LIFT_fxrstor || lift == LIFT_x87; /* may run over 64 KB */
     if (low && (large || i->row->feature == FEAT_SHA || lift == LIFT_arpl || (lift == LIFT_mmx && i->opcode == 0xf7)))
         return true;
-    if (bits == 32 && lift == LIFT_mmx && i->opcode == 0xf7 && (i->prefix & PREFIX_SEG))
+    if (bits != 64 && lift == LIFT_mmx && i->opcode == 0xf7 && (i->prefix & PREFIX_SEG))
         return true; /* whether MMX state is entered before the fault */
-    if ((lift == LIFT_arpl || lift == LIFT_mmx) && bits == 32 && i->mem.seg == SEG_CS)
+    if ((lift == LIFT_arpl || lift == LIFT_mmx) && bits != 64 && i->mem.seg == SEG_CS)
         return true; /* likewise, and a mask of zero */
     if (lift == LIFT_movsx && i->opcode == 0x63 && i->osize == 2)
         return true; /* how much of memory is read */
     if (lift == LIFT_loop && (i->prefix & (PREFIX_REP | PREFIX_REPNE)))
         return true; /* AMD's turn the condition by it */
-    return (near && (i->prefix & PREFIX_66)) ||
+    return (near && bits == 64 && (i->prefix & PREFIX_66)) ||
            (lift == LIFT_int && i->opcode == 0xcd && (i->imm == 0x80 || i->imm == 3 || i->imm == 4));
 }
 
@@ -584,12 +598,19 @@ static void choose_pc(struct gen *g)
         break;
     default: c->pc = HW_CODE + 0x200 + rng_below(&g->r, 0xc00); break;
     }
+    uint32_t base = (uint32_t)hw_segment_base(c, SEG_CS), limit = hw_code_limit(c);
+    bool short_of = limit < 0xffff && rng_chance(&g->r, 30); /* across the limit */
+    if (!short_of && c->pc - base <= limit)
+        return;
+    unsigned inside = ends_elsewhere(&g->i) ? n - 1 : n; /* AMD's may refuse a branch that ends just there */
+    c->pc = base + limit - (short_of ? inside ? rng_below(&g->r, inside) : 0 : 16 + rng_below(&g->r, 0x300));
+    c->length = (uint16_t)n;
 }
 
-void hw_narrow(struct hw_state *s)
+void hw_narrow(struct hw_case *c)
 {
-    for (unsigned i = 0; i < 16; i++)
-        s->gpr[i] = i < 8 ? (uint32_t)s->gpr[i] : 0;
+    for (unsigned i = 0; i < 16 && c->bits != 64; i++)
+        c->in.gpr[i] = i < 8 ? (uint32_t)c->in.gpr[i] : 0;
 }
 
 /* Rows whose #AC is compared: not yet those that go by helpers. */
@@ -669,33 +690,38 @@ bool hw_generate(struct hw_case *c, const struct hw_run *run, uint32_t row_index
         c->no_insn = true;
         rng_state(&g.r, &c->in, false);
         choose_pc(&g);
-        if (c->bits == 32)
-            hw_narrow(&c->in);
+        hw_choose_segments(&g.r, c);
+        hw_narrow(c);
         return true;
     }
     const struct x86_row *row = g.i.row;
     g.disp_at = displacement_at(&g.i);
     c->lift = row->lift;
     c->native_only = row->lift == LIFT_none;
+    c->aligned = row->attr & ATTR_ALIGN ||
+                 (row->space == X86_LEGACY && memory_operand(&g.i) >= 0 && memory_bytes(&g.i) % 16 == 0);
     bool x87 = row->lift == LIFT_x87 || row->lift == LIFT_mmx || row->lift == LIFT_fxsave;
     rng_state(&g.r, &c->in, x87 || rng_chance(&g.r, 3));
     if (row->lift == LIFT_mmx && rng_chance(&g.r, 80)) {
         bytes_put(c->in.fx + FX_FCW, 0x37f, 2);
         bytes_put(c->in.fx + FX_FSW, 0, 2);
     }
-    if (c->bits == 32)
-        hw_narrow(&c->in);
+    hw_narrow(c);
     if (g.i.prefix & PREFIX_SEG) { /* so that every address can be reached */
         c->in.fs = rng_chance(&g.r, 50) ? 0 : rng_below(&g.r, 0x8000000);
         c->in.gs = rng_chance(&g.r, 50) ? 0 : rng_below(&g.r, 0x8000000);
     }
+    if (!(row->opcode == 0xf7 && (row->lift == LIFT_mmx || row->lift == LIFT_maskmov)))
+        hw_choose_segments(&g.r, c);
+    if (row->lift == LIFT_arpl)
+        hw_no_read_only(c);
     choose_pc(&g);
     c->undefined = hw_flag_bits(row->flags_undefined);
     if (c->length == g.i.length && !suit(&g))
         return false;
-    if (c->bits == 32)
-        hw_narrow(&c->in);
-    c->stub = !g.spoiled && !ends_elsewhere(&g.i) && c->length == g.i.length;
+    hw_narrow(c);
+    bool room = c->pc + c->length + 16 - hw_segment_base(c, SEG_CS) <= hw_code_limit(c);
+    c->stub = room && !g.spoiled && !ends_elsewhere(&g.i) && c->length == g.i.length;
     c->flush = rng_chance(&g.r, 10);
     if (rng_chance(&g.r, 4) && checks_alignment(&g.i)) { /* alignment checks; the stub's own access is not aligned */
         c->in.flags |= FL_AC;

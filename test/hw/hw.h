@@ -45,6 +45,19 @@ static inline int hw_mem_offset(uint64_t a)
     return n < HW_DATA_PAGES && page[n] >= 0 ? page[n] * 4096 + (int)(a & 0xfff) : -1;
 }
 
+/* Entries of the local descriptor table, of both sides.  A case in 16- or 32-bit code has one of them in each segment
+ * register, or the flat segments of the host's kernel (HW_FLAT), or nothing (HW_NULL). */
+struct hw_segment {
+    uint32_t base, limit; /* limit: in pages if `pages` */
+    bool code, big, pages, read_only, down;
+};
+enum { HW_FLAT, HW_SEGMENTS = 15, HW_NULL = 15 };
+extern const struct hw_segment hw_segments[HW_SEGMENTS]; /* from 1 */
+static inline unsigned hw_selector(unsigned segment, unsigned flat)
+{
+    return segment == HW_FLAT ? flat : segment == HW_NULL ? 0 : segment * 8 + 7;
+}
+
 struct hw_state {
     uint64_t gpr[16], flags, fs, gs;
     uint64_t k[8];       /* mask registers */
@@ -61,7 +74,9 @@ struct hw_case {
     uint16_t ninsns;
     uint16_t lift; /* LIFT_ of a single insn */
     uint8_t loose_reg;
-    uint8_t bits;                        /* 64, or 32: compatibility mode */
+    uint8_t bits;                        /* 64; 32, 16: compatibility mode */
+    uint8_t seg[6];                      /* of hw_segments, by enum x86_seg */
+    bool aligned;                        /* its memory operand must be */
     bool no_insn;                        /* undefined bytes */
     bool native_only;                    /* the row has no lifter */
     bool stub;                           /* native: leave by a jump at the end, not by INT3 (faster) */
@@ -119,6 +134,22 @@ uint64_t rng_edge(struct rng *r);               /* integers near what breaks */
 void rng_vector(struct rng *r, uint8_t to[16]); /* lanes of integers or floats, special values preferred */
 void rng_state(struct rng *r, struct hw_state *s, bool x87);
 
+static inline enum x86_bits hw_mode(unsigned bits)
+{
+    return bits == 64 ? X86_64 : bits == 32 ? X86_32 : X86_16;
+}
+
+/* ---- segments.c ---- */
+
+uint64_t hw_segment_base(const struct hw_case *c, unsigned seg);
+void hw_no_read_only(struct hw_case *c); /* whether ARPL writes what it leaves alone is not told */
+uint32_t hw_code_limit(const struct hw_case *c);
+uint64_t hw_descriptor(unsigned segment);                  /* as it lies in the table */
+void hw_choose_segments(struct rng *r, struct hw_case *c); /* after bits and the registers' values */
+/* A register's value that leads to linear address `at` by way of a segment, with what is beyond the address size at
+ * random. */
+uint64_t hw_offset(struct rng *r, const struct hw_case *c, unsigned seg, uint64_t at, unsigned asize);
+
 /* ---- encode.c ---- */
 
 /* The bytes of one form of a row, and its decoding; addresses are not chosen yet. disp_at: where its displacement
@@ -174,7 +205,7 @@ uint64_t hw_summary(const struct hw_run *g, uint64_t *cases); /* returns how man
 const char *hw_row_excluded(const struct x86_row *row, const uint32_t *features, unsigned bits);
 /* false: no such case could be made (row and seed do not fit together). */
 bool hw_generate(struct hw_case *c, const struct hw_run *run, uint32_t row, uint64_t seed);
-void hw_narrow(struct hw_state *s);                           /* 32-bit registers only */
+void hw_narrow(struct hw_case *c);                            /* 32-bit registers only outside 64-bit mode */
 bool hw_vendor_form(const struct x86_insn *i, unsigned bits); /* what it does depends on who made the processor */
 uint32_t hw_flag_bits(unsigned irf);                          /* IRF_ bits as they lie in RFLAGS */
 void hw_sequence(struct hw_case *c, const struct hw_run *run, uint64_t seed);

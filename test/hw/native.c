@@ -12,16 +12,19 @@
  * A child that dies is replaced; its case is marked HW_DIED.
  */
 #include <cpuid.h>
+#include <asm/ldt.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <ucontext.h>
 #include <unistd.h>
 
+#include "guest/x86/state.h"
 #include "test/hw/hw.h"
 
 /* An XSAVE area in the standard format (SDM vol. 1, 13.4). */
@@ -34,7 +37,9 @@ struct page {
     struct hw_state in, out;
     uint8_t area_in[AREA_SIZE] __attribute__((aligned(64))), area_out[AREA_SIZE] __attribute__((aligned(64)));
     uint64_t target, exit, resume, host_rsp, host_fs, host_gs;
-    uint64_t flags[4]; /* a small stack for POPF and PUSHF */
+    uint16_t ds, es, ss, fs, gs; /* selectors */
+    uint64_t flags[4];           /* a small stack for POPF and PUSHF */
+    uint64_t code_base;          /* of the case's CS */
     uint32_t mxcsr;
     uint32_t vector, error;
     uint64_t components;          /* of XSAVE areas, */
@@ -132,6 +137,7 @@ struct room {
 
 /* Load page->in, run at page->target, come back with page->out: through `exit` (registers saved here) or `resume`
  * (saved by the handler). */
+/* clang-format off */
 static __attribute__((noinline)) void enter(void)
 {
     __asm__ volatile(
@@ -142,36 +148,44 @@ static __attribute__((noinline)) void enter(void)
         "mov %%rsp, %c[host_rsp]\n\t"
         "rdfsbase %%rax; mov %%rax, %c[host_fs]\n\t"
         "rdgsbase %%rax; mov %%rax, %c[host_gs]\n\t"
+        "mov %c[ds], %%ds; mov %c[es], %%es; mov %c[fs], %%fs; mov %c[gs], %%gs\n\t"
         "mov %c[in_fs], %%rax; wrfsbase %%rax\n\t"
         "mov %c[in_gs], %%rax; wrgsbase %%rax\n\t"
         "mov %c[components], %%eax; xor %%edx, %%edx; xrstor64 %c[area_in]\n\t"
-        "mov $%c[flags], %%esp; popfq\n\t" GPR_LOAD(0, rax) GPR_LOAD(1, rcx) GPR_LOAD(2, rdx) GPR_LOAD(3, rbx) GPR_LOAD(
-            5, rbp) GPR_LOAD(6, rsi) GPR_LOAD(7, rdi) GPR_LOAD(8, r8) GPR_LOAD(9, r9) GPR_LOAD(10, r10)
-            GPR_LOAD(11, r11) GPR_LOAD(12, r12) GPR_LOAD(13, r13) GPR_LOAD(14, r14) GPR_LOAD(15, r15) GPR_LOAD(
-                4, rsp) "jmp *%c[target]\n\t"
-                        "1:\n\t" GPR_SAVE(0, rax) GPR_SAVE(1, rcx) GPR_SAVE(2, rdx) GPR_SAVE(3, rbx) GPR_SAVE(4, rsp)
-                            GPR_SAVE(5, rbp) GPR_SAVE(6, rsi) GPR_SAVE(7, rdi) GPR_SAVE(8, r8)
-                                GPR_SAVE(9, r9) GPR_SAVE(10, r10) GPR_SAVE(11, r11) GPR_SAVE(12, r12) GPR_SAVE(13, r13)
-                                    GPR_SAVE(14, r14) GPR_SAVE(
-                                        15, r15) "mov $%c[flags]+16, %%esp; pushfq\n\t"
-                                                 "mov %c[components], %%eax; xor %%edx, %%edx; xsave64 %c[area_out]\n\t"
-                                                 "rdfsbase %%rax; mov %%rax, %c[out_fs]\n\t"
-                                                 "rdgsbase %%rax; mov %%rax, %c[out_gs]\n\t"
-                                                 "2:\n\t"
-                                                 "mov %c[host_rsp], %%rsp\n\t"
-                                                 "pushq $0x202; popfq\n\t"
-                                                 "fninit; ldmxcsr %c[mxcsr]\n\t"
-                                                 "mov %c[host_fs], %%rax; wrfsbase %%rax\n\t"
-                                                 "mov %c[host_gs], %%rax; wrgsbase %%rax\n\t"
-                                                 "pop %%r15; pop %%r14; pop %%r13; pop %%r12; pop %%rbx; pop %%rbp\n\t"
-                                                 "add $128, %%rsp\n\t"
+        "mov %c[ss], %%ss; mov $%c[flags], %%esp; popfq\n\t"
+        GPR_LOAD(0, rax) GPR_LOAD(1, rcx) GPR_LOAD(2, rdx) GPR_LOAD(3, rbx)
+        GPR_LOAD(5, rbp) GPR_LOAD(6, rsi) GPR_LOAD(7, rdi) GPR_LOAD(8, r8)
+        GPR_LOAD(9, r9) GPR_LOAD(10, r10) GPR_LOAD(11, r11) GPR_LOAD(12, r12)
+        GPR_LOAD(13, r13) GPR_LOAD(14, r14) GPR_LOAD(15, r15) GPR_LOAD(4, rsp)
+        "jmp *%c[target]\n\t"
+        "1:\n\t"
+        GPR_SAVE(0, rax) GPR_SAVE(1, rcx) GPR_SAVE(2, rdx) GPR_SAVE(3, rbx)
+        GPR_SAVE(4, rsp) GPR_SAVE(5, rbp) GPR_SAVE(6, rsi) GPR_SAVE(7, rdi)
+        GPR_SAVE(8, r8) GPR_SAVE(9, r9) GPR_SAVE(10, r10) GPR_SAVE(11, r11)
+        GPR_SAVE(12, r12) GPR_SAVE(13, r13) GPR_SAVE(14, r14) GPR_SAVE(15, r15)
+        "mov $%c[flags]+16, %%esp; pushfq\n\t"
+        "mov %c[components], %%eax; xor %%edx, %%edx; xsave64 %c[area_out]\n\t"
+        "rdfsbase %%rax; mov %%rax, %c[out_fs]\n\t"
+        "rdgsbase %%rax; mov %%rax, %c[out_gs]\n\t"
+        "2:\n\t"
+        "mov %[user_ds], %%eax; mov %%eax, %%ss; mov %c[host_rsp], %%rsp\n\t"
+        "mov %%eax, %%ds; mov %%eax, %%es\n\t"
+        "xor %%eax, %%eax; mov %%eax, %%fs; mov %%eax, %%gs\n\t"
+        "pushq $0x202; popfq\n\t"
+        "fninit; ldmxcsr %c[mxcsr]\n\t"
+        "mov %c[host_fs], %%rax; wrfsbase %%rax\n\t"
+        "mov %c[host_gs], %%rax; wrgsbase %%rax\n\t"
+        "pop %%r15; pop %%r14; pop %%r13; pop %%r12; pop %%rbx; pop %%rbp\n\t"
+        "add $128, %%rsp\n\t"
         :
         : [in] AT(in.gpr), [out] AT(out.gpr), [area_in] AT(area_in), [area_out] AT(area_out),
           [components] AT(components), [in_fs] AT(in.fs), [in_gs] AT(in.gs), [out_fs] AT(out.fs), [out_gs] AT(out.gs),
           [flags] AT(flags), [target] AT(target), [exit] AT(exit), [resume] AT(resume), [host_rsp] AT(host_rsp),
-          [host_fs] AT(host_fs), [host_gs] AT(host_gs), [mxcsr] AT(mxcsr)
+          [host_fs] AT(host_fs), [host_gs] AT(host_gs), [mxcsr] AT(mxcsr),
+          [ds] AT(ds), [es] AT(es), [ss] AT(ss), [fs] AT(fs), [gs] AT(gs), [user_ds] "i"(USER_DS)
         : "rax", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", "memory", "cc");
 }
+/* clang-format on */
 
 static void on_signal(int sig, siginfo_t *info, void *context)
 {
@@ -197,7 +211,7 @@ static void on_signal(int sig, siginfo_t *info, void *context)
     page->vector = (uint32_t)g[REG_TRAPNO];
     page->error = (uint32_t)g[REG_ERR];
     page->cr2 = (uint64_t)g[REG_CR2];
-    page->pc = (uint64_t)g[REG_RIP] - (page->vector == 3);
+    page->pc = page->code_base + (uint64_t)g[REG_RIP] - (page->vector == 3);
     __asm__ volatile("jmp *%c0" : : AT(resume)); /* the frame on the signal stack is given up */
 }
 
@@ -252,7 +266,24 @@ static void make_stubs(void)
     memcpy(p + 64, back, 3);
     bytes_put(p + 67, HW_NATIVE + offsetof(struct page, exit), 4);
     mprotect(p, 4096, PROT_READ | PROT_EXEC);
-    __asm__ volatile("mov %0, %%ds; mov %0, %%es" : : "r"(USER_DS)); /* compatibility mode uses them */
+}
+
+static void make_descriptors(void)
+{
+    for (unsigned i = 1; i < HW_SEGMENTS; i++) {
+        const struct hw_segment *h = &hw_segments[i];
+        struct user_desc d = {.entry_number = i,
+                              .base_addr = h->base,
+                              .limit = h->limit,
+                              .seg_32bit = h->big,
+                              .contents = h->code   ? MODIFY_LDT_CONTENTS_CODE
+                                          : h->down ? MODIFY_LDT_CONTENTS_STACK
+                                                    : MODIFY_LDT_CONTENTS_DATA,
+                              .read_exec_only = h->read_only,
+                              .limit_in_pages = h->pages};
+        enum { WRITE = 0x11 };
+        rh_assert(syscall(SYS_modify_ldt, WRITE, &d, sizeof d) == 0, "the host's kernel gives segment %u", i);
+    }
 }
 
 static void put_code(struct room *r, const struct hw_case *c)
@@ -261,7 +292,9 @@ static void put_code(struct room *r, const struct hw_case *c)
     unsigned at = (unsigned)(c->pc - HW_CODE), n = c->length;
     memset(r->code + r->dirty_at, 0xcc, r->dirty_n);
     memcpy(r->code + at, c->code, n);
-    if (c->stub && c->bits == 32 && at + n + 7 <= HW_CODE_SIZE) {
+    if (c->stub && c->bits == 16 && at + n + 8 <= HW_CODE_SIZE)
+        r->code[at + n++] = 0x66; /* far jump with a 32-bit offset */
+    if (c->stub && c->bits != 64 && at + n + 7 <= HW_CODE_SIZE) {
         r->code[at + n] = 0xea; /* a far jump */
         bytes_put(r->code + at + n + 1, STUB_BACK, 4);
         bytes_put(r->code + at + n + 5, USER_CS, 2);
@@ -284,8 +317,14 @@ static void run_one(struct room *room, const struct hw_case *c, struct hw_result
     memcpy(page->out.k, c->in.k, sizeof c->in.k);
     memcpy(page->out.vec, c->in.vec, sizeof c->in.vec);
     page->target = c->bits == 64 ? c->pc : STUBS;
-    page->far.offset = (uint32_t)c->pc;
-    page->far.selector = USER32_CS;
+    page->code_base = hw_segment_base(c, SEG_CS);
+    page->far.offset = (uint32_t)(c->pc - page->code_base);
+    page->far.selector = (uint16_t)hw_selector(c->seg[SEG_CS], USER32_CS);
+    page->ss = (uint16_t)hw_selector(c->seg[SEG_SS], USER_DS);
+    page->ds = (uint16_t)hw_selector(c->seg[SEG_DS], USER_DS);
+    page->es = (uint16_t)hw_selector(c->seg[SEG_ES], USER_DS);
+    page->fs = (uint16_t)hw_selector(c->seg[SEG_FS], 0);
+    page->gs = (uint16_t)hw_selector(c->seg[SEG_GS], 0);
     page->flags[0] = c->in.flags | 2;
     page->vector = NO_VECTOR;
     enter();
@@ -314,6 +353,7 @@ static _Noreturn void child(struct native *n)
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     make_room(room);
     make_stubs();
+    make_descriptors();
     take_signals();
     learn_components(page);
     page->in.flags = 2;

@@ -1,7 +1,7 @@
 /* test/hw/sequence.c: runs of 5 to 30 insns: what one insn leaves (flags, parts of registers, memory) is what the next
  * one finds.
  *
- * Memory operands are [r14 + disp32] and [r15 + disp32], near the writable pages; no insn that writes r14 or r15 (esi,
+ * Memory operands are [r14 + disp32] and [r15 + disp32] ([esi], [edi]), near the writable pages; no insn that writes r14 or r15 (esi,
  * edi) is taken.  The stack pointer is as
  * free as any other register: a push may end the case.  Some sequences are repeated, by a counter in the register
  * before those two.
@@ -89,6 +89,7 @@ struct sequence {
     unsigned n;
     int base; /* registers base and base + 1 lead to memory */
     uint16_t start[INSNS_MAX + 1];
+    uint8_t jump_bytes[INSNS_MAX];     /* of its displacement */
     uint8_t jump_to[INSNS_MAX];        /* insn number, 0: no jump */
     unsigned undefined[INSNS_MAX + 6]; /* IRF_ bits, carried to an insn by jumps */
     unsigned now, ever;                /* IRF_ bits undefined here; anywhere */
@@ -118,7 +119,7 @@ static void place(struct sequence *s, const struct x86_insn *i, uint8_t *disp)
     int at = (int)rng_below(&s->r, 256) - 128;
     if (rng_chance(&s->r, 85) || bytes == 16)
         at &= ~((int)bytes - 1);
-    bytes_put(disp, (uint64_t)(int64_t)at, 4);
+    bytes_put(disp, (uint64_t)(int64_t)at, s->c->bits == 16 ? 2 : 4);
 }
 
 /* Images that hold what is not compared, and flags that an unmasked exception leaves alone or does not. */
@@ -157,6 +158,7 @@ static bool take(struct sequence *s, const struct x86_row *row)
     s->start[s->n + 1] = (uint16_t)(s->start[s->n] + i.length);
     s->jump_to[s->n] = 0;
     if (jump) {
+        s->jump_bytes[s->n] = (uint8_t)i.op[0].bytes;
         s->jump_to[s->n] = (uint8_t)(s->n + 1 + rng_below(&s->r, 5));
         s->undefined[s->jump_to[s->n]] |= s->now;
     }
@@ -177,9 +179,7 @@ static void resolve_jumps(struct sequence *s)
             continue;
         unsigned to = s->jump_to[k] < s->n ? s->jump_to[k] : s->n;
         unsigned end = s->start[k + 1];
-        bool near = s->c->code[s->start[k]] == 0x0f || s->c->code[s->start[k] + 1] == 0x0f ||
-                    s->c->code[s->start[k] + 2] == 0x0f;
-        unsigned n = near && end - s->start[k] >= 6 ? 4 : 1;
+        unsigned n = s->jump_bytes[k];
         bytes_put(s->c->code + end - n, s->start[to] - end, n);
     }
 }
@@ -189,11 +189,15 @@ static void resolve_jumps(struct sequence *s)
 static void place_bases(struct sequence *s)
 {
     static const uint32_t at[] = {0x1800, 0x1800, 0x2400, 0x2000, 0x2000, 0x5800, 0x3000, 0x4800, 0x5000, 0x1000};
+    struct hw_case *c = s->c;
+    unsigned width = c->bits / 8;
     bool faults = rng_chance(&s->r, 30);
     for (unsigned i = 0; i < 2; i++)
-        s->c->in.gpr[s->base + (int)i] = HW_DATA + at[rng_below(&s->r, faults ? ARRAY_LEN(at) : 6)];
+        c->in.gpr[s->base + (int)i] =
+            hw_offset(&s->r, c, SEG_DS, HW_DATA + at[rng_below(&s->r, faults ? ARRAY_LEN(at) : 6)], width);
     if (rng_chance(&s->r, 50))
-        s->c->in.gpr[4] = HW_DATA + 0x1c00 + 8 * rng_below(&s->r, 200);
+        c->in.gpr[4] = hw_offset(&s->r, c, SEG_SS, HW_DATA + 0x1c00 + 8 * rng_below(&s->r, 200), width);
+    hw_narrow(c);
 }
 
 /* DEC of the register before the bases, JNZ to the beginning: two to four times in all. */
@@ -208,10 +212,11 @@ static void close_loop(struct sequence *s)
     *p++ = (uint8_t)(0xc8 | ((s->base - 1) & 7));
     *p++ = 0x0f;
     *p++ = 0x85;
-    bytes_put(p, (uint64_t)(c->code - (p + 4)), 4);
-    c->length = (uint16_t)(p + 4 - c->code);
+    unsigned n = c->bits == 16 ? 2 : 4;
+    bytes_put(p, (uint64_t)(c->code - (p + n)), n);
+    c->length = (uint16_t)(p + n - c->code);
     c->ninsns += 2;
-    c->in.gpr[s->base - 1] = 2 + rng_below(&s->r, 3);
+    c->in.gpr[s->base - 1] = (c->bits == 16 ? c->in.gpr[s->base - 1] & ~0xffffull : 0) + 2 + rng_below(&s->r, 3);
     s->now &= IRF_CF;
 }
 
@@ -253,15 +258,15 @@ void hw_sequence(struct hw_case *c, const struct hw_run *run, uint64_t seed)
     c->ninsns = (uint16_t)s.n;
     for (unsigned k = s.n; k < ARRAY_LEN(s.undefined); k++)
         s.now |= s.undefined[k];
-    c->pc = HW_CODE + 0x100 + rng_below(&s.r, 0x1c00);
-    if (bits == 32)
-        hw_narrow(&c->in);
+    hw_narrow(c);
+    hw_choose_segments(&s.r, c);
+    c->pc = HW_CODE + 0x100 + rng_below(&s.r, c->seg[SEG_CS] == HW_FLAT ? 0x1c00 : 0x600);
     place_bases(&s);
     if (loops)
         close_loop(&s);
     c->undefined = hw_flag_bits(s.now);
     c->undefined_fault = hw_flag_bits(s.ever);
-    c->stub = true;
+    c->stub = c->pc + c->length + 16 - hw_segment_base(c, SEG_CS) <= hw_code_limit(c);
     c->flush = rng_chance(&s.r, 10);
     for (unsigned i = 0; i < 4; i++) {
         c->patch[i].at = c->in.gpr[s.base + (i >= 2)] - 64 + 64 * (i & 1);

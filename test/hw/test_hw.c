@@ -4,7 +4,7 @@
  *     test_hw --count N         cases of single insns, all rows in turn       --sequences N   cases of sequences
  *     test_hw --row NAME        only rows of that mnemonic                    --index N       only that row
  *     test_hw --case SEED       one case again (with --index or --sequence), simplified and printed
- *     test_hw --bits 32         compatibility mode                            --jobs N        processes (2)
+ *     test_hw --bits 32, 16     compatibility mode                            --jobs N        processes (2)
  *     test_hw --seed SEED       another set                                   --report FILE   a line for every row
  *     test_hw --failures N      how many differences to print (one a row)     --no-shrink
  *
@@ -78,7 +78,7 @@ static bool parse(int argc, char **argv, struct hw_options *o)
         case 'i': o->index = (long)v; break;
         case 'o': o->one = v, o->has_one = true; break;
         case 'f': o->failures = (unsigned)v; break;
-        case 'b': o->bits = v == 32 ? 32 : 64; break;
+        case 'b': o->bits = v == 16 || v == 32 ? (unsigned)v : 64; break;
         case 'j': o->jobs = v < 1 ? 1 : v > HW_JOBS_MAX ? HW_JOBS_MAX : (unsigned)v; break;
         case 'v': o->report = optarg; break;
         case 'n': o->no_shrink = true; break;
