@@ -170,9 +170,9 @@ $(BUILD)/test/hw/test_hw: $(HW_OBJ) $(filter-out $(BUILD)/tool/main.o,$(TOOL_OBJ
 	$(SAY) link $@
 	$(Q)$(CC) $(ALL_CFLAGS) $(PLAIN) $^ -o $@ -lcmocka $(ALL_LIBS)
 
-hwtest: $(BUILD)/test/hw/test_hw ## random insns on this processor and in rhea, 64 and 32 bits: N=1000000 SEED=1 HW="--coverage"
-	@for bits in 64 32; do $(BUILD)/test/hw/test_hw --bits $$bits --count $(or $(N),1000000) \
-	    --sequences $$(($(or $(N),1000000) / 4)) --seed $(or $(SEED),1) $(HW) || exit 1; done
+hwtest: $(BUILD)/test/hw/test_hw ## random insns on this processor and in rhea, 64, 32 and 16 bits: N=1000000 SEED=1 HW="--jobs 4"
+	@for bits in 64 32 16; do $(BUILD)/test/hw/test_hw --bits $$bits --count $(or $(N),1000000) \
+	    --sequences $$(($(or $(N),1000000) / 4)) --seed $(or $(SEED),1) --report $(BUILD)/hwtest-$$bits.txt $(HW) || exit 1; done
 
 .PHONY: hwtest
 -include $(HW_OBJ:.o=.d) $(FUZZ_OBJ:.o=.d)

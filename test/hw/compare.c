@@ -215,6 +215,30 @@ static void shrink_code(struct native *n, struct emulator *e, struct hw_case *c)
     }
 }
 
+/* The shortest beginning that fails, then without the NOPs in front (everything keeps its address). */
+static void shrink_length(struct native *n, struct emulator *e, struct hw_case *c)
+{
+    struct x86_insn i;
+    unsigned nops = 0;
+    for (unsigned at = 0; at < c->length && c->body == c->length; at += i.length) {
+        if (x86_decode(hw_mode(c->bits), c->code + at, 15, &i) != X86_OK)
+            break;
+        struct hw_case shorter = *c;
+        shorter.length = shorter.body = (uint16_t)(at + i.length);
+        shorter.undefined |= c->undefined_fault;
+        if (fails(n, e, &shorter))
+            *c = shorter;
+    }
+    while (c->body == c->length && nops < c->length && c->code[nops] == 0x90)
+        nops++;
+    struct hw_case later = *c;
+    memmove(later.code, c->code + nops, c->length - nops);
+    later.length = later.body = (uint16_t)(c->length - nops);
+    later.pc += nops;
+    if (nops && fails(n, e, &later))
+        *c = later;
+}
+
 /* First whole registers, then parts of those that matter. */
 static void shrink_vectors(struct native *n, struct emulator *e, struct hw_case *c)
 {
@@ -236,6 +260,8 @@ void hw_shrink(struct native *n, struct emulator *e, struct hw_case *c)
         return;
     if (c->row == HW_SEQUENCE)
         shrink_code(n, e, c);
+    if (c->row == HW_SEQUENCE)
+        shrink_length(n, e, c);
     unsigned counter =
         c->body < c->length ? (c->bits == 64 ? 13 : 5) : 16; /* of a loop: from zero it runs for minutes */
     for (unsigned i = 0; i < 16; i++)

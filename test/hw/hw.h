@@ -2,7 +2,7 @@
  *
  *     encode.c     a row of the instruction table -> bytes
  *     generate.c   a row and a number -> a case: bytes, registers, memory
- *     sequence.c   the same for runs of 5 to 30 insns with forward branches
+ *     sequence.c   the same for runs of 5 to 50 insns with branches
  *     native.c     a child process runs cases on this machine's processor
  *     emulate.c    rhea runs them: lift, passes, emit, enter; or by the reference interpreter
  *     compare.c    what differs, simplifying a failing case, printing it
@@ -30,7 +30,7 @@ enum {
     HW_DATA = 0x10010000,
     HW_DATA_PAGES = 7,
     HW_MEM_SIZE = 4 * 4096, /* the four mapped data pages, one after another */
-    HW_BYTES_MAX = 480,
+    HW_BYTES_MAX = 640,
     HW_CHANGES_MAX = 160,
     HW_PATCHES_MAX = 6,
     HW_FX = 160,
@@ -214,6 +214,7 @@ bool hw_row_in_sequence(const struct x86_row *row);
 
 /* ---- native.c ---- */
 
+bool hw_segments_allowed(void); /* by the host's kernel */
 struct native;
 bool native_init(struct native **n, unsigned batch, struct status *st);
 void native_fini(struct native *n);

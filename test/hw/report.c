@@ -30,6 +30,13 @@ static void print_name(FILE *out, uint32_t i)
         fprintf(out, " W%d", row->w == W_1);
 }
 
+static void print_outcomes(FILE *out, const struct hw_count *n)
+{
+    for (unsigned k = 0; k < HW_OUTCOMES; k++)
+        if (n->outcome[k])
+            fprintf(out, " %s %" PRIu64, outcomes[k] ? outcomes[k] : "?", n->outcome[k]);
+}
+
 static void print_row(FILE *out, const struct hw_run *g, uint32_t i)
 {
     const struct hw_count *n = &g->counts[i];
@@ -45,9 +52,7 @@ static void print_row(FILE *out, const struct hw_run *g, uint32_t i)
         return;
     }
     fprintf(out, ": compared %" PRIu64 ", differ %" PRIu64 " |", n->run, n->differ);
-    for (unsigned k = 0; k < HW_OUTCOMES; k++)
-        if (n->outcome[k])
-            fprintf(out, " %s %" PRIu64, outcomes[k] ? outcomes[k] : "?", n->outcome[k]);
+    print_outcomes(out, n);
     if (n->refused)
         fprintf(out, " | no such case %" PRIu64, n->refused);
     if (n->unlifted)
@@ -64,6 +69,9 @@ void hw_report(FILE *out, const struct hw_run *g)
     fprintf(out, "# row, name, encoding: cases compared, of them different | how the processor ended them\n");
     for (uint32_t i = 0; i < x86_row_count; i++)
         print_row(out, g, i);
+    fprintf(out, "sequences:");
+    print_outcomes(out, &g->counts[x86_row_count]);
+    fprintf(out, "\n");
 }
 
 static void print_reasons(const struct hw_run *g)

@@ -114,7 +114,11 @@ static void run_bounded(unsigned bits, uint64_t count, uint64_t sequences)
         printf("skipped: this processor has no RDFSBASE or no XSAVE\n");
         skip();
     }
-    if ((bits == 32 || sequences) && !low_memory_is_free()) {
+    if (bits != 64 && !hw_segments_allowed()) {
+        printf("skipped: the host's kernel gives no segments (modify_ldt)\n");
+        skip();
+    }
+    if ((bits != 64 || sequences) && !low_memory_is_free()) {
         printf("skipped: address 0x80000000 is in use (a sanitizer's shadow)\n");
         skip();
     }
@@ -146,6 +150,18 @@ static void sequences_agree_in_32_bits(void **state)
     run_bounded(32, 0, 20000);
 }
 
+static void single_insns_agree_in_16_bits(void **state)
+{
+    (void)state;
+    run_bounded(16, 120000, 0);
+}
+
+static void sequences_agree_in_16_bits(void **state)
+{
+    (void)state;
+    run_bounded(16, 0, 15000);
+}
+
 int main(int argc, char **argv)
 {
     struct hw_options o = {.seed = 1, .index = -1, .failures = 20, .bits = 64, .jobs = 2};
@@ -155,8 +171,11 @@ int main(int argc, char **argv)
             return 2;
         return run_all(&o, &cases) != 0;
     }
-    const struct CMUnitTest tests[] = {cmocka_unit_test(single_insns_agree), cmocka_unit_test(sequences_agree),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(single_insns_agree),
+                                       cmocka_unit_test(sequences_agree),
                                        cmocka_unit_test(single_insns_agree_in_32_bits),
-                                       cmocka_unit_test(sequences_agree_in_32_bits)};
+                                       cmocka_unit_test(sequences_agree_in_32_bits),
+                                       cmocka_unit_test(single_insns_agree_in_16_bits),
+                                       cmocka_unit_test(sequences_agree_in_16_bits)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
