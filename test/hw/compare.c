@@ -139,8 +139,10 @@ static bool both_segment(const struct hw_case *c, const struct hw_result *n, con
 static bool call_order(const struct hw_case *c, const struct hw_result *n, const struct hw_result *r)
 {
     bool stack = n->vector == 12 || n->vector == 14 || n->vector == 17;
-    bool bound = c->lift == LIFT_bound && n->vector == 14; /* it reads one bound after the other */
-    return c->bits != 64 && ((c->lift == LIFT_call && stack) || bound) && r->vector == 13;
+    bool beyond = r->vector == 12 || r->vector == 13;
+    if (c->lift == LIFT_bound) /* it reads one bound after the other */
+        return n->vector == 14 && beyond;
+    return c->bits != 64 && c->lift == LIFT_call && stack && r->vector == 13;
 }
 
 bool hw_differ(FILE *out, const struct hw_case *c, const struct hw_result *n, const struct hw_result *r,
