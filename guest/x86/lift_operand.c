@@ -209,16 +209,13 @@ static bool segment_is_free(const struct x86_lift *l, unsigned seg) /* base need
     return mode_flat(l);
 }
 
-enum { CHECK_MAX = 255 }; /* what SEG_LINEAR's packing can say; FXSAVE areas are longer */
-
 ir_ref ops_segment(struct x86_lift *l, unsigned seg, ir_ref ea, unsigned bytes, bool write)
 {
     ir_ref base = (ir_ref)(IR_REG0 + X86_BASE_ES + seg);
     bool into_code = write && seg == SEG_CS && !mode64(l); /* #GP in protected mode, however flat (vol. 3, 3.4.5.1) */
 
     if (!segment_is_free(l, seg) || into_code) {
-        unsigned checked = bytes < CHECK_MAX ? bytes : CHECK_MAX;
-        return ops_call(l, HELPER_SEG_LINEAR, ea, ops_const(l, seg), ops_const(l, checked | (write ? 1 << 8 : 0)));
+        return ops_call(l, HELPER_SEG_LINEAR, ea, ops_const(l, seg), ops_const(l, bytes | (write ? 1 << 16 : 0)));
     }
     if (seg != SEG_FS && seg != SEG_GS)
         return ea;

@@ -173,7 +173,7 @@ static const struct text_case text_cases[] = {
     /* 16-bit stack in a mode where SS is checked: SP alone moves, after the store */
     {MODE_PROT | MODE_CS32, "53",
      "call.i64 t0 = #0x100, #0x1, #0x0, CS_CHECK\nlea.i32 t1 = r4, _, #-0x4\nzx16.i32 t2 = t1\n"
-     "call.i64 t3 = t2, #0x2, #0x104, SEG_LINEAR\nst.i32 t3, r3 near tag=2\nmov.i16 r4 = t1\n"},
+     "call.i64 t3 = t2, #0x2, #0x10004, SEG_LINEAR\nst.i32 t3, r3 near tag=2\nmov.i16 r4 = t1\n"},
     {REAL, "8b 42 10", /* mov 0x10(%bp,%si), %ax */
      "call.i64 t0 = #0x100, #0x3, #0x0, CS_CHECK\nlea.i32 t1 = r5, r6, #0x10\nzx16.i32 t2 = t1\n"
      "call.i64 t3 = t2, #0x2, #0x2, SEG_LINEAR\nld.i16 r0 = t3 tag=2\n"},
