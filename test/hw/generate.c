@@ -685,6 +685,7 @@ bool hw_generate(struct hw_case *c, const struct hw_run *run, uint32_t row_index
     c->bits = (uint8_t)run->options->bits;
     if (!choose_bytes(&g, run, &x86_rows[row_index]))
         return false;
+    c->spoiled = g.spoiled;
     c->length = g.i.length;
     if (g.undefined) {
         c->no_insn = true;
@@ -723,7 +724,8 @@ bool hw_generate(struct hw_case *c, const struct hw_run *run, uint32_t row_index
     bool room = c->pc + c->length + 16 - hw_segment_base(c, SEG_CS) <= hw_code_limit(c);
     c->stub = room && !g.spoiled && !ends_elsewhere(&g.i) && c->length == g.i.length;
     c->flush = rng_chance(&g.r, 10);
-    if (rng_chance(&g.r, 4) && checks_alignment(&g.i)) { /* alignment checks; the stub's own access is not aligned */
+    if (rng_chance(&g.r, 4) && (run->options->alignment ||
+                                checks_alignment(&g.i))) { /* alignment checks; the stub's own access is not aligned */
         c->in.flags |= FL_AC;
         c->stub = false;
     }

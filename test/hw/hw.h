@@ -77,6 +77,7 @@ struct hw_case {
     uint8_t bits;                        /* 64; 32, 16: compatibility mode */
     uint8_t seg[6];                      /* of hw_segments, by enum x86_seg */
     bool aligned;                        /* its memory operand must be */
+    bool spoiled;                        /* by hw_spoil: perhaps another row's */
     bool no_insn;                        /* undefined bytes */
     bool native_only;                    /* the row has no lifter */
     bool stub;                           /* native: leave by a jump at the end, not by INT3 (faster) */
@@ -168,11 +169,12 @@ struct hw_options {
     const char *row, *report;
     long index;
     unsigned failures, bits, jobs;
-    bool has_one, no_shrink, sequence;
+    bool has_one, no_shrink, sequence, alignment;
 };
 
 /* How cases ended on the processor: vectors up to #XM, and two more. */
 enum { HW_XM = 19, HW_FINISHED, HW_LOST, HW_OUTCOMES };
+#define HW_COUNTS (x86_row_count + 2)
 /* 64-bit words only. */
 struct hw_count {
     uint64_t run, insns, refused, unlifted, differ, undefined;
@@ -186,7 +188,7 @@ struct hw_run {
     bool *allowed;                       /* a row: may be run */
     uint32_t *chosen, *in_sequence;      /* rows to make cases of, rows that may stand in sequences */
     unsigned nchosen, nin_sequence;
-    struct hw_count *counts; /* a row, and one more: sequences */
+    struct hw_count *counts; /* HW_COUNTS for each job: rows, sequences, spoiled cases */
     struct hw_shared *shared;
 };
 void hw_run_init(struct hw_run *g, const struct hw_options *o);

@@ -46,7 +46,7 @@ static void print_row(FILE *out, const struct hw_run *g, uint32_t i)
         fprintf(out, ": not compared: %s\n", why);
         return;
     }
-    if (n->native_only) {
+    if (x86_rows[i].lift == LIFT_none) {
         fprintf(out, ": no lifter; the processor alone ran %" PRIu64 ", of them #UD %" PRIu64 "\n", n->native_only,
                 n->native_ud);
         return;
@@ -69,9 +69,13 @@ void hw_report(FILE *out, const struct hw_run *g)
     fprintf(out, "# row, name, encoding: cases compared, of them different | how the processor ended them\n");
     for (uint32_t i = 0; i < x86_row_count; i++)
         print_row(out, g, i);
-    fprintf(out, "sequences:");
-    print_outcomes(out, &g->counts[x86_row_count]);
-    fprintf(out, "\n");
+    for (uint32_t i = x86_row_count; i < HW_COUNTS; i++) {
+        const struct hw_count *n = &g->counts[i];
+        fprintf(out, "%s: compared %" PRIu64 ", differ %" PRIu64 " |",
+                i == x86_row_count ? "sequences" : "spoiled insns", n->run, n->differ);
+        print_outcomes(out, n);
+        fprintf(out, "\n");
+    }
 }
 
 static void print_reasons(const struct hw_run *g)
@@ -99,7 +103,7 @@ uint64_t hw_summary(const struct hw_run *g, uint64_t *cases)
     unsigned compared = 0, never = 0, differing = 0, unlifted = 0, undefined = 0;
     uint64_t least = UINT64_MAX, differ = 0, insns = 0;
     *cases = 0;
-    for (uint32_t i = 0; i <= x86_row_count; i++) {
+    for (uint32_t i = 0; i < HW_COUNTS; i++) {
         const struct hw_count *n = &g->counts[i];
         *cases += n->run + n->native_only;
         insns += n->insns;
@@ -121,8 +125,9 @@ uint64_t hw_summary(const struct hw_run *g, uint64_t *cases)
     printf("%6u rows compared, the least often %" PRIu64
            " times; %u never, %u have no lifter; %u with undefined flags that differ\n",
            compared, compared ? least : 0, never, unlifted, undefined);
-    printf("%" PRIu64 " cases, %" PRIu64 " insns, %u bits, seed 0x%" PRIx64 ": %" PRIu64
-           " differ, in %u rows and %" PRIu64 " sequences\n",
-           *cases, insns, g->options->bits, g->options->seed, differ, differing, g->counts[x86_row_count].differ);
+    printf("%" PRIu64 " cases, %" PRIu64 " insns, %u bits, seed 0x%" PRIx64 ": %" PRIu64 " differ, in %u rows, %" PRIu64
+           " sequences and %" PRIu64 " spoiled insns\n",
+           *cases, insns, g->options->bits, g->options->seed, differ, differing, g->counts[x86_row_count].differ,
+           g->counts[x86_row_count + 1].differ);
     return differ;
 }

@@ -38,9 +38,9 @@ static uint64_t case_seed(const struct hw_options *o, uint64_t n, bool sequence)
     return rng_next(&r);
 }
 
-static struct hw_count *count_of(struct job *j, uint32_t row)
+static struct hw_count *count_of(struct job *j, const struct hw_case *c)
 {
-    return &j->counts[row == HW_SEQUENCE ? x86_row_count : row];
+    return &j->counts[c->spoiled ? x86_row_count + 1 : c->row == HW_SEQUENCE ? x86_row_count : c->row];
 }
 
 /* The number of the next case of this job. */
@@ -88,7 +88,7 @@ static void report(struct job *j, const struct failure *f)
     const struct hw_case *c = &f->c;
     struct hw_shared *shared = j->run->shared;
     uint32_t undefined;
-    count_of(j, c->row)->differ++;
+    count_of(j, c)->differ++;
     if (c->row != HW_SEQUENCE && __atomic_exchange_n(&shared->reported[c->row], 1, __ATOMIC_RELAXED))
         return;
     if (__atomic_fetch_add(&shared->printed, 1, __ATOMIC_RELAXED) >= o->failures)
@@ -119,7 +119,7 @@ static void run_half(struct job *j, unsigned at, unsigned n, struct failure *fai
     for (unsigned i = at; i < at + n; i++) {
         const struct hw_case *c = &native_cases(j->native)[i];
         const struct hw_result *native = &native_results(j->native)[i];
-        struct hw_count *count = count_of(j, c->row);
+        struct hw_count *count = count_of(j, c);
         struct hw_result r;
         uint32_t undefined;
         count->insns += c->ninsns;
@@ -184,7 +184,7 @@ static void run_cases(struct job *j, uint64_t count, bool sequence)
 static void run_job(const struct hw_run *run, unsigned number)
 {
     struct status st = {""};
-    struct job j = {.run = run, .number = number, .counts = run->counts + number * (x86_row_count + 1)};
+    struct job j = {.run = run, .number = number, .counts = run->counts + number * HW_COUNTS};
     bool ok = native_init(&j.native, 2 * HALF, &st) && emulator_init(&j.emulator, &st);
     rh_assert(ok, "the comparison starts: %s", st.text);
     if (run->nchosen)
@@ -226,7 +226,7 @@ static void *shared_memory(size_t n)
 
 static size_t counts_size(const struct hw_run *g)
 {
-    return g->options->jobs * (x86_row_count + 1) * sizeof *g->counts;
+    return g->options->jobs * HW_COUNTS * sizeof *g->counts;
 }
 
 void hw_run_init(struct hw_run *g, const struct hw_options *o)
@@ -252,7 +252,7 @@ static void add_up(struct hw_run *g)
 {
     enum { WORDS = sizeof(struct hw_count) / 8 };
     uint64_t *sum = (uint64_t *)g->counts;
-    size_t n = (x86_row_count + 1) * WORDS;
+    size_t n = HW_COUNTS * WORDS;
     for (unsigned j = 1; j < g->options->jobs; j++)
         for (size_t i = 0; i < n; i++)
             sum[i] += sum[j * n + i];
