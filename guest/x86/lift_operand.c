@@ -215,7 +215,7 @@ ir_ref ops_segment(struct x86_lift *l, unsigned seg, ir_ref ea, unsigned bytes, 
     bool into_code = write && seg == SEG_CS && !mode64(l); /* #GP in protected mode, however flat (vol. 3, 3.4.5.1) */
 
     if (!segment_is_free(l, seg) || into_code) {
-        return ops_call(l, HELPER_SEG_LINEAR, ea, ops_const(l, seg), ops_const(l, bytes | (write ? 1 << 16 : 0)));
+        return ops_call(l, HELPER_SEG_LINEAR, ea, ops_const(l, seg), ops_const(l, bytes | (write ? SEG_WRITES : 0u)));
     }
     if (seg != SEG_FS && seg != SEG_GS)
         return ea;

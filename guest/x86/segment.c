@@ -150,12 +150,12 @@ uint64_t help_load_seg(struct x86 *x, uint64_t seg, uint64_t selector, uint64_t 
 uint64_t help_seg_linear(struct x86 *x, uint64_t offset, uint64_t seg, uint64_t c)
 {
     const struct x86_segment *s = &x->seg[seg];
-    unsigned n = c & 0xffff;
+    unsigned n = c & (SEG_WRITES - 1);
     if (x->mode & MODE_64)
         return x->cpu.reg[X86_BASE_ES + seg] + offset;
     bool ok = true;
     if (x86_protected(x)) {
-        ok = s->attr & SEG_P && (c & 0x10000 ? seg_is_writable(s->attr) : seg_is_readable(s->attr));
+        ok = s->attr & SEG_P && (c & SEG_WRITES ? seg_is_writable(s->attr) : seg_is_readable(s->attr));
         ok = ok && x86_seg_within(s, (uint32_t)offset, n);
     } else { /* CS may be written there: types do not count, limits do */
         ok = (uint32_t)offset + (uint64_t)n - 1 <= s->limit;

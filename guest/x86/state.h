@@ -127,6 +127,7 @@ struct x86_segment {
     uint32_t limit; /* in bytes, granularity applied */
     uint64_t base;
 };
+enum { SEG_WRITES = 1 << 16 }; /* helper SEG_LINEAR: an access of so many bytes, and this bit for a write */
 enum { SEG_S = 1 << 4, SEG_P = 1 << 7, SEG_L = 1 << 13, SEG_DB = 1 << 14, SEG_G = 1 << 15 };
 static inline unsigned seg_dpl(uint16_t attr)
 {

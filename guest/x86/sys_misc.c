@@ -24,7 +24,7 @@ static gva_t stack_linear(struct x86 *x, const struct x86_stack *s, uint64_t off
 {
     if (s->flat)
         return offset;
-    return help_seg_linear(x, offset & s->mask, SEG_SS, bytes | (write ? 1u << 8 : 0));
+    return help_seg_linear(x, offset & s->mask, SEG_SS, bytes | (write ? SEG_WRITES : 0u));
 }
 
 X86_HELP(help_enter)

@@ -70,7 +70,7 @@ static gva_t linear(const struct string *s, unsigned reg, bool write)
     uint64_t offset = reg_get(s, reg);
 
     if (!(reg == X86_RDI ? s->flat_dst : s->flat_src))
-        return help_seg_linear(x, offset, seg, s->bytes | (write ? 1u << 8 : 0));
+        return help_seg_linear(x, offset, seg, s->bytes | (write ? SEG_WRITES : 0u));
     gva_t gva = x->cpu.reg[X86_BASE_ES + seg] + offset;
     return x->mode & MODE_64 ? gva : (uint32_t)gva;
 }

@@ -364,7 +364,7 @@ static void test_load_seg(void **state)
     assert_true(x->mode & MODE_FLAT);
     RUNS(e, help_load_seg(x, SEG_ES, READONLY | 3, 0));
     assert_false(x->mode & MODE_FLAT);
-    FAULTS(e, EX_GP, 0, help_seg_linear(x, 0, SEG_ES, 4 | 0x10000));
+    FAULTS(e, EX_GP, 0, help_seg_linear(x, 0, SEG_ES, 4 | SEG_WRITES));
     RUNS(e, help_seg_linear(x, 0, SEG_ES, 4));
     RUNS(e, help_load_seg(x, SEG_ES, 0, 0));
     FAULTS(e, EX_GP, 0, help_seg_linear(x, 0, SEG_ES, 4));

@@ -38,7 +38,7 @@ static void differ_fx(struct diff *d, const uint8_t *n, const uint8_t *r)
     differ(d, "fsw", bytes_get(n + FX_FSW, 2), bytes_get(r + FX_FSW, 2));
     differ(d, "ftw", n[FX_FTW], r[FX_FTW]);
     differ(d, "mxcsr", bytes_get(n + FX_MXCSR, 4), bytes_get(r + FX_MXCSR, 4));
-    for (unsigned i = 0; i < 8; i++) {
+    for (unsigned i = 0; i < 8 && memcmp(n + FX_ST, r + FX_ST, HW_FX - FX_ST); i++) {
         snprintf(what, sizeof what, "st%u.f", i);
         differ(d, what, bytes_get(n + FX_ST + 16 * i, 8), bytes_get(r + FX_ST + 16 * i, 8));
         snprintf(what, sizeof what, "st%u.e", i);
@@ -49,7 +49,7 @@ static void differ_fx(struct diff *d, const uint8_t *n, const uint8_t *r)
 static void differ_vectors(struct diff *d, const struct hw_state *n, const struct hw_state *r)
 {
     char what[16];
-    for (unsigned i = 0; i < 8; i++) {
+    for (unsigned i = 0; i < 8 && memcmp(n->k, r->k, sizeof n->k); i++) {
         snprintf(what, sizeof what, "k%u", i);
         differ(d, what, n->k[i], r->k[i]);
     }
