@@ -220,6 +220,8 @@ static void save_state(struct x86 *x, const struct hw_case *c, struct hw_result 
     r->out.fs = x->cpu.reg[X86_BASE_FS];
     r->out.gs = x->cpu.reg[X86_BASE_GS];
     r->pc = x->cpu.pc;
+    for (unsigned i = 0; i < SEG_COUNT; i++)
+        r->selector[i] = i == SEG_CS ? 0 : x->seg[i].selector;
 }
 
 static enum cpu_leave run(struct emulator *e, bool interp)

@@ -33,9 +33,7 @@ static const char *excluded_by_lifter(const struct x86_row *row)
     case LIFT_call_far:
     case LIFT_jmp_far:
     case LIFT_ret_far:
-    case LIFT_iret:
-    case LIFT_load_far:
-    case LIFT_pop_seg: return "needs the host's descriptor tables";
+    case LIFT_iret: return "needs the host's descriptor tables";
     case LIFT_sgdt:
     case LIFT_sldt:
     case LIFT_str:
@@ -63,8 +61,6 @@ const char *hw_row_excluded(const struct x86_row *row, const uint32_t *features,
         return "processors differ: #UD or #GP";
     if (row->feature && !(features[row->feature / 32] >> (row->feature % 32) & 1))
         return "this processor lacks it";
-    if (row->lift == LIFT_mov_seg && x86_operand_forms[row->operand[0]].method == METHOD_S)
-        return "needs the host's descriptor tables";
     return row->attr & ATTR_CPL0 ? NULL : excluded_by_lifter(row);
 }
 
@@ -319,8 +315,8 @@ static void use_stack(struct gen *g)
     if (is_base)
         return;
     uint64_t at = rng_chance(&g->r, 2) ? no_canonical(g) : choose_address(g, 8);
-    if (g->i.row->lift == LIFT_push_seg)
-        at &= ~7ull; /* fewer bytes may be written than reserved */
+    if (g->i.row->lift == LIFT_push_seg || g->i.row->lift == LIFT_pop_seg)
+        at &= ~7ull; /* fewer bytes may be touched than reserved */
     uint16_t lift = g->i.row->lift;
     bool pops = lift == LIFT_pop || lift == LIFT_popf || lift == LIFT_ret || lift == LIFT_pop_seg;
     uint64_t top = pops || lift == LIFT_leave ? at : at + g->i.osize;
@@ -494,6 +490,29 @@ static void use_mxcsr(struct gen *g)
     }
 }
 
+static unsigned any_selector(struct rng *r)
+{
+    switch (rng_below(r, 8)) {
+    case 0: return rng_below(r, 4);                             /* null */
+    case 1: return (4 + rng_below(r, 3)) * 8 | rng_below(r, 4); /* the kernel's flat segments */
+    case 2: return rng_below(r, 0x78) | rng_below(r, 2) * 4;    /* perhaps absent, or not of this kind */
+    default: return rng_below(r, HW_SEGMENTS + 1) * 8 | (rng_chance(r, 90) ? 7 : 4 + rng_below(r, 4));
+    }
+}
+
+/* What is loaded into a segment register: in the register, in memory after `at` bytes. */
+static void use_segment(struct gen *g)
+{
+    unsigned at = g->i.row->lift == LIFT_load_far ? g->i.osize : 0, selector = any_selector(&g->r);
+    const struct x86_operand *from = &g->i.op[1];
+    if (g->i.row->lift == LIFT_mov_seg && g->i.opcode != 0x8e)
+        return;
+    if (g->i.row->lift == LIFT_mov_seg && from->kind == OPERAND_GPR)
+        g->c->in.gpr[from->reg] = (g->c->in.gpr[from->reg] & ~0xffffull) | selector;
+    else if (g->npatches)
+        bytes_put(g->c->patch[g->npatches - 1].bytes + at, selector, 2);
+}
+
 static bool suit(struct gen *g)
 {
     switch (g->i.row->lift) {
@@ -502,6 +521,7 @@ static bool suit(struct gen *g)
     case LIFT_pushf:
     case LIFT_popf:
     case LIFT_push_seg:
+    case LIFT_pop_seg:
     case LIFT_enter:
     case LIFT_leave: use_stack(g); break;
     case LIFT_ret: use_stack(g); break;
@@ -528,6 +548,9 @@ static bool suit(struct gen *g)
     case LIFT_lsl:
     case LIFT_verr:
     case LIFT_verw: use_selector(g); break;
+    case LIFT_mov_seg:
+    case LIFT_load_far:
+    case LIFT_pop_seg: use_segment(g); break;
     case LIFT_cmpxchg:
     case LIFT_cmpxchg8b: use_exchange(g); break;
     case LIFT_ldmxcsr:
@@ -563,6 +586,8 @@ bool hw_vendor_form(const struct x86_insn *i, unsigned bits)
         return true; /* likewise, and a mask of zero */
     if (lift == LIFT_movsx && i->opcode == 0x63 && i->osize == 2)
         return true; /* how much of memory is read */
+    if (lift == LIFT_load_far && i->osize == 8)
+        return true; /* AMD's have no 64-bit offset there */
     if (lift == LIFT_loop && (i->prefix & (PREFIX_REP | PREFIX_REPNE)))
         return true; /* AMD's turn the condition by it */
     return (near && bits == 64 && (i->prefix & PREFIX_66)) ||

@@ -98,7 +98,8 @@ enum { HW_SEQUENCE = 0xffffffffu };
 
 struct hw_result {
     struct hw_state out;
-    uint64_t pc, cr2; /* of the exception; cr2 for #PF only, else 0 */
+    uint16_t selector[6]; /* by enum x86_seg; CS is not told */
+    uint64_t pc, cr2;     /* of the exception; cr2 for #PF only, else 0 */
     uint32_t error;
     uint8_t vector; /* HW_DIED and so on: not an exception */
     bool unlifted;  /* emulated: an insn had no lifter */

@@ -38,8 +38,10 @@ struct page {
     uint8_t area_in[AREA_SIZE] __attribute__((aligned(64))), area_out[AREA_SIZE] __attribute__((aligned(64)));
     uint64_t target, exit, resume, host_rsp, host_fs, host_gs;
     uint16_t ds, es, ss, fs, gs; /* selectors */
-    uint64_t flags[4];           /* a small stack for POPF and PUSHF */
-    uint64_t code_base;          /* of the case's CS */
+    uint16_t out_ds, out_es, out_ss;
+    uint16_t out_fs, out_gs;
+    uint64_t flags[4];  /* a small stack for POPF and PUSHF */
+    uint64_t code_base; /* of the case's CS */
     uint32_t mxcsr;
     uint32_t vector, error;
     uint64_t components;          /* of XSAVE areas, */
@@ -167,6 +169,7 @@ static __attribute__((noinline)) void enter(void)
         "mov %c[components], %%eax; xor %%edx, %%edx; xsave64 %c[area_out]\n\t"
         "rdfsbase %%rax; mov %%rax, %c[out_fs]\n\t"
         "rdgsbase %%rax; mov %%rax, %c[out_gs]\n\t"
+        "mov %%ss, %c[sel_ss]; mov %%ds, %c[sel_ds]; mov %%es, %c[sel_es]; mov %%fs, %c[sel_fs]; mov %%gs, %c[sel_gs]\n\t"
         "2:\n\t"
         "mov %[user_ds], %%eax; mov %%eax, %%ss; mov %c[host_rsp], %%rsp\n\t"
         "mov %%eax, %%ds; mov %%eax, %%es\n\t"
@@ -182,7 +185,8 @@ static __attribute__((noinline)) void enter(void)
           [components] AT(components), [in_fs] AT(in.fs), [in_gs] AT(in.gs), [out_fs] AT(out.fs), [out_gs] AT(out.gs),
           [flags] AT(flags), [target] AT(target), [exit] AT(exit), [resume] AT(resume), [host_rsp] AT(host_rsp),
           [host_fs] AT(host_fs), [host_gs] AT(host_gs), [mxcsr] AT(mxcsr),
-          [ds] AT(ds), [es] AT(es), [ss] AT(ss), [fs] AT(fs), [gs] AT(gs), [user_ds] "i"(USER_DS)
+          [ds] AT(ds), [es] AT(es), [ss] AT(ss), [fs] AT(fs), [gs] AT(gs), [user_ds] "i"(USER_DS),
+          [sel_ds] AT(out_ds), [sel_es] AT(out_es), [sel_ss] AT(out_ss), [sel_fs] AT(out_fs), [sel_gs] AT(out_gs)
         : "rax", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", "memory", "cc");
 }
 /* clang-format on */
@@ -194,6 +198,10 @@ static void on_signal(int sig, siginfo_t *info, void *context)
                      : AT(out.fs), AT(host_fs)
                      : "rax", "memory");
     __asm__ volatile("rdgsbase %%rax; mov %%rax, %c0" : : AT(out.gs) : "rax", "memory");
+    __asm__ volatile("mov %%ds, %c0; mov %%es, %c1; mov %%fs, %c2; mov %%gs, %c3"
+                     :
+                     : AT(out_ds), AT(out_es), AT(out_fs), AT(out_gs)
+                     : "memory");
     __asm__ volatile("sub $128, %%rsp; pushfq; andl $~0x40000, (%%rsp); popfq; add $128, %%rsp"
                      :
                      :
@@ -211,6 +219,7 @@ static void on_signal(int sig, siginfo_t *info, void *context)
     page->vector = (uint32_t)g[REG_TRAPNO];
     page->error = (uint32_t)g[REG_ERR];
     page->cr2 = (uint64_t)g[REG_CR2];
+    page->out_ss = (uint16_t)(g[REG_CSGSFS] >> 48);
     page->pc = page->code_base + (uint64_t)g[REG_RIP] - (page->vector == 3);
     __asm__ volatile("jmp *%c0" : : AT(resume)); /* the frame on the signal stack is given up */
 }
@@ -340,6 +349,11 @@ static void run_one(struct room *room, const struct hw_case *c, struct hw_result
     if (page->vector == NO_VECTOR)
         unpack(page, page->area_out, &page->out);
     r->out = page->out;
+    r->selector[SEG_DS] = page->out_ds;
+    r->selector[SEG_ES] = page->out_es;
+    r->selector[SEG_SS] = page->out_ss;
+    r->selector[SEG_FS] = page->out_fs;
+    r->selector[SEG_GS] = page->out_gs;
     r->error = 0;
     r->cr2 = 0;
     if (page->vector == NO_VECTOR) {
