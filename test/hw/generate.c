@@ -747,7 +747,8 @@ bool hw_generate(struct hw_case *c, const struct hw_run *run, uint32_t row_index
         return false;
     hw_narrow(c);
     bool room = c->pc + c->length + 16 - hw_segment_base(c, SEG_CS) <= hw_code_limit(c);
-    c->stub = room && !g.spoiled && !ends_elsewhere(&g.i) && c->length == g.i.length;
+    bool reads_code = c->bits != 64 && g.i.mem.seg == SEG_CS;
+    c->stub = room && !reads_code && !g.spoiled && !ends_elsewhere(&g.i) && c->length == g.i.length;
     c->flush = rng_chance(&g.r, 10);
     if (rng_chance(&g.r, 4) && (run->options->alignment ||
                                 checks_alignment(&g.i))) { /* alignment checks; the stub's own access is not aligned */
