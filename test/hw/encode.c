@@ -10,8 +10,8 @@
  * hw_spoil then changes such bytes a little: a prefix more, a bit turned, another opcode.  What comes out is mostly
  * undefined, too long, or another row; the decoder says which.
  *
- * What a row says of the vector length, W, mask, zeroing, broadcast and rounding is obeyed; registers that outside 64-bit
- * mode do not exist are not named there.
+ * What a row says of the vector length, W, mask, zeroing, broadcast and rounding is obeyed; registers that do not
+ * exist outside 64-bit mode are not named there.
  */
 #include <string.h>
 

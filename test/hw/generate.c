@@ -1,9 +1,8 @@
 /* test/hw/generate.c: from a row of the instruction table to a case.
  *
- * The bytes are encode.c's. The rest of a case follows from the decoded insn: the address of its memory operand is chosen first, then base,
- * index and displacement are
- * made to give it; registers that lead elsewhere (rSP, rSI, rDI, bit offsets, jump targets) are set for the lifters
- * that use them.
+ * The bytes are encode.c's.  The rest of a case follows from the decoded insn: the address of its memory operand is
+ * chosen first, then base, index and displacement are made to give it; registers that lead elsewhere (rSP, rSI, rDI,
+ * bit offsets, jump targets) are set for the lifters that use them.
  *
  * Nothing here knows what an insn computes.
  */

@@ -1,10 +1,9 @@
 /* test/hw/sequence.c: runs of 5 to 50 insns: what one insn leaves (flags, parts of registers, memory) is what the next
  * one finds.
  *
- * Memory operands are [r14 + disp32] and [r15 + disp32] ([esi], [edi]), near the writable pages; no insn that writes r14 or r15 (esi,
- * edi) is taken.  The stack pointer is as
- * free as any other register: a push may end the case.  Some sequences are repeated, by a counter in the register
- * before those two.
+ * Memory operands are [r14 + disp] and [r15 + disp] (RSI, RDI outside 64-bit mode), near the writable pages; no insn
+ * that writes those registers is taken.  The stack pointer is as free as any other register: a push may end the case.
+ * Some sequences are repeated, by a counter in the register before those two.
  * Conditional jumps go forward, to the beginning of a later insn.  An insn that reads a flag which may be undefined
  * there is not taken.
  */
