@@ -158,7 +158,7 @@ static void region_evict(struct code *c, struct region *r)
 {
     for (unsigned i = 0; i < r->nblocks; i++) {
         struct block *b = region_block(c, r, i);
-        if (block_alive(b))
+        if (block_listed(b))
             block_drop(c, b, DEAD_EVICTED);
     }
     __atomic_store_n(&r->nblocks, 0, __ATOMIC_RELEASE);
@@ -270,13 +270,24 @@ void code_abort(struct code *c, struct code_span *s)
 
 void block_drop(struct code *c, struct block *b, enum block_death why)
 {
+    bool alive = block_alive(b);
     __atomic_store_n(&b->death, (uint8_t)why, __ATOMIC_RELEASE);
-    hash_remove(c, b);
-    pages_remove(c, b);
+    if (alive)
+        hash_remove(c, b);
+    if (why != DEAD_WORN)
+        pages_remove(c, b);
     links_cut(c, b, why);
     c->counts.dropped[why]++;
     if (c->hooks.dropped)
         c->hooks.dropped(c->hooks.arg, b);
+}
+
+void code_drop(struct code *c, struct block *b)
+{
+    pthread_mutex_lock(&c->lock);
+    if (block_alive(b))
+        block_drop(c, b, DEAD_WORN);
+    pthread_mutex_unlock(&c->lock);
 }
 
 void code_flush(struct code *c)
@@ -285,7 +296,7 @@ void code_flush(struct code *c)
     for (unsigned i = 0; i < c->nregions; i++)
         for (unsigned k = 0; k < c->region[i].nblocks; k++) {
             struct block *b = region_block(c, &c->region[i], k);
-            if (block_alive(b))
+            if (block_listed(b))
                 block_drop(c, b, DEAD_FLUSH);
         }
     pages_spoil_all(c);

@@ -33,7 +33,7 @@ struct link {
     bool present, cross;
 };
 
-enum block_death { ALIVE, DEAD_WRITE, DEAD_EVICTED, DEAD_FLUSH }; /* why a block was dropped */
+enum block_death { ALIVE, DEAD_WRITE, DEAD_EVICTED, DEAD_FLUSH, DEAD_WORN }; /* why a block was dropped */
 
 struct block {
     gpa_t gpa;     /* of the first guest byte */
@@ -56,7 +56,7 @@ struct block {
 
 /* By cause, always on. */
 struct code_counts {
-    uint64_t blocks, guest_bytes, host_bytes, dropped[4], links_made, links_cut, evictions, code_stores,
+    uint64_t blocks, guest_bytes, host_bytes, dropped[5], links_made, links_cut, evictions, code_stores,
         code_stores_hit, pages;
 };
 
@@ -136,6 +136,11 @@ unsigned code_write(struct code *c, uint64_t page, unsigned off, unsigned len, c
                     bool *hit_self);
 /* True if a store of those bytes would overlap a block. */
 bool code_overlaps(const struct code *c, uint64_t page, unsigned off, unsigned len);
+/* b and blocks that it leads to by links, nearest first, at most max; returns how many. */
+unsigned code_reach(struct code *c, struct block *b, struct block **list, unsigned max);
+/* Drop b, which is to be translated in another way.  Who runs it may go on: it stays on its pages' lists, so stores to
+ * it are still told to code_write. */
+void code_drop(struct code *c, struct block *b);
 /* Drop every block (reset of the machine, change of what the lifter assumes). */
 void code_flush(struct code *c);
 /* Each live block, for the monitor; the lock is held. */

@@ -75,6 +75,12 @@ void pages_remove(struct code *c, struct block *b);
 /* Make every translation that is under way fail to commit. */
 void pages_spoil_all(struct code *c);
 
+/* On its pages' lists: alive, or worn. */
+static inline bool block_listed(const struct block *b)
+{
+    return __atomic_load_n(&b->death, __ATOMIC_RELAXED) == ALIVE || b->death == DEAD_WORN;
+}
+
 static inline bool block_alive(const struct block *b)
 {
     return __atomic_load_n(&b->death, __ATOMIC_RELAXED) == ALIVE;

@@ -28,6 +28,25 @@ out:
     return done;
 }
 
+unsigned code_reach(struct code *c, struct block *b, struct block **list, unsigned max)
+{
+    unsigned n = 0;
+    pthread_mutex_lock(&c->lock);
+    if (block_alive(b))
+        list[n++] = b;
+    for (unsigned i = 0; i < n; i++)
+        for (unsigned k = 0; k < ARRAY_LEN(b->link) && n < max; k++) {
+            struct block *to = list[i]->link[k].to;
+            unsigned known = 0;
+            while (known < n && list[known] != to)
+                known++;
+            if (to && known == n)
+                list[n++] = to;
+        }
+    pthread_mutex_unlock(&c->lock);
+    return n;
+}
+
 /* Cut a link that is in no list any more.  `patch`: its code is still there to be run. */
 static void link_cut(struct code *c, struct link *l, bool patch)
 {

@@ -28,7 +28,7 @@ static void dropped(void *arg, const struct block *b)
     struct exec *e = arg;
     __atomic_thread_fence(__ATOMIC_SEQ_CST); /* see after_lookup (loop.c) */
     for (unsigned i = 0; i < e->nvcpus; i++)
-        if (b->death != DEAD_WRITE) /* many die together */
+        if (b->death != DEAD_WRITE && b->death != DEAD_WORN) /* many die together */
             memset(e->vcpu[i]->x86.cpu.jc, 0xff, sizeof e->vcpu[i]->x86.cpu.jc);
         else
             for (unsigned k = 0; k < CPU_JC_SIZE; k++) {
@@ -180,6 +180,7 @@ bool vcpu_new(struct vcpu **out, struct exec *e, unsigned index, unsigned nvcpus
         vcpu_free(v);
         return st->text[0] ? false : status_set(st, "no memory for vCPU %u", index);
     }
+    tlb_remembered(x->tlb, x->cpu.pair_page, CPU_PAIRS, CPU_NO_PAGE);
     x86_model_apply(x, model);
     x86_reset(x, false);
     x86_mode_update(x);
@@ -243,6 +244,7 @@ void exec_print_counters(FILE *out, struct exec *e)
     fprintf(out, "%14" PRIu64 "  blocks dropped: their bytes were stored to\n", c->dropped[DEAD_WRITE]);
     fprintf(out, "%14" PRIu64 "  blocks dropped: region evicted (%" PRIu64 " evictions)\n", c->dropped[DEAD_EVICTED],
             c->evictions);
+    fprintf(out, "%14" PRIu64 "  blocks dropped: remembered entries missed too often\n", c->dropped[DEAD_WORN]);
     fprintf(out, "%14" PRIu64 "  blocks dropped: flush\n", c->dropped[DEAD_FLUSH]);
     fprintf(out, "%14" PRIu64 "  stores to pages with code, %" PRIu64 " of them hit a block\n", c->code_stores,
             c->code_stores_hit);

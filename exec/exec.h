@@ -31,6 +31,13 @@ enum exec_spent {
 
 /* Beside MODE_ bits in a block's mode: it holds IR instead of host code. */
 enum { EXEC_IR = 1 << MODE_BITS };
+/* What -accel can turn off, for measuring. */
+enum exec_optimisation {
+#define OPTIMISATION(NAME, name, text) EXEC_##NAME,
+#include "exec/optimisations.def"
+    EXEC_OPTIMISATIONS
+};
+
 enum { BLOCK_INSNS_MAX = 512, VCPUS_MAX = 255 };
 
 /* Bits of vcpu.requests; any thread sets them, then kicks. */
@@ -63,6 +70,7 @@ struct vcpu {
     struct vcpu_slow slow;
     void *interp; /* interp.c's own while it runs a block */
     const struct block *interp_block;
+    uint32_t worn_at[CPU_PAIR_BUDGETS]; /* cpu.counter at the last mem_worn, as cpu.pair_budget */
     struct code_writer writer;
     struct arena arena;
     uint64_t count[COUNT_MAX];
@@ -77,15 +85,22 @@ struct vcpu {
     bool halted, paused, stopped, wait_sipi;
 };
 
+/* A set of guest-physical addresses, by a hash. */
+struct pair_marks {
+    uint32_t n;
+    uint64_t bits[1024];
+};
+
 struct exec_config {
-    size_t code_size;   /* bytes of code memory; 0: the default */
-    unsigned vcpus;     /* how many there will be; 0: one */
-    unsigned insns_max; /* insns a block; 0: BLOCK_INSNS_MAX */
-    bool single;        /* thread=single: all vCPUs on one thread, in turn (single.c) */
-    bool interp;        /* -accel interp: run the IR, emit nothing */
-    bool no_links;      /* every jump comes back to the loop (-d nochain) */
-    bool stats;         /* take the time of everything (stats.c) */
-    bool no_passes;     /* only what emission needs: flag liveness */
+    size_t code_size;             /* bytes of code memory; 0: the default */
+    unsigned vcpus;               /* how many there will be; 0: one */
+    unsigned insns_max;           /* insns a block; 0: BLOCK_INSNS_MAX */
+    bool single;                  /* thread=single: all vCPUs on one thread, in turn (single.c) */
+    bool interp;                  /* -accel interp: run the IR, emit nothing */
+    bool no_links;                /* every jump comes back to the loop (-d nochain) */
+    bool stats;                   /* take the time of everything (stats.c) */
+    bool no_passes;               /* only what emission needs: flag liveness */
+    bool off[EXEC_OPTIMISATIONS]; /* -accel x-NAME=off: see optimisations.def */
 };
 struct exec {
     struct exec_config config;
@@ -99,7 +114,8 @@ struct exec {
     unsigned nvcpus;
     pthread_mutex_t world; /* guards stopper and every vcpu.inside; taken before no other lock */
     pthread_cond_t world_changed;
-    struct vcpu *stopper; /* the vCPU that runs alone now */
+    struct vcpu *stopper;              /* the vCPU that runs alone now */
+    struct pair_marks warm, hot, worn; /* blocks sampled once, twice; insns whose pairs miss: see pairs.c */
     const struct x86_access *access;
     /* Prints code for -d in_asm and out_asm (tool/ sets it; disassembly is not exec's business). */
     void (*disassemble)(void *arg, FILE *out, const uint8_t *code, size_t n, uint64_t pc, int bits);
@@ -133,8 +149,8 @@ void vcpu_loop(struct vcpu *v);
 enum vcpu_round { ROUND_RAN, ROUND_WAITS /* halted, or asked to stand still */, ROUND_QUIT };
 enum vcpu_round vcpu_round(struct vcpu *v);
 bool vcpu_runnable(struct vcpu *v); /* a vCPU that waits need not any longer */
-void vcpu_begin(struct vcpu *v);          /* the calling thread runs v from now on */
-void vcpu_end(struct vcpu *v);            /* v will not run again */
+void vcpu_begin(struct vcpu *v);    /* the calling thread runs v from now on */
+void vcpu_end(struct vcpu *v);      /* v will not run again */
 /* single.c: all vCPUs on the calling thread, until REQUEST_QUIT; `enter` is told which one is next. */
 void exec_single_loop(struct exec *e, void (*enter)(void *arg, unsigned index), void *arg);
 
@@ -171,6 +187,13 @@ bool exec_peek(struct vcpu *v, gva_t gva, void *to, size_t n);
 enum cpu_leave exec_interp(struct vcpu *v, struct block *b);
 size_t exec_ir_size(const struct ir_block *ir);
 void exec_ir_keep(void *aux, const struct ir_block *ir);
+
+/* ---- remembered entries (pairs.c) ------------------------------------------------------------------------------- */
+
+/* Choose ir_op.pair for the memory ops of a block whose page is gpa's. */
+void pairs_assign(struct exec *e, struct ir_block *b, uint32_t mode, gpa_t gpa);
+void pairs_sample(struct vcpu *v);               /* generated code was left for a kick, at the block at pc */
+void pairs_worn(struct cpu *c, const void *hpc); /* host_calls.mem_worn */
 
 /* ---- counters
  * ----------------------------------------------------------------------------------------------------------------- */

@@ -344,6 +344,7 @@ enum vcpu_round vcpu_round(struct vcpu *v)
     switch (run(v)) {
     case LEAVE_FAULT: faults(v); break;
     case LEAVE_HALT: set_halted(v, true); break;
+    case LEAVE_KICK: pairs_sample(v); break;
     default: break;
     }
     if (v->exec->config.single) { /* the next vCPU's turn on this thread */

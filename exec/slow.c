@@ -341,7 +341,7 @@ const struct x86_access exec_access = {slow_read, slow_write, slow_commit, host_
 
 const struct host_calls *exec_host_calls(void)
 {
-    static const struct host_calls calls = {slow_read, slow_write, slow_commit, divide_error, fp_error};
+    static const struct host_calls calls = {slow_read, slow_write, slow_commit, pairs_worn, divide_error, fp_error};
     return &calls;
 }
 

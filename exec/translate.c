@@ -250,6 +250,7 @@ static enum made make_block(struct vcpu *v, struct fetch *f, unsigned max, bool 
         return MADE_ALONE; /* from RAM into ROM: nothing would tell of changes */
     if (second)
         expect_second(&ir, f->gpa2);
+    pairs_assign(e, &ir, v->x86.mode, f->gpa);
     struct code_span span;
     struct host_span hs;
     struct host_code hc;

@@ -53,6 +53,9 @@ struct host_calls {
     /* The same for a store or RMW; if cpu->pending is set afterwards the access must be followed by mem_commit. */
     int64_t (*mem_write)(struct cpu *, gva_t, unsigned desc);
     void (*mem_commit)(struct cpu *);
+    /* The remembered entry of the access whose thunk was called from hpc missed often.  insn_off is set; does not return
+     * if the block is not to go on. */
+    void (*mem_worn)(struct cpu *, const void *hpc);
     void (*divide_error)(struct cpu *); /* raises the guest's #DE */
     void (*fp_error)(struct cpu *);     /* raises the guest's #XM */
 };
@@ -60,8 +63,8 @@ struct host_calls {
 /* Offsets (from the thunk area's first byte) of code shared by all blocks. */
 struct host_thunks {
     uint8_t *rx;
-    uint32_t enter, leave, mem_read, mem_write, near_read, near_write, mem_commit, call, divide_error, fp_error,
-        exit_link, exit_lookup, exit_kick, exit_kick_off, exit_lookup_off, guard, entry_r, entry_w, entry_x;
+    uint32_t enter, leave, mem_read, mem_write, near_read, pair_read, pair_write, mem_commit, call, divide_error,
+        fp_error, exit_link, exit_lookup, exit_kick, exit_kick_off, exit_lookup_off, guard, entry_r, entry_w, entry_x;
     bool two_levels; /* of the translation tables: see ir/cpu.h */
     size_t size;
 };

@@ -29,7 +29,10 @@ enum {
     IR_NVEC = 32,
 };
 
-enum { CPU_STACK = 32 << 10, CPU_SLOTS = 60 };
+enum { CPU_STACK = 32 << 10, CPU_SLOTS = 60, CPU_PAIRS = 128, CPU_PAIR_BUDGETS = 1024, CPU_COUNTERS = 1024 };
+
+/* Far from canonical: it matches addresses only that make no canonical host address with any entry. */
+#define CPU_NO_PAGE (1ull << 63)
 
 enum { CPU_JC_BITS = 12, CPU_JC_SIZE = 1 << CPU_JC_BITS }; /* jump cache entries */
 
@@ -72,21 +75,23 @@ struct cpu {
      * (processors rename such operands like registers, which they do not with those of a segment).  Holds return
      * addresses of thunks and frames of signal handlers; C runs on the thread's own stack. */
     uint8_t stack[CPU_STACK] __attribute__((aligned(64)));
-    uint64_t page_mask;       /* CPU_PAGE_MASK, a memory operand for generated code */
-    uint8_t *tab_r, *tab_w;   /* tables of the current address space and privilege */
-    uint32_t kick;            /* nonzero: leave at the next poll */
-    uint16_t cc;              /* arithmetic flags, see above */
-    uint8_t pending;          /* a slow store waits in `bounce` for its commit */
-    uint8_t one_insn;         /* the next translation holds one insn and is not kept */
-    uint64_t near_page;       /* the host's: page of the last access by way of the stack pointer */
-    uint64_t near_addend;     /* and its W entry */
-    uint8_t *tab_x;           /* as tab_r */
-    uint64_t jc_tag;          /* address space (high half) and mode (low half) that jump cache entries are for */
-    uint64_t reg[IR_NREG];    /* homes; while in generated code the pinned ones are in host registers */
-    uint64_t slot[CPU_SLOTS]; /* spilled temps of a block */
-    uint32_t insn_off;        /* slow paths and helper calls: offset of the insn from reg[IR_PCB] */
-    uint32_t mxcsr;           /* the guest's; loaded while generated code runs */
+    uint64_t page_mask;     /* CPU_PAGE_MASK, a memory operand for generated code */
+    uint8_t *tab_r, *tab_w; /* tables of the current address space and privilege */
+    uint32_t kick;          /* nonzero: leave at the next poll */
+    uint16_t cc;            /* arithmetic flags, see above */
+    uint8_t pending;        /* a slow store waits in `bounce` for its commit */
+    uint8_t one_insn;       /* the next translation holds one insn and is not kept */
+    uint8_t *tab_x;         /* as tab_r */
+    uint64_t jc_tag;        /* address space (high half) and mode (low half) that jump cache entries are for */
+    uint64_t reg[IR_NREG];  /* homes; while in generated code the pinned ones are in host registers */
+    uint32_t insn_off;      /* slow paths and helper calls: offset of the insn from reg[IR_PCB] */
+    uint32_t mxcsr;         /* the guest's; loaded while generated code runs */
     uint64_t pc;
+    uint64_t slot[CPU_SLOTS]; /* spilled temps of a block */
+    /* Remembered entries: pair_addend[n] is the R or W entry of the page at pair_page[n], or that is CPU_NO_PAGE. */
+    uint64_t pair_page[CPU_PAIRS], pair_addend[CPU_PAIRS];
+    uint32_t counter[CPU_COUNTERS];         /* how often blocks ran, those that count it (ir_block.counter) */
+    uint32_t pair_budget[CPU_PAIR_BUDGETS]; /* misses until mem_worn is called, by place of the access */
     const void *link;    /* LEAVE_LINK: a host address inside the exit stub of the jump that was taken */
     uint64_t tsc_offset; /* guest TSC = host TSC + tsc_offset (unless scaled by a helper) */
     struct cpu *self;    /* this very address */

@@ -83,7 +83,7 @@ static inline bool ir_is_const(ir_ref r)
 enum {
     IR_LOCK = 1, /* atomic with respect to all vCPUs */
     IR_POLL = 2, /* GOTO: look at cpu.kick first (set on every backward jump) */
-    IR_NEAR = 4, /* memory: probably on the page of the last access so marked (the stack): a hint */
+    IR_NEAR = 4, /* memory: by way of the stack pointer, a hint: the page is most likely written to, too */
 };
 
 enum { IR_LABEL_MAX = 256 }; /* labels in a block */
@@ -96,8 +96,8 @@ struct ir_op {
     uint8_t setf;  /* IRF_: flags this op must define */
     uint8_t livef; /* IRF_: flags wanted after this op */
     uint8_t tag;   /* memory ops: the guest's own (x86: segment number), handed to the slow path */
-    uint8_t spare;
-    uint16_t row; /* VEC: row of vec.def */
+    uint8_t pair;  /* memory ops, a hint: 1 + which of cpu.pair_page to try first; 0: none */
+    uint16_t row;  /* VEC: row of vec.def */
     ir_ref d, e, a, b, c;
     int64_t imm;
 };
@@ -111,6 +111,7 @@ struct ir_block {
     unsigned ninsns;
     int64_t guest_off;   /* page offset of the first insn */
     uint32_t guest_size; /* bytes of guest code covered, from guest_off */
+    unsigned counter;    /* 1 + which of cpu.counter counts how often it runs; 0: none */
     bool full;           /* an append found no room: the block is void, translate a shorter one */
 };
 

@@ -1,7 +1,7 @@
 /* ir/parse.c: text to ops, for tests and tools.  The form is described in ir.h.
  *
  * A line is split at blanks and commas into words; the first is the op's name with type and sub, "=" ends the
- * destinations, words that begin with ! ? or are lock, poll, tag=N are attributes, and the others fill the operands
+ * destinations, words that begin with ! ? or are lock, poll, tag=N, pair=N are attributes, and the others fill the operands
  * by the op's letters. The parser accepts blocks that the verifier would reject: tests need them.
  */
 #include "ir/text.h"
@@ -190,6 +190,11 @@ static bool parse_attribute(struct parser *p, struct ir_op *o, const char *word,
         if (!parse_number(word + 4, &v) || v < 0 || v > 255)
             return fail(p, "not a tag", word);
         return o->tag = (uint8_t)v, true;
+    }
+    if (strncmp(word, "pair=", 5) == 0) {
+        if (!parse_number(word + 5, &v) || v < 0 || v > CPU_PAIRS)
+            return fail(p, "not a pair", word);
+        return o->pair = (uint8_t)v, true;
     }
     *taken = false;
     return true;

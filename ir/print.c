@@ -177,6 +177,8 @@ void ir_print(FILE *out, const struct ir_block *b, const char *(*helper_name)(un
             fputs(" near", out);
         if (o->flags & IR_POLL)
             fputs(" poll", out);
+        if (o->pair)
+            fprintf(out, " pair=%u", o->pair);
         if (o->tag)
             fprintf(out, " tag=%u", o->tag);
         fputc('\n', out);

@@ -94,6 +94,8 @@ struct tlb {
     uint8_t *global_page;
     struct region *large, *huge;
     uint64_t (*writes)[WRITES_WAYS];
+    uint64_t *remembered, none; /* see tlb_remembered */
+    unsigned nremembered;
 };
 
 /* ---- making and giving back -------------------------------------------------------------------------------- */
@@ -229,6 +231,21 @@ uint8_t *tlb_table(const struct tlb *t, unsigned slot, enum tlb_kind kind)
     return t->bits == DIRECT_BITS ? tab->one : (uint8_t *)tab->top + TLB_TWO_LEVELS;
 }
 
+/* ---- entries that others remember --------------------------------------------------------------------------- */
+
+void tlb_remembered(struct tlb *t, uint64_t *page, unsigned n, uint64_t none)
+{
+    t->remembered = page;
+    t->nremembered = n;
+    t->none = none;
+}
+
+static void forget(struct tlb *t)
+{
+    for (unsigned i = 0; i < t->nremembered; i++)
+        t->remembered[i] = t->none;
+}
+
 /* ---- one entry --------------------------------------------------------------------------------------------- */
 
 static uint64_t page_of(gva_t gva)
@@ -336,6 +353,7 @@ unsigned tlb_drop_writes(struct tlb *t, const struct ram *r, const uint8_t *host
 
     if (page == UINT64_MAX || !(__atomic_load_n(&r->flags[page], __ATOMIC_SEQ_CST) & RAM_WMAPPED))
         return 0;
+    forget(t);
     uint64_t at = (uint64_t)(uintptr_t)host & ~0xfffull;
     uint64_t *set = writes_set(t, at);
     if (set[0] == WRITE_OVERFLOW)
@@ -357,6 +375,7 @@ static void table_empty(struct tlb *t, struct table *tab, unsigned kind)
         if (tab->top[i] != t->empty)
             os_discard(tab->top[i], leaf_size(t->bits));
     tab->nlog = 0;
+    forget(t);
     if (1u << kind & X_KINDS)
         t->x_lost = true;
 }
@@ -453,6 +472,7 @@ unsigned tlb_flush_slot(struct tlb *t, unsigned slot, bool keep_global, bool *x_
     struct slot *s = &t->slot[slot];
     unsigned dropped = 0;
 
+    forget(t);
     for (unsigned kinds = s->kinds; kinds; kinds &= kinds - 1) {
         unsigned kind = (unsigned)__builtin_ctz(kinds);
         unsigned n = table_flush(t, &s->table[kind], keep_global);
@@ -534,6 +554,7 @@ unsigned tlb_flush_page(struct tlb *t, unsigned slot, gva_t gva, bool *x_dropped
 {
     uint64_t page = page_of(gva);
     unsigned dropped = 0;
+    forget(t);
     unsigned one = 1u << slot | t->global_page[page];
     unsigned large = region_take(&t->large[page >> LARGE_BITS], slot);
     unsigned huge = region_take(&t->huge[page >> HUGE_BITS], slot);

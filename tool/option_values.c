@@ -239,6 +239,18 @@ static bool set_accel_key(struct options *o, const struct option_word *w, struct
         return good ||
                status_set(st, "-accel: x-insns is 1 to %d (guest insns a block), not '%s'", BLOCK_INSNS_MAX, w->value);
     }
+    static const char *const optimisation[] = {
+#define OPTIMISATION(NAME, name, text) "x-" name,
+#include "exec/optimisations.def"
+    };
+    for (unsigned i = 0; i < ARRAY_LEN(optimisation); i++) {
+        bool on = true;
+        if (strcmp(w->key, optimisation[i]))
+            continue;
+        bool good = set_flag("-accel", w, &on, st);
+        o->exec.off[i] = !on;
+        return good;
+    }
     if (!strcmp(w->key, "stats"))
         return set_flag("-accel", w, &o->exec.stats, st);
     if (!strcmp(w->key, "x-no-passes"))

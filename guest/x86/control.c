@@ -106,6 +106,19 @@ static void address_space_enter(struct x86 *x, bool flush)
 
 /* ---- derived state ------------------------------------------------------------------------------------------------ */
 
+/* Remembered entries (cpu.pair_page) of one privilege stay good while the other runs, and until its tables change. */
+static void pairs_check(struct x86 *x)
+{
+    unsigned half = CPU_PAIRS / 2, user = x86_cpl(x) == 3;
+    uint8_t **of = x->pairs_of[user];
+    if (of[0] == x->cpu.tab_r && of[1] == x->cpu.tab_w)
+        return;
+    of[0] = x->cpu.tab_r;
+    of[1] = x->cpu.tab_w;
+    for (unsigned n = 0; n < half; n++)
+        x->cpu.pair_page[user * half + n] = CPU_NO_PAGE;
+}
+
 static void tables_update(struct x86 *x)
 {
     if (!x->tlb)
@@ -114,6 +127,7 @@ static void tables_update(struct x86 *x)
     x->cpu.tab_r = x86_table(x, x->cur_slot, x86_table_kind(x, user | WALK_READ));
     x->cpu.tab_w = x86_table(x, x->cur_slot, x86_table_kind(x, user | WALK_WRITE));
     x->cpu.tab_x = x86_table(x, x->cur_slot, x86_table_kind(x, user | WALK_FETCH));
+    pairs_check(x);
 }
 
 static bool flat_data(const struct x86_segment *s)

@@ -219,6 +219,7 @@ struct x86 {
     } slot[8];
     unsigned cur_slot;
     uint64_t slot_clock;
+    uint8_t *pairs_of[2][2];            /* tab_r and tab_w that remembered entries of supervisor, user are of */
     uint8_t *table[8][9];               /* what tlb_table answers for (slot, kind), once asked */
     uint32_t generations;               /* last slot generation given out */
     uint64_t cr4_allowed, efer_allowed; /* bits the CPU model has, set with the model; 0: all we know but LA57 */

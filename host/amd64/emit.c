@@ -96,6 +96,8 @@ bool host_emit(const struct host_thunks *t, const struct ir_block *b, struct hos
     e.a = (struct asmbuf){.start = s->rw, .p = s->rw, .end = s->rw + s->size, .rx_delta = s->rx_delta};
     if (!emitter_init(&e, b, scratch))
         return false;
+    if (b->counter)
+        asm_alu_imm(&e.a, I32, 0, rm_cpu(offsetof(struct cpu, counter[b->counter - 1])), 1);
     for (e.index = 0; e.index < b->nops; e.index++) {
         if (asm_full(&e.a))
             return false;

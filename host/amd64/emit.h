@@ -34,6 +34,9 @@ enum { THUNK_ADDRESS_KEPT = 16, THUNK_STRIDE = 16 };
 /* What they find in a cold stub, from their return address: a jump, then these. */
 enum { COLD_DESC = 5, COLD_INSN_OFF = 9, COLD_COPY = 13 };
 
+/* In a cold stub's desc, above the tag: which remembered entry. */
+enum { MD_PAIR_SHIFT = 24 };
+
 extern const int8_t host_pin[IR_NREG]; /* host register of an IR register, NOREG: in memory */
 
 struct temp_place {
@@ -54,7 +57,8 @@ struct cold {
     int32_t x87_off;
     bool x87_due; /* see struct emitter */
     int8_t addr;  /* register that holds the guest address */
-    bool near;    /* through the remembered page */
+    uint8_t pair; /* 1 + the remembered entry that is tried first, or 0 */
+    bool near;    /* ... which is a W entry, for reads too */
     bool merged;  /* address also in cpu.scratch[1]; addr is spoilt by the access */
 };
 

@@ -26,10 +26,11 @@
  * on, to a copy of the access, after which the commit thunk does what the store really does (a device, two
  * pages, a page with code) and keeps the host's flags.
  *
- * Near accesses (IR_NEAR) have a shorter path: one range check against the remembered page, which also sees to page
- * crossing:
- *         mov  rax, ga;  sub rax, [rsp + near_page];  cmp rax, 4096 - size;  ja miss;  mov rax, [rsp + near_addend]
- * Their thunks look into the W table and remember the page found there, before they resort to the slow path.
+ * An access with a remembered entry (ir_op.pair) has a shorter path: one range check, which also sees to page crossing.
+ *         mov  rax, ga;  sub rax, [rsp + pair_page];  cmp rax, 4096 - size;  ja miss;  mov rax, [rsp + pair_addend]
+ * Data may then be on their way before the entry is.  Their thunks look into the R table (the W table for stores and
+ * IR_NEAR) and remember the entry found there, before they resort to the slow path.  A place that misses often is told
+ * to mem_worn, every PAIR_BUDGET misses.
  *
  * Both paths want F in cpu.cc, unless only the cold one may want it and can compute it anew (owed.c).
  *
@@ -52,6 +53,24 @@ void fault_divide_here(struct emitter *e, bool restore_rdx)
     fault_here(e);
 }
 
+/* By way of the remembered entry. */
+static void begin_pair(struct emitter *e, struct cold *c, int ga)
+{
+    unsigned n = e->op->pair - 1u, size = c->desc & MD_SIZE;
+    c->pair = e->op->pair;
+    c->near = e->op->flags & IR_NEAR;
+    if (c->desc & MD_ALIGN) {
+        asm_test_imm(&e->a, I8, rm_reg(ga), (int8_t)(size - 1));
+        c->misaligned = asm_jcc(&e->a, CC_NE);
+    }
+    asm_mov_rr(&e->a, I64, RAX, ga);
+    asm_alu(&e->a, I64, 5, RAX, rm_cpu(offsetof(struct cpu, pair_page[n])));
+    asm_alu_imm(&e->a, I64, 7, rm_reg(RAX), 0x1000 - (int)size);
+    c->miss = asm_jcc(&e->a, CC_A);
+    asm_load(&e->a, I64, RAX, rm_cpu(offsetof(struct cpu, pair_addend[n])));
+    c->access = asm_at(&e->a);
+}
+
 struct cold *mem_begin(struct emitter *e, ir_ref a, unsigned desc, bool merge, int *addr)
 {
     unsigned size = desc & MD_SIZE;
@@ -66,14 +85,8 @@ struct cold *mem_begin(struct emitter *e, ir_ref a, unsigned desc, bool merge, i
                        .x87_due = e->x87_due,
                        .x87_off = e->x87_off,
                        .merged = merge};
-    if (e->op->flags & IR_NEAR && !merge && !(desc & (MD_ALIGN | MD_LOCK | MD_PROBE))) {
-        c->near = true;
-        asm_mov_rr(&e->a, I64, RAX, ga);
-        asm_alu(&e->a, I64, 5, RAX, rm_cpu(offsetof(struct cpu, near_page)));
-        asm_alu_imm(&e->a, I64, 7, rm_reg(RAX), 0x1000 - (int)size);
-        c->miss = asm_jcc(&e->a, CC_A);
-        asm_load(&e->a, I64, RAX, rm_cpu(offsetof(struct cpu, near_addend)));
-        c->access = asm_at(&e->a);
+    if (e->op->pair && !merge && !(desc & (MD_LOCK | MD_PROBE))) {
+        begin_pair(e, c, ga);
         *addr = ga;
         return c;
     }
@@ -139,7 +152,9 @@ static void cold_one(struct emitter *e, struct cold *c)
     uint32_t start = asm_at(a), restore = 0;
     if (c->misaligned)
         asm_patch(a, c->misaligned, start);
-    asm_patch(a, c->miss, start);
+    if (c->misaligned && c->pair) /* no other entry will do */
+        asm_mov_imm(a, RAX, 0);
+    asm_patch(a, c->miss, asm_at(a));
     e->out->fault[c->fault].cold = start;
     if (c->maker) {
         struct rm rax = rm_cpu(offsetof(struct cpu, scratch[3]));
@@ -152,13 +167,15 @@ static void cold_one(struct emitter *e, struct cold *c)
     }
     x87_tell_cold(e, c);
     unsigned variant = c->merged ? THUNK_ADDRESS_KEPT : (unsigned)c->addr;
-    uint32_t thunk = c->near ? (write ? e->t->near_write : e->t->near_read) : write ? e->t->mem_write : e->t->mem_read;
+    uint32_t thunk = write ? e->t->mem_write : e->t->mem_read;
+    if (c->pair)
+        thunk = write ? e->t->pair_write : c->near ? e->t->near_read : e->t->pair_read;
     asm_call_abs(a, e->t->rx + thunk + variant * THUNK_STRIDE);
     if (c->merged)
         restore = asm_jmp(a);
     else
         asm_patch(a, asm_jmp(a), c->access);
-    asm_imm(a, c->desc, 4);
+    asm_imm(a, c->desc | (c->pair ? c->pair - 1u : 0) << MD_PAIR_SHIFT, 4);
     asm_imm(a, c->insn_off, 4);
     struct rm kept = rm_cpu(offsetof(struct cpu, scratch[1]));
     if (write) {

@@ -307,6 +307,10 @@ int place_dst(struct emitter *e, ir_ref d, ir_ref from)
 
 void place_dst_done(struct emitter *e, ir_ref d, enum ir_type t, int reg)
 {
-    if (place_unpinned(d))
-        asm_store(&e->a, t == I32 ? I64 : t, place_home(d), reg);
+    if (!place_unpinned(d))
+        return;
+    for (unsigned i = 0; i < NSCRATCH; i++) /* a copy of what it was before */
+        if (e->held[i] == d && scratch_reg(i) != reg)
+            e->held[i] = IR_NONE;
+    asm_store(&e->a, t == I32 ? I64 : t, place_home(d), reg);
 }

@@ -6,10 +6,6 @@
  *
  * Stacks: enter pushes six registers, keeps the stack pointer in cpu.host_rsp and sets rsp to cpu + CPU_FRAME (see
  * cpu.stack).  C runs on the thread's own stack: call_c takes host_rsp, and rbx brings rsp back.
- *
- * NEAR_PAGE and NEAR_ADDEND, the remembered page of IR_NEAR accesses, is always one with an entry in the W table; it is
- * forgotten whenever generated code is entered and after each helper, so nothing that drops entries while C runs has to
- * know of it.
  */
 #include "host/amd64/emit.h"
 
@@ -34,16 +30,8 @@ static void save_guest(struct asmbuf *a)
     mxcsr(a, 2, FIELD(host_mxcsr));
 }
 
-enum { NEAR_KEEP, NEAR_FORGET };
-
-static void load_guest(struct asmbuf *a, int near)
+static void load_guest(struct asmbuf *a)
 {
-    if (near == NEAR_FORGET) { /* a page that no canonical address lies on */
-        asm_mov_imm(a, RCX, INT64_MIN);
-        asm_store(a, I64, FIELD(near_page), RCX);
-        asm_insn(a, 0, 0, 0xc7, ASM_W, 0, FIELD(near_addend));
-        asm_imm(a, 0, 4);
-    }
     mxcsr(a, 2, FIELD(mxcsr));
     for (int i = 0; i < 16; i++)
         asm_insn(a, 0, 1, 0x28, 0, i, FIELD(vec[i]));
@@ -157,6 +145,7 @@ static void emit_memory_thunk(struct asmbuf *a, uint32_t *at, const void *fn, bo
     asm_load(a, I32, RCX, rm_mem(RAX, COLD_INSN_OFF));
     asm_store(a, I32, FIELD(insn_off), RCX);
     asm_load(a, I32, RCX, rm_mem(RAX, COLD_DESC));
+    asm_alu_imm(a, I32, 4, rm_reg(RCX), (1 << MD_PAIR_SHIFT) - 1);
     asm_store(a, I32, desc, RCX);
     asm_alu_imm(a, I64, 7, addend, 0);
     slow[0] = asm_jcc(a, CC_E);
@@ -174,7 +163,7 @@ static void emit_memory_thunk(struct asmbuf *a, uint32_t *at, const void *fn, bo
     asm_load(a, I64, RSI, FIELD(scratch[1]));
     asm_load(a, I32, RDX, desc);
     call_c(a, fn);
-    load_guest(a, NEAR_KEEP);
+    load_guest(a);
     if (write) {
         asm_alu_imm(a, I8, 7, FIELD(pending), 0);
         uint32_t real = asm_jcc(a, CC_E);
@@ -202,23 +191,43 @@ static void emit_entry(struct asmbuf *a, uint32_t *at, struct rm table)
     asm_byte(a, 0xc3);
 }
 
-/* A near access off the remembered page: remember its page if the W table has it, else do as mem_read or mem_write
- * (`slow`: their common part).  rax = 0: the host faulted at the access, go there at once. */
-static void emit_near_thunk(struct asmbuf *a, const struct host_thunks *t, uint32_t *at, uint32_t slow)
+/* Every PAIR_BUDGET misses of a place (told by the return address), C hears of it. */
+static uint32_t emit_budget(struct asmbuf *a)
+{
+    asm_load(a, I64, RAX, rm_mem(RSP, 0));
+    asm_shift_imm(a, I32, 5, rm_reg(RAX), 3);
+    asm_alu_imm(a, I32, 4, rm_reg(RAX), CPU_PAIR_BUDGETS - 1);
+    struct rm budget = rm_gs(offsetof(struct cpu, pair_budget));
+    budget.index = RAX;
+    budget.scale = 2;
+    asm_alu_imm(a, I32, 5, budget, 1);
+    return asm_jcc(a, CC_B);
+}
+
+/* An access whose remembered entry is that of another page: take the entry of the table (at `tab`) and remember it, or
+ * do as mem_read or mem_write (`slow`: their common part).  rax = 0: the host faulted at the access, or it is
+ * misaligned: go there at once. */
+static void emit_pair_thunk(struct asmbuf *a, const struct host_thunks *t, uint32_t *at, bool write_table,
+                            uint32_t slow, const void *worn)
 {
     uint32_t give_up[3];
     struct rm address = FIELD(scratch[1]), addend = FIELD(scratch[2]), rcx = FIELD(scratch[5]);
+    struct rm page = rm_gs(offsetof(struct cpu, pair_page)), entry = rm_gs(offsetof(struct cpu, pair_addend));
+    page.index = entry.index = RCX;
+    page.scale = entry.scale = 3;
     *at = emit_entries(a);
-    asm_store(a, I64, rcx, RCX);
     asm_typed(a, I64, 0, 0x85, RAX, rm_reg(RAX));
     give_up[0] = asm_jcc(a, CC_E);
+    uint32_t to_worn = emit_budget(a);
+    uint32_t again = asm_at(a);
+    asm_store(a, I64, rcx, RCX);
     asm_load(a, I64, RAX, address);
     if (t->two_levels) {
-        asm_call_abs(a, t->rx + t->entry_w);
+        asm_call_abs(a, t->rx + (write_table ? t->entry_w : t->entry_r));
     } else {
         asm_shift_imm(a, I64, 5, rm_reg(RAX), 9);
         asm_alu(a, I64, 4, RAX, FIELD(page_mask));
-        asm_alu(a, I64, 0, RAX, FIELD(tab_w));
+        asm_alu(a, I64, 0, RAX, field(write_table ? offsetof(struct cpu, tab_w) : offsetof(struct cpu, tab_r)));
     }
     asm_load(a, I64, RAX, rm_mem(RAX, 0));
     asm_typed(a, I64, 0, 0x85, RAX, rm_reg(RAX));
@@ -228,18 +237,33 @@ static void emit_near_thunk(struct asmbuf *a, const struct host_thunks *t, uint3
     asm_load(a, I32, RCX, rm_mem(RAX, COLD_DESC));
     emit_end_on_page(a);
     give_up[2] = asm_jcc(a, CC_A);
-    asm_load(a, I64, RCX, address);
-    asm_alu_imm(a, I64, 4, rm_reg(RCX), -4096);
-    asm_store(a, I64, FIELD(near_page), RCX);
+    asm_load(a, I64, RCX, rm_mem(RSP, 0));
+    asm_load(a, I8, RCX, rm_mem(RCX, COLD_DESC + 3));
+    asm_load(a, I64, RAX, address);
+    asm_alu_imm(a, I64, 4, rm_reg(RAX), -4096);
+    asm_store(a, I64, page, RAX);
     asm_load(a, I64, RAX, addend);
-    asm_store(a, I64, FIELD(near_addend), RAX);
+    asm_store(a, I64, entry, RAX);
     asm_load(a, I64, RCX, rcx);
     asm_byte(a, 0xc3);
-    for (unsigned i = 0; i < ARRAY_LEN(give_up); i++)
+    for (unsigned i = 1; i < ARRAY_LEN(give_up); i++)
         asm_patch(a, give_up[i], asm_at(a));
     asm_load(a, I64, RCX, rcx);
+    asm_patch(a, give_up[0], asm_at(a));
     asm_mov_imm(a, RAX, 0);
     asm_patch(a, asm_jmp(a), slow);
+    asm_patch(a, to_worn, asm_at(a));
+    asm_load(a, I64, RAX, address);
+    asm_store(a, I64, FIELD(scratch[6]), RAX);
+    save_guest(a);
+    asm_load(a, I64, RSI, rm_mem(RSP, 0));
+    asm_load(a, I32, RAX, rm_mem(RSI, COLD_INSN_OFF));
+    asm_store(a, I32, FIELD(insn_off), RAX);
+    call_c(a, worn);
+    load_guest(a);
+    asm_load(a, I64, RAX, FIELD(scratch[6]));
+    asm_store(a, I64, address, RAX);
+    asm_patch(a, asm_jmp(a), again);
 }
 
 static void emit_commit(struct asmbuf *a, const void *fn)
@@ -248,7 +272,7 @@ static void emit_commit(struct asmbuf *a, const void *fn)
     asm_byte(a, 0x50);
     save_guest(a);
     call_c(a, fn);
-    load_guest(a, NEAR_KEEP);
+    load_guest(a);
     asm_byte(a, 0x58);
     asm_byte(a, 0x9d);
     asm_byte(a, 0xc3);
@@ -262,7 +286,7 @@ static void emit_helper_call(struct asmbuf *a)
     asm_load(a, I64, RCX, FIELD(scratch[2]));
     asm_load(a, I64, R8, FIELD(helper));
     call_rm(a, rm_index(R8, RAX, 3, 0));
-    load_guest(a, NEAR_FORGET);
+    load_guest(a);
     asm_byte(a, 0xc3);
 }
 
@@ -290,7 +314,7 @@ bool host_thunks_emit(struct host_thunks *t, struct host_span *s, const struct h
     stack(a, CPU_FRAME);
     mxcsr(a, 3, FIELD(host_mxcsr));
     asm_mov_rr(a, I64, RAX, RSI);
-    load_guest(a, NEAR_FORGET);
+    load_guest(a);
     asm_byte(a, 0xff); /* jmp rax */
     asm_byte(a, 0xe0);
     emit_leave(a, t);
@@ -301,8 +325,12 @@ bool host_thunks_emit(struct host_thunks *t, struct host_span *s, const struct h
         emit_entry(a, &t->entry_w, FIELD(tab_w));
         emit_entry(a, &t->entry_x, FIELD(tab_x));
     }
-    emit_near_thunk(a, t, &t->near_read, t->mem_read + THUNK_ADDRESS_KEPT * THUNK_STRIDE);
-    emit_near_thunk(a, t, &t->near_write, t->mem_write + THUNK_ADDRESS_KEPT * THUNK_STRIDE);
+    const uint32_t slow_read = t->mem_read + THUNK_ADDRESS_KEPT * THUNK_STRIDE;
+    const uint32_t slow_write = t->mem_write + THUNK_ADDRESS_KEPT * THUNK_STRIDE;
+    const void *worn = (const void *)calls->mem_worn;
+    emit_pair_thunk(a, t, &t->near_read, true, slow_read, worn);
+    emit_pair_thunk(a, t, &t->pair_read, false, slow_read, worn);
+    emit_pair_thunk(a, t, &t->pair_write, true, slow_write, worn);
     t->mem_commit = asm_at(a);
     emit_commit(a, (const void *)calls->mem_commit);
     t->call = asm_at(a);

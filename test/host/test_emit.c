@@ -81,6 +81,13 @@ static void commit(struct cpu *c)
     c->pending = 0;
 }
 
+static void worn(struct cpu *c, const void *hpc)
+{
+    assert_non_null(hpc);
+    for (unsigned i = 0; i < ARRAY_LEN(c->pair_budget); i++)
+        c->pair_budget[i] = 2;
+}
+
 static void divide(struct cpu *c)
 {
     struct machine *m = (struct machine *)c;
@@ -120,6 +127,8 @@ static void start(struct machine *m, uint64_t seed, bool bounce)
         bytes_put(m->fx + 32 + 16 * i, 1ull << 63 | seed >> (i + 3), 8);
         bytes_put(m->fx + 40 + 16 * i, 0x3fff, 2);
     }
+    for (unsigned i = 0; i < CPU_PAIRS; i++)
+        m->cpu.pair_page[i] = CPU_NO_PAGE;
 }
 
 static void finish(struct machine *m, enum cpu_leave why)
@@ -197,7 +206,7 @@ static void set_levels(struct rig *r)
 static void setup(struct rig *r, bool two_levels)
 {
     struct status st;
-    static const struct host_calls calls = {read_slow, write_slow, commit, divide, divide};
+    static const struct host_calls calls = {read_slow, write_slow, commit, worn, divide, divide};
     memset(r, 0, sizeof *r);
     irtest_init(&r->before);
     irtest_init(&r->now);

@@ -195,6 +195,7 @@ static inline void memory(struct maker *m)
     const char *s = ir_shapes[op].operands;
     o->a = t;
     o->flags = pick(m, 3) ? 0 : IR_NEAR;
+    o->pair = (uint8_t)(pick(m, 2) ? 1 + pick(m, 3) : 0);
     if (op == IR_X87) {
         x87_insn(m, o, pick(m, 2) ? X87_READ : X87_WRITE);
         return;
