@@ -28,14 +28,12 @@ static void dropped(void *arg, const struct block *b)
     struct exec *e = arg;
     __atomic_thread_fence(__ATOMIC_SEQ_CST); /* see after_lookup (loop.c) */
     for (unsigned i = 0; i < e->nvcpus; i++)
-        if (b->death != DEAD_WRITE && b->death != DEAD_WORN) /* many die together */
-            memset(e->vcpu[i]->x86.cpu.jc, 0xff, sizeof e->vcpu[i]->x86.cpu.jc);
-        else
-            for (unsigned k = 0; k < CPU_JC_SIZE; k++) {
-                struct cpu_jc *entry = &e->vcpu[i]->x86.cpu.jc[k];
-                if (__atomic_load_n(&entry->hpc, __ATOMIC_RELAXED) == b->rx)
-                    __atomic_store_n(&entry->tag, ~0ull, __ATOMIC_RELEASE);
-            }
+        for (unsigned k = 0; k < CPU_JC_WAYS; k++) {
+            unsigned at = k << CPU_JC_PLAIN | (b->gpa & mask_bits(CPU_JC_PLAIN));
+            struct cpu_jc *entry = &e->vcpu[i]->x86.cpu.jc[at];
+            if (__atomic_load_n(&entry->hpc, __ATOMIC_RELAXED) == b->rx)
+                __atomic_store_n(&entry->tag, ~0ull, __ATOMIC_RELEASE);
+        }
 }
 
 /* The block whose code holds hpc, those that run alone included. */

@@ -43,10 +43,13 @@ struct cpu_jc {
     uint64_t spare;
 };
 
-/* Byte offset of an entry from jc[0]; the host's inline lookup computes the same. */
+/* Byte offset of an entry from jc[0]; the host's inline lookup computes the same.  The entry's low bits are those of pc,
+ * so what is known of a page's offset can be found without knowing the page (CPU_JC_WAYS entries to look at). */
+enum { CPU_JC_PLAIN = 6, CPU_JC_WAYS = CPU_JC_SIZE >> CPU_JC_PLAIN };
 static inline uint32_t cpu_jc_offset(uint64_t pc, uint64_t tag)
 {
-    return (uint32_t)((pc ^ (pc >> 12) ^ (tag >> 32)) & (CPU_JC_SIZE - 1)) * (uint32_t)sizeof(struct cpu_jc);
+    uint64_t high = ((pc >> 12) ^ (tag >> 32)) << CPU_JC_PLAIN;
+    return (uint32_t)((pc ^ high) & (CPU_JC_SIZE - 1)) * (uint32_t)sizeof(struct cpu_jc);
 }
 
 #define CPU_PAGE_MASK 0x7ffffffff8ull

@@ -436,8 +436,9 @@ static void page_flush(struct x86 *x, unsigned slot, gva_t gva)
     tlb_flush_page(x->tlb, slot, gva, &dropped);
     if (!x86_long_mode(x) && !(x->cr4 & CR4_PAE) && x->cr4 & CR4_PSE)
         tlb_flush_page(x->tlb, slot, gva ^ 0x200000, &dropped); /* the other half of a 4 MB page */
-    if (dropped)
-        x86_jc_clear(x);
+    for (unsigned n = 0; dropped && n < slot_count(x); n++)
+        x->slot[n].generation = ++x->generations;
+    x->cpu.jc_tag = (uint64_t)x->slot[x->cur_slot].generation << 32 | x->mode;
 }
 
 uint64_t help_invlpg(struct x86 *x, uint64_t gva, uint64_t b, uint64_t c)

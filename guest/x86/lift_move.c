@@ -270,7 +270,17 @@ void lift_pop(struct x86_lift *l, const struct x86_insn *i)
 
 void lift_pushf(struct x86_lift *l, const struct x86_insn *i)
 {
-    ir_ref image = ops_call_const(l, HELPER_PUSHF, i->osize, 0, 0);
+    ir_ref image;
+    if (l->mode & MODE_VM86) {
+        image = ops_call_const(l, HELPER_PUSHF, i->osize, 0, 0);
+    } else {
+        image = ir_temp(l->b);
+        ir_append(l->b, IR_GETF, I64)->d = image;
+        ops_op2(l, IR_OR, I64, 0, image, image, ops_op2(l, IR_AND, I64, 0, IR_NONE, X86_DF, ops_const(l, FL_DF)));
+        ir_ref others = ops_field(l, 4, offsetof(struct x86, flags));
+        ops_op2(l, IR_AND, I32, 0, others, others, ops_const(l, ~(int64_t)(FL_RF | FL_VM)));
+        ops_op2(l, IR_OR, I64, 0, image, image, others);
+    }
     ops_push(l, i->osize, i->osize, image);
 }
 

@@ -118,10 +118,23 @@ void lift_pause(struct x86_lift *l, const struct x86_insn *i)
 /* ---- interrupts, ports
  * ---------------------------------------------------------------------------------------------- */
 
+static void store_field(struct x86_lift *l, enum ir_type t, size_t offset, ir_ref v)
+{
+    struct ir_op *o = ir_append(l->b, IR_STF, t);
+    o->a = v;
+    o->imm = (int64_t)offset;
+}
+
 void lift_cli(struct x86_lift *l, const struct x86_insn *i)
 {
     (void)i;
-    call(l, HELPER_CLI, 0);
+    if (l->mode & MODE_CPL) {
+        call(l, HELPER_CLI, 0);
+        return;
+    }
+    ir_ref flags = ops_field(l, 4, offsetof(struct x86, flags));
+    store_field(l, I32, offsetof(struct x86, flags),
+                ops_op2(l, IR_AND, I32, 0, IR_NONE, flags, ops_const(l, ~(int64_t)FL_IF)));
 }
 
 void lift_sti(struct x86_lift *l, const struct x86_insn *i)
@@ -443,7 +456,14 @@ void lift_stac(struct x86_lift *l, const struct x86_insn *i)
 void lift_swapgs(struct x86_lift *l, const struct x86_insn *i)
 {
     (void)i;
-    call(l, HELPER_SWAPGS, 0);
+    if (l->mode & MODE_CPL) {
+        call(l, HELPER_SWAPGS, 0);
+        return;
+    }
+    ir_ref other = ops_field(l, 8, offsetof(struct x86, kernel_gs_base));
+    store_field(l, I64, offsetof(struct x86, kernel_gs_base), X86_BASE_GS);
+    store_field(l, I64, offsetof(struct x86, seg[SEG_GS].base), other);
+    ops_op1(l, IR_MOV, I64, X86_BASE_GS, other);
 }
 
 /* RDFSBASE /0, RDGSBASE /1, WRFSBASE /2, WRGSBASE /3. */

@@ -127,8 +127,9 @@ static void emit_goto_indirect(struct emitter *e)
     asm_load(a, I64, R14, rm_cpu(offsetof(struct cpu, jc_tag)));
     asm_mov_rr(a, I64, R15, RAX);
     asm_shift_imm(a, I64, 5, rm_reg(R15), 12);
-    asm_alu(a, I32, 6, R15, rm_reg(RAX));
     asm_alu(a, I32, 6, R15, rm_cpu(offsetof(struct cpu, jc_tag) + 4));
+    asm_shift_imm(a, I32, 4, rm_reg(R15), CPU_JC_PLAIN);
+    asm_alu(a, I32, 6, R15, rm_reg(RAX));
     asm_alu_imm(a, I32, 4, rm_reg(R15), CPU_JC_SIZE - 1);
     asm_shift_imm(a, I32, 4, rm_reg(R15), 5);
     asm_alu(a, I64, 7, RAX, entry);
