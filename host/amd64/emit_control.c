@@ -113,6 +113,40 @@ static void emit_goto(struct emitter *e)
     x->from[0] = j->jump_at;
 }
 
+/* BRCC over a GOTO to a GOTO, as conditional jumps end their blocks: with one jump taken each way instead of two.  false:
+ * it is something else. */
+static bool emit_two_ways(struct emitter *e, unsigned cc)
+{
+    const struct ir_op *fall = e->op + 1, *label = e->op + 2, *taken = e->op + 3;
+    if (e->b->nops - e->index < 4 || fall->op != IR_GOTO || label->op != IR_LABEL || label->imm != e->op->imm ||
+        taken->op != IR_GOTO)
+        return false;
+    for (unsigned i = 0; i < e->nbranches; i++)
+        if (e->branch[i].label == label->imm)
+            return false;
+    bool cross = (taken->imm & ~0xfffll) != 0;
+    if (taken->flags & IR_POLL) { /* a loop, most likely: fall into it */
+        uint32_t out = asm_jcc(&e->a, cc ^ 1);
+        e->op = taken;
+        emit_goto(e);
+        asm_patch(&e->a, out, asm_at(&e->a));
+    } else if (!cross) {
+        struct host_jump *j = &e->out->jump[taken->sub];
+        asm_align(&e->a, 2);
+        *j = (struct host_jump){.present = true, .target = taken->imm, .jump_at = asm_jcc(&e->a, cc)};
+        struct exit_stub *x = new_exit(e, EXIT_LINK, taken->imm);
+        x->jump = taken->sub;
+        x->from[0] = j->jump_at;
+    } else {
+        return false;
+    }
+    e->op = fall;
+    emit_goto(e);
+    e->index += 3;
+    e->op = taken;
+    return true;
+}
+
 static void emit_goto_indirect(struct emitter *e)
 {
     struct asmbuf *a = &e->a;
@@ -162,6 +196,8 @@ void emit_control(struct emitter *e)
         if (e->f_host)
             f_save(e);
         unsigned cc = f_condition(e, o->sub);
+        if (emit_two_ways(e, cc))
+            break;
         branch_to(e, asm_jcc(a, cc));
         e->f_host = false; /* simple conditions were tested from memory */
         break;
