@@ -191,6 +191,8 @@ void asm_call_abs(struct asmbuf *a, const uint8_t *rx)
 
 void asm_align(struct asmbuf *a, unsigned ahead)
 {
-    while (((uintptr_t)a->p + ahead) & 3)
-        asm_byte(a, 0x90);
+    static const uint8_t nop[4][3] = {{0}, {0x90}, {0x66, 0x90}, {0x0f, 0x1f, 0x00}};
+    unsigned n = (0 - ((unsigned)(uintptr_t)a->p + ahead)) & 3;
+    for (unsigned i = 0; i < n; i++)
+        asm_byte(a, nop[n][i]);
 }

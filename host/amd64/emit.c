@@ -88,6 +88,14 @@ static bool emitter_init(struct emitter *e, const struct ir_block *b, struct are
     return e->cold && e->exits && e->branch && e->label_at && e->out->fault && place_init(e, scratch);
 }
 
+void note_vec(struct emitter *e)
+{
+    if (!e->has_vec)
+        return;
+    asm_insn(&e->a, 0, 0, 0xc6, 0, 0, rm_cpu(offsetof(struct cpu, vec_ran)));
+    asm_imm(&e->a, 1, 1);
+}
+
 bool host_emit(const struct host_thunks *t, const struct ir_block *b, struct host_span *s, struct arena *scratch,
                struct host_code *out)
 {
@@ -96,6 +104,7 @@ bool host_emit(const struct host_thunks *t, const struct ir_block *b, struct hos
     e.a = (struct asmbuf){.start = s->rw, .p = s->rw, .end = s->rw + s->size, .rx_delta = s->rx_delta};
     if (!emitter_init(&e, b, scratch))
         return false;
+    note_vec(&e);
     if (b->counter)
         asm_alu_imm(&e.a, I32, 0, rm_cpu(offsetof(struct cpu, counter[b->counter - 1])), 1);
     for (e.index = 0; e.index < b->nops; e.index++) {

@@ -83,6 +83,7 @@ struct emitter {
     ir_ref held[NSCRATCH]; /* r14 and r15: the temp there, or the unpinned register whose copy it is; IR_NONE: free */
     unsigned locked;       /* bit a scratch register: in use by the current op */
     uint64_t slots;        /* bit a slot: taken */
+    bool has_vec;          /* some op is a vector insn */
 
     bool f_host, f_mem, f_owed; /* owed: in neither, the ops' cold stubs compute it anew from op f_maker */
     unsigned f_maker;           /* index of the last op that defined F */
@@ -161,6 +162,7 @@ void emit_x87(struct emitter *e);
 void x87_tell(struct emitter *e);
 void x87_tell_cold(struct emitter *e, const struct cold *c); /* in a cold stub; keeps rax */
 void emit_control(struct emitter *e);
+void note_vec(struct emitter *e); /* at the block's begin and after helpers: vector insns may run now */
 
 /* Start a memory access: look the address up; afterwards rax + *addr is the host address.  Marks `access`. */
 struct cold *mem_begin(struct emitter *e, ir_ref a, unsigned desc, bool merge, int *addr);

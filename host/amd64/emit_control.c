@@ -42,6 +42,7 @@ static void emit_call(struct emitter *e)
     store_insn_off(e);
     asm_mov_imm(&e->a, RAX, o->imm);
     asm_call_abs(&e->a, e->t->rx + e->t->call);
+    note_vec(e);
     e->f_host = false;
     e->f_mem = true;
     e->f_owed = false;

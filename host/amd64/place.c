@@ -56,6 +56,7 @@ bool place_init(struct emitter *e, struct arena *scratch)
         const struct ir_op *o = &b->op[i];
         if (o->op == IR_INSN)
             continue;
+        e->has_vec |= ir_shapes[o->op].operands[IR_D] == 'O';
         mention(e, o->d, i);
         mention(e, o->e, i);
         mention(e, o->a, i);

@@ -20,14 +20,23 @@ static void mxcsr(struct asmbuf *a, unsigned load_or_store, struct rm m) /* 2: L
     asm_insn(a, 0, 1, 0xae, 0, (int)load_or_store, m);
 }
 
+/* STMXCSR costs as much as all the other saving together, and few blocks have changed what it stores. */
+static void save_mxcsr(struct asmbuf *a)
+{
+    asm_alu_imm(a, I8, 7, FIELD(vec_ran), 0);
+    uint32_t same = asm_jcc(a, CC_E);
+    mxcsr(a, 3, FIELD(mxcsr));
+    asm_patch(a, same, asm_at(a));
+    mxcsr(a, 2, FIELD(host_mxcsr));
+}
+
 static void save_guest(struct asmbuf *a)
 {
     for (unsigned i = 0; i < NPINNED; i++)
         asm_store(a, I64, FIELD(reg[i]), host_pin[i]);
     for (int i = 0; i < 16; i++)
         asm_insn(a, 0, 1, 0x29, 0, i, FIELD(vec[i])); /* movaps */
-    mxcsr(a, 3, FIELD(mxcsr));
-    mxcsr(a, 2, FIELD(host_mxcsr));
+    save_mxcsr(a);
 }
 
 static void load_guest(struct asmbuf *a)
@@ -281,6 +290,8 @@ static void emit_commit(struct asmbuf *a, const void *fn)
 static void emit_helper_call(struct asmbuf *a)
 {
     save_guest(a);
+    asm_insn(a, 0, 0, 0xc6, 0, 0, FIELD(vec_ran));
+    asm_imm(a, 0, 1);
     asm_load(a, I64, RSI, FIELD(scratch[0]));
     asm_load(a, I64, RDX, FIELD(scratch[1]));
     asm_load(a, I64, RCX, FIELD(scratch[2]));
