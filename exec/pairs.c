@@ -58,10 +58,8 @@ void pairs_assign(struct exec *e, struct ir_block *b, uint32_t mode, gpa_t gpa)
     ir_ref base[256]; /* by temp modulo its size: the register its address comes from */
     unsigned half = (mode & MODE_CPL) == 3 ? CPU_PAIRS / 2 : 0, other = 0;
     bool hot = !e->config.off[EXEC_PAIRS] && marked(&e->hot, gpa), skip = false;
-    if (hot) {
+    if (hot)
         memset(base, 0xff, sizeof base);
-        b->counter = 1 + hash(gpa) % CPU_COUNTERS;
-    }
     for (struct ir_op *o = b->op; o < b->op + b->nops; o++) {
         if (o->op == IR_INSN && hot) {
             gpa_t at = (gpa & ~0xfffull) + (uint64_t)o->imm;
@@ -76,6 +74,8 @@ void pairs_assign(struct exec *e, struct ir_block *b, uint32_t mode, gpa_t gpa)
         unsigned does = ir_effects(o);
         if (!(does & (IRE_READS | IRE_WRITES)) || skip || !(hot || o->flags & IR_NEAR))
             continue;
+        if (hot)
+            b->counter = 1 + hash(gpa) % CPU_COUNTERS;
         ir_ref r = ir_is_temp(o->a) ? base[o->a % ARRAY_LEN(base)] : o->a;
         unsigned slot = o->flags & IR_NEAR ? 4 : r < 16 ? r : 16 + other;
         o->pair = (uint8_t)(1 + half + (does & IRE_WRITES || o->flags & IR_NEAR ? CPU_PAIRS / 4 : 0) + slot);
