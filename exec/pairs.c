@@ -51,13 +51,18 @@ static bool mark(struct pair_marks *m, gpa_t gpa)
     return false;
 }
 
+static bool is_hot(const struct exec *e, gpa_t gpa)
+{
+    return !e->config.off[EXEC_PAIRS] && (e->config.off[EXEC_HEAT] || marked(&e->hot, gpa));
+}
+
 /* ---- translating ------------------------------------------------------------------------------------------------ */
 
 void pairs_assign(struct exec *e, struct ir_block *b, uint32_t mode, gpa_t gpa)
 {
     ir_ref base[256]; /* by temp modulo its size: the register its address comes from */
     unsigned half = (mode & MODE_CPL) == 3 ? CPU_PAIRS / 2 : 0, other = 0;
-    bool hot = !e->config.off[EXEC_PAIRS] && marked(&e->hot, gpa), skip = false;
+    bool hot = is_hot(e, gpa), skip = false;
     if (hot)
         memset(base, 0xff, sizeof base);
     for (struct ir_op *o = b->op; o < b->op + b->nops; o++) {
@@ -108,7 +113,7 @@ void pairs_worn(struct cpu *c, const void *hpc)
     struct block *b = code_find_host(e->code, hpc);
     unsigned place = (uint32_t)(uintptr_t)hpc >> 3 & (CPU_PAIR_BUDGETS - 1);
     c->pair_budget[place] = BUDGET;
-    if (!b || !marked(&e->hot, b->gpa))
+    if (!b || !is_hot(e, b->gpa))
         return;
     uint32_t now = c->counter[hash(b->gpa) % CPU_COUNTERS], before = v->worn_at[place];
     v->worn_at[place] = now;

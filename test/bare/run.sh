@@ -1,6 +1,6 @@
 #!/bin/bash
-# Builds the bare-metal guests into $BUILD/bare and runs each under rhea, with the translator and with the interpreter.  One line per test case, as
-# script/run-tests.sh counts them; last line "N passed, N failed".  Names as arguments: only those guests.
+# Builds the bare-metal guests into $BUILD/bare and runs each under rhea: with the translator, with pairs in all blocks, and with the interpreter.
+# One line per test case, as script/run-tests.sh counts them; last line "N passed, N failed".  Names as arguments: only those guests.
 #     With another emulator, for information: EMULATOR="qemu-system-x86_64 -accel tcg -cpu max" test/bare/run.sh
 set -u
 cd "$(dirname "$0")/../.."
@@ -116,6 +116,7 @@ for name in $guests64 $guests32; do
         continue
     fi
     run "$name" tcg -accel tcg
+    run "$name" pairs -accel tcg,x-heat=off
     run "$name" interp -accel interp
 done
 
