@@ -11,6 +11,7 @@
  *   - In long mode only code segments and 64-bit call gates exist, and a gate's stack has a null SS.
  */
 #include "guest/x86/run_int.h"
+#include "guest/x86/sys.h"
 
 /* ---- shared with delivery and IRET ---------------------------------------------------------------------------- */
 
@@ -314,9 +315,11 @@ uint64_t help_call_near(struct x86 *x, uint64_t target, uint64_t next, uint64_t 
 {
     (void)c;
     struct x86_stack s;
-    if (!x86_canonical(x, target))
-        x86_raise_error(x, EX_GP, 0);
     x86_stack_current(x, &s);
+    if (!x86_canonical(x, target)) { /* faults of the stack come first, but nothing is stored */
+        sys_probe_write(x, s.sp - 8, 8, SEG_SS);
+        x86_raise_error(x, EX_GP, 0);
+    }
     x86_push(x, &s, next, 8);
     x86_stack_commit(x, &s);
     x->cpu.pc = target;
