@@ -84,18 +84,22 @@ void info_mtree(struct monitor *mon, const char *args)
 
 enum { PTE_P = 1, PTE_W = 2, PTE_U = 4, PTE_PS = 128 };
 
+/* Tables may lead back to themselves: what a guest makes of them must not keep the monitor for ever. */
+enum { TABLES_MAX = 1 << 17, LINES_MAX = 10000 };
+
 /* Neighbours with the same rights become one line. */
 struct ranges {
     FILE *out;
     struct bus *mem;
-    bool wide; /* 8-byte entries */
+    bool wide;              /* 8-byte entries */
+    unsigned tables, lines; /* walked, printed */
     gva_t from, next;
     unsigned rights; /* 0: no range begun */
 };
 
 static void ranges_end(struct ranges *r)
 {
-    if (r->rights)
+    if (r->rights && ++r->lines <= LINES_MAX)
         fprintf(r->out, "%016llx-%016llx %016llx %c%c%c%c\n", (ull)r->from, (ull)r->next, (ull)(r->next - r->from),
                 r->rights & PTE_U ? 'u' : '-', 'r', r->rights & PTE_W ? 'w' : '-', r->rights & 8 ? '-' : 'x');
     r->rights = 0;
@@ -116,18 +120,17 @@ static void walk_table(struct ranges *r, gpa_t table, unsigned shift, unsigned e
 {
     unsigned width = r->wide ? 8 : 4, per_level = r->wide ? 9 : 10;
     const uint8_t *host = bus_host(r->mem, table, (uint64_t)entries * width, false);
-    for (unsigned i = 0; host && i < entries; i++) {
+    bool top = r->tables++ == 0 && shift >= 39;
+    for (unsigned i = 0; host && i < entries && r->tables < TABLES_MAX && r->lines < LINES_MAX; i++) {
         uint64_t pte = bytes_get(host + i * width, width);
         gva_t at = base + ((uint64_t)i << shift);
+        if (top && i >= entries / 2)
+            at |= ~0ull << shift << 9; /* canonical */
         if (!(pte & PTE_P))
             continue;
         unsigned now =
             (rights & (unsigned)pte & (PTE_W | PTE_U)) | PTE_P | (rights & 8) | (r->wide && pte >> 63 ? 8 : 0);
         bool large = (pte & PTE_PS) && shift > 12 && shift <= 30;
-        if (shift == 47 && (at >> 47 & 1))
-            at |= 0xffffull << 48;
-        if (shift == 39 && (at >> 47) == 1)
-            at |= 0xffffull << 48;
         if (shift == 12 || large)
             ranges_add(r, at, 1ull << shift, now);
         else
@@ -154,6 +157,8 @@ void info_mem(struct monitor *mon, const char *args)
     else
         walk_table(&r, x->cr3 & 0xfffff000u, 22, 1024, 0, PTE_W | PTE_U);
     ranges_end(&r);
+    if (r.tables >= TABLES_MAX || r.lines >= LINES_MAX)
+        fprintf(mon->out, "more than %u ranges or %u page tables: the rest is not shown\n", LINES_MAX, TABLES_MAX);
 }
 
 /* ---- translation tables
