@@ -107,7 +107,7 @@ $(BUILD)/exec/%.o $(BUILD)/guest/%.o $(BUILD)/host/%.o $(BUILD)/ir/%.o: ZONES = 
 
 check-san: ## build with address and undefined sanitizers, run the unit tests, short runs and a boot
 	+$(SAN_MAKE) tests kernels more-kernels
-	@BUILD=$(BUILD)/san $(SAN_ENV) script/run-tests.sh $(or $(ONLY),test_ tool/ system/)
+	@BUILD=$(BUILD)/san $(SAN_ENV) script/run-tests.sh $(or $(ONLY),test_ tool/ bare/ system/)
 SAN_ENV := UBSAN_OPTIONS=print_stacktrace=1 ASAN_OPTIONS=allow_user_segv_handler=1:handle_segv=0:handle_sigbus=0:handle_sigfpe=0:use_sigaltstack=0:detect_stack_use_after_return=0
 SAN_MAKE = $(MAKE) BUILD=$(BUILD)/san OPT=-O1 SANITIZE="-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -DRHEA_VERIFY"
 
