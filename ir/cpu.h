@@ -27,6 +27,7 @@ enum {
     IR_NREG = 32,
     IR_PCB = 31, /* linear address of the page the current block starts on */
     IR_NVEC = 32,
+    IR_NMASK = 8,
 };
 
 enum { CPU_STACK = 32 << 10, CPU_SLOTS = 60, CPU_PAIRS = 128, CPU_PAIR_BUDGETS = 1024, CPU_COUNTERS = 1024 };
@@ -102,11 +103,19 @@ struct cpu {
     struct cpu *self;    /* this very address */
     uint64_t host_rsp;   /* the thread's own stack pointer, to leave with and for C */
     uint32_t host_mxcsr;
+    uint8_t vec_bytes;                                /* how much vector state is in host registers: see vec */
     const void *const *helper;                        /* helper entry points, by number */
     uint64_t scratch[8];                              /* thunks' own */
     uint64_t x87_ip, x87_dp;                          /* FIP and FDP: see IR_X87_RECORDS */
     uint8_t bounce[128] __attribute__((aligned(64))); /* data of an access that cannot go straight to host memory */
-    uint8_t vec[IR_NVEC][64] __attribute__((aligned(64))); /* vector registers; pinned ones as for reg[] */
+    /* Vector and mask registers: homes, as for reg[].  While in generated code host registers hold, by vec_bytes,
+     *     16   bits 127..0 of 0..15      32   bits 255..0 of 0..15      64   all of them, and the masks
+     * and the homes the rest, which no op of that block touches. */
+    uint8_t vec[IR_NVEC][64] __attribute__((aligned(64)));
+    uint64_t mask[IR_NMASK];
+    /* A slow access that touches only some elements (MD_SELECT): the host's cold stub leaves here which. */
+    uint64_t select;
+    uint32_t select_how; /* ir_select */
     struct cpu_jc jc[CPU_JC_SIZE];
 };
 

@@ -1,6 +1,6 @@
 /* ir/interp.c: the reference interpreter: what a block means, one op after the other, with no cleverness.
  *
- * Host back ends and passes are tested against it.  It runs on struct cpu alone: guest registers in reg[] and vec[],
+ * Host back ends and passes are tested against it.  It runs on struct cpu alone: guest registers in reg[], vec[] and mask[],
  * F in cc, all of them exact at every op, so slow paths and helpers see what they would see from generated code.
  *
  * Rules to know before editing
@@ -142,6 +142,7 @@ enum cpu_leave ir_interp(const struct ir_block *b, struct cpu *c, const struct i
         case IR_CALL: run_call(&r, o); break;
         case IR_VEC: interp_vec(&r, o); break;
         case IR_X87: interp_x87(&r, o); break;
+        case IR_AVX: interp_avx(&r, o); break;
         default:
             if (effects & (IRE_READS | IRE_WRITES))
                 interp_memory(&r, o);

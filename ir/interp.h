@@ -18,9 +18,10 @@ void interp_put(struct interp *r, ir_ref ref, uint64_t v, unsigned bits);
 unsigned interp_get_f(const struct interp *r);
 void interp_put_f(struct interp *r, const struct ir_op *o, unsigned f);
 
-/* interp_mem.c: the ops that reach guest memory, VEC and X87 among them. */
+/* interp_mem.c: the ops that reach guest memory, VEC, AVX and X87 among them. */
 void interp_memory(struct interp *r, const struct ir_op *o);
 void interp_vec(struct interp *r, const struct ir_op *o);
 void interp_x87(struct interp *r, const struct ir_op *o);
+void interp_avx(struct interp *r, const struct ir_op *o);
 
 #endif

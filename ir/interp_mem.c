@@ -160,3 +160,24 @@ void interp_x87(struct interp *r, const struct ir_op *o)
     if (store)
         commit(r);
 }
+
+/* No temps: the registers of AVX are the guest's. */
+void interp_avx(struct interp *r, const struct ir_op *o)
+{
+    const struct ir_avx *x = &o->avx;
+    unsigned bits = (ir_avx_stores(x) ? MD_WRITE : 0) | (x->align ? MD_ALIGN : 0) | (x->select ? MD_SELECT : 0);
+    void *mem = NULL;
+    if (ir_avx_stores(x) && x->evex && o->c != IR_NONE && !x->select) /* what is masked off stays as it is */
+        bits |= MD_RMW;
+    if (x->select) {
+        r->c->select_how = ir_avx_select_how(x);
+        r->c->select = x->select == IR_SELECT_SIGN ? ir_avx_signs(r->c->vec[o->b - IR_VEC0], 1u << x->element)
+                                                   : r->c->mask[o->c - IR_MASK0];
+    }
+    if (x->msize)
+        mem = reach(r, o, x->msize, bits);
+    r->c->insn_off = (uint32_t)r->insn_off;
+    r->calls->vec(r->c, o, mem);
+    if (ir_avx_stores(x) && x->msize)
+        commit(r);
+}

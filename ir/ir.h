@@ -14,11 +14,13 @@
  * Text form (printer and parser agree), one op a line:
  *     name.type[.sub] dests = sources, imm !setf ?livef lock poll tag=N
  *     add.i64 r0 = r0, r3 !CZSOAP ?CZ
- *     t0 = ... temps; r0..r31 guest registers; v0..v31 vector registers; #0x10 constants; L1 labels; @0x7f page
+ *     t0 = ... temps; r0..r31 guest registers; v0..v31 vector registers; k0..k7 mask registers; #0x10 constants; L1
+ *     labels; @0x7f page
  *     offsets; _ absent Operands stand in the order of their letters (absent ones at the end may be left out); ;
  *     starts a comment. sub: a condition (setcc.i8.ne), RMW's operation (rmw.i32.add), a type (lds.i8.i32), a leave
  *     reason (leave.next), else a number; ops on no value have no type (insn.3 @0x10).  VEC: the row's name and form,
- *     vec.paddb.y_u, or vec.paddb.y_u~1 where a second row has both.
+ *     vec.paddb.y_u, or vec.paddb.y_u~1 where a second row has both.  AVX: the encoding in the manual's notation, see
+ *     struct ir_avx.
  */
 #ifndef RHEA_IR_H
 #define RHEA_IR_H
@@ -54,10 +56,10 @@ enum ir_cc { CC_O, CC_NO, CC_B, CC_AE, CC_E, CC_NE, CC_BE, CC_A, CC_S, CC_NS, CC
 
 typedef uint16_t ir_ref;
 enum {
-    IR_REG0 = 0,         /* 0..31   guest registers */
-    IR_VEC0 = 32,        /* 32..63  vector registers */
-    IR_VEC_SCRATCH = 24, /* v24..v31 are no guest's state: lifters use them inside an insn */
-    IR_TEMP0 = 64,       /* 64..    temps */
+    IR_REG0 = 0,   /* 0..31   guest registers */
+    IR_VEC0 = 32,  /* 32..63  vector registers */
+    IR_MASK0 = 64, /* 64..71  mask registers */
+    IR_TEMP0 = 72, /* 72..    temps */
     IR_TEMP_MAX = 4096,
     IR_CONST0 = 0x8000, /* constants: index into block->consts */
     IR_NONE = 0xffff,
@@ -68,7 +70,11 @@ static inline bool ir_is_reg(ir_ref r)
 }
 static inline bool ir_is_vec(ir_ref r)
 {
-    return r >= IR_VEC0 && r < IR_TEMP0;
+    return r >= IR_VEC0 && r < IR_MASK0;
+}
+static inline bool ir_is_mask(ir_ref r)
+{
+    return r >= IR_MASK0 && r < IR_TEMP0;
 }
 static inline bool ir_is_temp(ir_ref r)
 {
@@ -88,6 +94,46 @@ enum {
 
 enum { IR_LABEL_MAX = 256 }; /* labels in a block */
 
+/* Where in an encoding a register stands. */
+enum ir_avx_at { IR_AT_NONE, IR_AT_REG, IR_AT_RM, IR_AT_VVVV, IR_AT_LAST };
+
+/* Which operands a form has: d written (and, maybe, read); a, b read in this order, a being the address where there is
+ * one.  c stands where the encoding's last register does: EVEX.aaa (a mask), else bits 7..4 of the immediate. */
+enum ir_avx_form {
+#define IR_AVX_FORM(name, ...) IR_AVX_##name,
+#include "ir/avx.def"
+    IR_AVX_FORM_COUNT
+};
+struct ir_avx_form_row {
+    const char *name, *operands;
+    uint8_t d, a, b, c; /* enum ir_avx_at; a of a memory form is the address, whatever this says */
+};
+extern const struct ir_avx_form_row ir_avx_forms[IR_AVX_FORM_COUNT];
+
+/* Which elements of a memory operand are touched, and may fault (Intel SDM vol. 2, exception types E1 to E12). */
+enum ir_select {
+    IR_SELECT_ALL,    /* all, whatever is masked */
+    IR_SELECT_MASK,   /* element n if bit n of mask c is set, or, where elements are repeated, bit n + i * elements */
+    IR_SELECT_PACKED, /* as many elements, from the first on, as bits of mask c are set */
+    IR_SELECT_SIGN,   /* element n if the sign of element n of vector b is */
+};
+
+/* The encoding of op AVX, registers apart, in VEX's and EVEX's own terms (vol. 2A, 2.3.5 and 2.7.1).  Text form:
+ *     avx.reg_vvvv_mem.evex.512.66.0f38.w1.a8[.z][.b][.x][.i7f][.m64[a]][.mask.8x8] v1 = r3, v2, k1
+ * After form and encoding, z: EVEX.z; b: EVEX.b; x: raises; i: the immediate; m: bytes of memory, `a` if they must be
+ * aligned; mask, packed, sign: which elements are touched, bytes of one and how many bits of the mask count.  A
+ * group's extension follows the opcode: 73/2.  Vector length 3 is 1024. */
+struct ir_avx {
+    uint8_t opcode, imm;
+    uint8_t form; /* enum ir_avx_form */
+    uint8_t msize;
+    uint8_t map : 3, pp : 2, l : 2, w : 1;
+    uint8_t evex : 1, z : 1, b : 1, has_imm : 1, align : 1, ext : 3;
+    uint8_t select : 3, element : 2,
+        count : 3;      /* element: log2 of its bytes; count: log2 of the mask bits that count */
+    uint8_t raises : 1; /* may raise a numeric exception */
+};
+
 struct ir_op {
     uint8_t op;    /* enum ir_opcode */
     uint8_t type;  /* enum ir_type */
@@ -99,7 +145,10 @@ struct ir_op {
     uint8_t pair;  /* memory ops, a hint: 1 + which of cpu.pair_page to try first; 0: none */
     uint16_t row;  /* VEC: row of vec.def */
     ir_ref d, e, a, b, c;
-    int64_t imm;
+    union {
+        int64_t imm;
+        struct ir_avx avx; /* AVX */
+    };
 };
 
 struct ir_block {
@@ -152,7 +201,7 @@ struct ir_shape {
     const char *doc;
 };
 extern const struct ir_shape ir_shapes[IR_OP_COUNT];
-/* The operand letters of this very op: those of its shape, or for VEC those of its row. */
+/* The operand letters of this very op: those of its shape, or for VEC and AVX those of its row or form. */
 const char *ir_operands(const struct ir_op *o);
 /* Operands by position in the letters. */
 enum { IR_D, IR_E, IR_A, IR_B, IR_C, IR_FIELDS };
@@ -257,6 +306,35 @@ extern const unsigned ir_vec_row_count;
 /* Row with this encoding and form, or -1. */
 int ir_vec_find(enum ir_vec_form form, unsigned prefix, unsigned map, unsigned opcode, unsigned w, unsigned ext);
 
+static inline bool ir_avx_sets_flags(const struct ir_avx *x)
+{
+    return x->form == IR_AVX_F_REG_RM || x->form == IR_AVX_F_REG_MEM;
+}
+static inline bool ir_avx_stores(const struct ir_avx *x)
+{
+    return x->form == IR_AVX_MEM_REG || x->form == IR_AVX_MEM_VVVV_REG;
+}
+/* How elements are selected, as one word (cpu.select_how). */
+uint32_t ir_avx_select_how(const struct ir_avx *x);
+/* The bytes of a memory operand that are touched, a bit each: `from` is mask c, or the signs of vector b. */
+uint64_t ir_avx_selected(uint32_t how, uint64_t from);
+static inline bool ir_avx_selects_by_sign(uint32_t how)
+{
+    return (how & 7) == IR_SELECT_SIGN;
+}
+static inline unsigned ir_avx_element_bytes(uint32_t how)
+{
+    return 1u << (how >> 3 & 3);
+}
+static inline unsigned ir_avx_memory_bytes(uint32_t how)
+{
+    return ir_avx_element_bytes(how) << (how >> 8 & 7);
+}
+/* The signs of the elements, of `bytes` bytes, of the 64 bytes at v. */
+uint64_t ir_avx_signs(const uint8_t *v, unsigned bytes);
+/* The alignment that an access under a mask is checked for where the guest asks for checks (#AC). */
+unsigned ir_avx_checked_alignment(uint32_t how);
+
 /* ---- x87 and MMX -------------------------------------------------------------------------------------------- */
 
 /* What an X87 op has beside the x87 and MMX registers that its modrm names. */
@@ -312,11 +390,13 @@ enum {
     MD_WRITE = 0x80,
     MD_RMW = 0x100, /* read, then write (implies MD_WRITE) */
     MD_LOCK = 0x200,
-    MD_ALIGN = 0x400,   /* must be aligned to its size, else the guest faults */
-    MD_PROBE = 0x800,   /* a check only: never touch a device */
-    MD_SYSTEM = 0x1000, /* by the processor itself: supervisor rights whatever the privilege is */
-    MD_ONCE = 0x2000,   /* a store that cannot be run again: what could abandon it does so before it */
-    MD_TAG_SHIFT = 16,  /* ir_op.tag */
+    MD_ALIGN = 0x400,      /* must be aligned to its size, else the guest faults */
+    MD_PROBE = 0x800,      /* a check only: never touch a device */
+    MD_SYSTEM = 0x1000,    /* by the processor itself: supervisor rights whatever the privilege is */
+    MD_ONCE = 0x2000,      /* a store that cannot be run again: what could abandon it does so before it */
+    MD_SELECT = 0x4000,    /* only the bytes that cpu.select and select_how tell are touched */
+    MD_ANY_ALIGN = 0x8000, /* alignment is not checked, whatever the guest's flags ask for */
+    MD_TAG_SHIFT = 16,     /* ir_op.tag */
 };
 
 #endif

@@ -120,8 +120,17 @@ static unsigned x87_effects(unsigned form)
     return form == X87_READ ? IRE_READS | IRE_FAULTS : form == X87_WRITE ? IRE_WRITES | IRE_FAULTS : IRE_STAYS;
 }
 
+static unsigned avx_effects(const struct ir_avx *x)
+{
+    if (x->msize)
+        return (ir_avx_stores(x) ? IRE_WRITES : IRE_READS) | IRE_FAULTS;
+    return x->form == IR_AVX_PLAIN ? IRE_STAYS : x->raises ? IRE_FAULTS : IRE_PURE;
+}
+
 unsigned ir_odd_effects(const struct ir_op *o)
 {
+    if (o->op == IR_AVX)
+        return avx_effects(&o->avx);
     return o->op == IR_X87 ? x87_effects(o->sub) : vec_effects(&ir_vec_rows[o->row]);
 }
 
@@ -134,6 +143,7 @@ bool ir_access_only(const struct ir_op *o)
     case IR_ST:
     case IR_PROBE: return true;
     case IR_VEC: return ir_vec_rows[o->row].msize && !row_raises(&ir_vec_rows[o->row]);
+    case IR_AVX: return o->avx.msize && !o->avx.raises;
     default: return false;
     }
 }
@@ -152,6 +162,8 @@ unsigned ir_odd_writes_f(const struct ir_op *o)
         return row_sets_flags(o) ? IRF_ALL : 0;
     if (o->op == IR_X87)
         return o->sub == X87_FLAGS ? IRF_ALL : 0;
+    if (o->op == IR_AVX)
+        return ir_avx_sets_flags(&o->avx) ? IRF_ALL : 0;
     return ir_facts[o->sub].writes_f; /* RMW */
 }
 
@@ -198,7 +210,9 @@ const char *ir_operands(const struct ir_op *o)
     };
     if (o->op == IR_X87)
         return of_x87[o->sub < X87_FORMS ? o->sub : X87_REG];
-    return o->op == IR_VEC ? of_form[ir_vec_rows[o->row].form] : ir_shapes[o->op].operands;
+    if (o->op == IR_VEC)
+        return of_form[ir_vec_rows[o->row].form];
+    return o->op == IR_AVX ? ir_avx_forms[o->avx.form].operands : ir_shapes[o->op].operands;
 }
 
 unsigned ir_read_bits(const struct ir_op *o, unsigned n)
@@ -237,6 +251,7 @@ unsigned ir_read_bits(const struct ir_op *o, unsigned n)
     case IR_PROBE: return n == IR_A ? 64 : bits;
     case IR_VEC:
     case IR_X87:
+    case IR_AVX:
     case IR_CALL:
     case IR_GOTOI:
     case IR_LEAVEI: return 64;
@@ -263,7 +278,8 @@ unsigned ir_write_bits(const struct ir_op *o, unsigned n)
     case IR_LDF:
     case IR_LDZ:
     case IR_VEC:
-    case IR_X87: return 64;
+    case IR_X87:
+    case IR_AVX: return 64;
     default: break;
     }
     return type >= I32 ? 64 : ir_bits(type);

@@ -85,6 +85,7 @@ static bool parse_sub(struct parser *p, struct ir_op *o, char *s)
         v = find_row(s);
         o->row = (uint16_t)v;
         return v >= 0 || fail(p, "no such row of vec.def", s);
+    case IR_SUB_AVX: return ir_avx_parse(s, &o->avx) || fail(p, "not an encoding", s);
     case IR_SUB_NUMBER:
         if (parse_number(s, &n) && n >= 0 && n < 256)
             v = (int)n;
@@ -134,6 +135,8 @@ static bool parse_ref(struct parser *p, const char *word, ir_ref *r)
         return *r = (ir_ref)v, true;
     if (*word == 'v' && v >= 0 && v < IR_NVEC)
         return *r = (ir_ref)(IR_VEC0 + v), true;
+    if (*word == 'k' && v >= 0 && v < IR_NMASK)
+        return *r = (ir_ref)(IR_MASK0 + v), true;
     if (*word != 't' || v < 0 || v >= IR_TEMP_MAX - IR_TEMP0)
         return fail(p, "not an operand", word);
     if (p->b->ntemps <= v)

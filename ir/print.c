@@ -36,6 +36,7 @@ enum ir_text_sub ir_text_sub(unsigned opcode)
     case IR_LEAVE:
     case IR_LEAVEI: return IR_SUB_LEAVE;
     case IR_VEC: return IR_SUB_ROW;
+    case IR_AVX: return IR_SUB_AVX;
     default: return IR_SUB_NUMBER;
     }
 }
@@ -43,7 +44,7 @@ enum ir_text_sub ir_text_sub(unsigned opcode)
 bool ir_text_typeless(unsigned opcode)
 {
     const char *s = ir_shapes[opcode].operands;
-    return opcode == IR_VEC || opcode == IR_X87 || strspn(s, ".ILP") == strlen(s);
+    return opcode == IR_VEC || opcode == IR_AVX || opcode == IR_X87 || strspn(s, ".ILP") == strlen(s);
 }
 
 static void print_lower(FILE *out, const char *s)
@@ -75,6 +76,10 @@ static void print_name(FILE *out, const struct ir_op *o)
     case IR_SUB_TYPE: fprintf(out, ".%s", ir_text_types[o->sub & 3]); break;
     case IR_SUB_LEAVE: fprintf(out, ".%s", o->sub <= LEAVE_NEXT ? ir_text_leave[o->sub] : "?"); break;
     case IR_SUB_ROW: print_row(out, o->row); break;
+    case IR_SUB_AVX:
+        fputc('.', out);
+        ir_avx_print(out, &o->avx);
+        break;
     case IR_SUB_OP:
         fputc('.', out);
         print_lower(out, o->sub < IR_OP_COUNT ? ir_shapes[o->sub].name : "?");
@@ -104,6 +109,8 @@ static void print_ref(FILE *out, const struct ir_block *b, ir_ref r)
         fprintf(out, "t%u", r - IR_TEMP0);
     else if (ir_is_vec(r))
         fprintf(out, "v%u", r - IR_VEC0);
+    else if (ir_is_mask(r))
+        fprintf(out, "k%u", r - IR_MASK0);
     else
         fprintf(out, "r%u", r);
 }
@@ -163,7 +170,8 @@ static void print_flags(FILE *out, const char *mark, unsigned f)
 void ir_print(FILE *out, const struct ir_block *b, const char *(*helper_name)(unsigned))
 {
     for (const struct ir_op *o = b->op; o < b->op + b->nops; o++) {
-        if (o->op >= IR_OP_COUNT || (o->op == IR_VEC && o->row >= ir_vec_row_count)) {
+        if (o->op >= IR_OP_COUNT || (o->op == IR_VEC && o->row >= ir_vec_row_count) ||
+            (o->op == IR_AVX && o->avx.form >= IR_AVX_FORM_COUNT)) {
             fprintf(out, "; not an op: %u row %u\n", o->op, o->row);
             continue;
         }

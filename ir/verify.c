@@ -8,8 +8,7 @@
  *     terminal op;
  *   - precise faults: on no path does an op that may fault follow, in the same insn, an op that wrote guest state.
  *
- * Precise faults, exactly.  Guest state is guest and vector registers (scratch ones apart), F (an op whose setf is
- * not 0), and fields of struct cpu other than its scratch.  "The same insn" is: since the last INSN marker on the
+ * Precise faults, exactly.  Guest state is guest, vector and mask registers, F (an op whose setf is not 0), and fields of struct cpu other than its scratch.  "The same insn" is: since the last INSN marker on the
  * path; a lifter that commits an iteration of a repeated insn places the marker again.  An op's own results do not
  * count against it: it writes them after its fault.  CALL is exempt as the op that may fault (a helper raises its
  * faults before it changes anything, which cannot be seen here) and as the op that writes.  Stores to guest memory
@@ -61,6 +60,8 @@ static bool legal_ref(const struct verifier *v, char letter, ir_ref r)
     case 'W':
     case 'Y':
     case 'U': return ir_is_vec(r);
+    case 'D':
+    case 'S': return reg || ir_is_vec(r) || ir_is_mask(r);
     default: return r == IR_NONE;
     }
 }
@@ -70,6 +71,7 @@ static bool may_be_absent(const struct ir_op *o, unsigned n)
 {
     switch (o->op) {
     case IR_LEA: return n == IR_A || n == IR_B;
+    case IR_AVX: return n == IR_C && ir_avx_forms[o->avx.form].c == IR_AT_LAST;
     case IR_CALL: return n != IR_E;
     case IR_UMUL:
     case IR_SMUL:
@@ -86,7 +88,7 @@ static bool must_be_absent(const struct ir_op *o, unsigned n)
 {
     if (o->op == IR_RMW)
         return n == IR_C ? o->sub != IR_SHLD && o->sub != IR_SHRD : n == IR_B && may_be_absent(o, n);
-    return o->op != IR_LEA && o->op != IR_CALL && may_be_absent(o, n);
+    return o->op != IR_LEA && o->op != IR_CALL && o->op != IR_AVX && may_be_absent(o, n);
 }
 
 static bool check_operands(struct verifier *v)
@@ -197,7 +199,7 @@ static bool legal_field(const struct ir_op *o)
         return false;
     bool regs = from < (int64_t)(offsetof(struct cpu, reg) + sizeof((struct cpu *)0)->reg) &&
                 to > (int64_t)offsetof(struct cpu, reg);
-    bool vecs = from < (int64_t)(offsetof(struct cpu, vec) + sizeof((struct cpu *)0)->vec) &&
+    bool vecs = from < (int64_t)(offsetof(struct cpu, mask) + sizeof((struct cpu *)0)->mask) &&
                 to > (int64_t)offsetof(struct cpu, vec);
     bool cc = from < (int64_t)offsetof(struct cpu, cc) + 2 && to > (int64_t)offsetof(struct cpu, cc);
     return !regs && !vecs && !cc;
@@ -243,10 +245,19 @@ static bool check_values(struct verifier *v)
     return true;
 }
 
+static bool legal_avx(const struct ir_avx *x)
+{
+    if (x->form >= IR_AVX_FORM_COUNT)
+        return false;
+    bool mem = ir_avx_forms[x->form].operands[IR_A] == 'A';
+    return x->map && mem == (x->msize != 0) && (mem || !x->select) && x->msize <= 64;
+}
+
 static bool check_op(struct verifier *v)
 {
     const struct ir_op *o = v->o;
-    if (o->op >= IR_OP_COUNT || o->type >= IR_TYPE_COUNT || (o->op == IR_VEC && o->row >= ir_vec_row_count))
+    if (o->op >= IR_OP_COUNT || o->type >= IR_TYPE_COUNT || (o->op == IR_VEC && o->row >= ir_vec_row_count) ||
+        (o->op == IR_AVX && !legal_avx(&o->avx)))
         return bad(v, "no such op, type or row");
     if (!legal_sub(v))
         return bad(v, "illegal sub");
@@ -319,7 +330,7 @@ static bool note_writes(struct verifier *v)
         if (s[n] == '.' || r == IR_NONE)
             continue;
         if (!ir_is_temp(r)) {
-            state |= r < IR_VEC0 + IR_VEC_SCRATCH;
+            state = true;
             continue;
         }
         unsigned bits = ir_write_bits(o, n), t = r - IR_TEMP0;

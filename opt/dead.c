@@ -8,7 +8,8 @@
  *   breaks  nothing
  *
  * "Can see" a register: whatever reads it; a fault, a call, the end of the block; and a branch or label, beyond which
- * this pass does not look.  Temps do not live across labels.
+ * this pass does not look.  Temps do not live across labels.  AVX ops stay: a VEC op hides only bits 127..0 of what they
+ * wrote, and mask registers are not followed.
  */
 #include "opt/opt.h"
 
@@ -79,7 +80,8 @@ void opt_dead(struct ir_block *b)
         if (o->op == IR_INSN)
             continue;
         unsigned effects = ir_effects(o);
-        if (o->setf == 0 && (effects & ~(unsigned)IRE_LOADS) == 0 && !is_seen(&l, o->d) && !is_seen(&l, o->e)) {
+        bool may_go = o->setf == 0 && o->op != IR_AVX && (effects & ~(unsigned)IRE_LOADS) == 0;
+        if (may_go && !is_seen(&l, o->d) && !is_seen(&l, o->e)) {
             o->op = GONE;
             first = i;
             continue;

@@ -5,6 +5,8 @@
 #ifndef RHEA_IRMAKE_H
 #define RHEA_IRMAKE_H
 
+#include "ir/text.h"
+#include "test/ir/irmake_avx.h"
 #include "test/ir/irtest.h"
 
 enum { MAKE_INSNS = 10, MAKE_MEM_SIZE = 256, MAKE_MEM_BASE = 0x40f80, MAKE_TEMPS = 12 };
@@ -14,6 +16,7 @@ struct maker {
     uint64_t seed;
     unsigned regs;              /* guest registers to use: 0.. */
     bool x87;                   /* with X87 ops */
+    unsigned avx;               /* with AVX ops, for vectors of so many bytes; 0: none */
     bool full_temp[MAKE_TEMPS]; /* written whole since the last label */
     int open_label;             /* branched to, not placed; -1: none */
     int open_for;
@@ -102,7 +105,7 @@ static inline void alu(struct maker *m, bool early)
     if (o->op == IR_CMOV || op == IR_SETCC)
         o->sub = (uint8_t)pick(m, 16);
     if (op == IR_LDF)
-        o->imm = offsetof(struct cpu, mxcsr);
+        o->imm = m->avx ? offsetof(struct cpu, tsc_offset) : offsetof(struct cpu, mxcsr);
     if (op == IR_SETF) {
         o->sub = (uint8_t)(1 + pick(m, 63));
         o->imm = ir_f_to_x86(o->sub);
@@ -168,11 +171,53 @@ static inline void x87(struct maker *m)
     wrote(m, o);
 }
 
+static inline ir_ref avx_operand(struct maker *m, char class, bool evex, bool write_mask)
+{
+    switch (class) {
+    case 'v': return (ir_ref)(IR_VEC0 + pick(m, evex ? 32 : 16));
+    case 'k': return (ir_ref)(IR_MASK0 + (write_mask ? 1 + pick(m, 7) : pick(m, 8)));
+    case 'g': return (ir_ref)pick(m, m->regs);
+    default: return IR_NONE;
+    }
+}
+
+/* Make o a random AVX op with or without memory; its address, o->a, is there. */
+static inline void avx_op(struct maker *m, struct ir_op *o, bool mem)
+{
+    const struct avx_sample *s;
+    char text[96];
+    do
+        s = &avx_samples[pick(m, ARRAY_LEN(avx_samples))];
+    while ((strchr(s->operands, 'm') != NULL) != mem || (avx_sample_is_wide(s) && m->avx < 64));
+    snprintf(text, sizeof text, "%s", s->text);
+    assert_true(ir_avx_parse(text, &o->avx));
+    const struct ir_avx_form_row *f = &ir_avx_forms[o->avx.form];
+    bool evex = o->avx.evex;
+    o->type = I8;
+    o->d = avx_operand(m, s->operands[0], evex, false);
+    if (!mem)
+        o->a = avx_operand(m, s->operands[1], evex, false);
+    bool second = f->operands[IR_B] != '.';
+    o->b = second ? avx_operand(m, s->operands[2], evex, false) : IR_NONE;
+    char last = s->operands[second ? 3 : 2];
+    o->c = avx_operand(m, last, evex, f->c == IR_AT_LAST);
+    if (ir_avx_sets_flags(&o->avx))
+        o->setf = IRF_ALL;
+}
+
+static inline void avx(struct maker *m)
+{
+    struct ir_op *insn = ir_append(m->b, IR_INSN, I8); /* it may fault */
+    insn->imm = 101;
+    insn->sub = 1;
+    avx_op(m, ir_append(m->b, IR_AVX, I8), false);
+}
+
 static inline void memory(struct maker *m)
 {
     static const uint8_t ops[] = {IR_LD, IR_LDZ, IR_LDS, IR_ST, IR_ST, IR_RMW, IR_XADD, IR_XCHG, IR_CMPXCHG, IR_PROBE};
     static const uint8_t subs[] = {IR_ADD, IR_SBB, IR_XOR, IR_INC, IR_SHL, IR_RCR, IR_BTS, IR_BTC, IR_NOT, IR_AND};
-    unsigned op = m->x87 && pick(m, 3) ? IR_X87 : ops[pick(m, ARRAY_LEN(ops))];
+    unsigned op = m->x87 && pick(m, 3) ? IR_X87 : m->avx && pick(m, 3) ? IR_AVX : ops[pick(m, ARRAY_LEN(ops))];
     struct ir_op *o = ir_append(m->b, IR_AND, I64);
     ir_ref t = o->d = (ir_ref)(IR_TEMP0 + pick(m, MAKE_TEMPS));
     o->a = source(m);
@@ -198,6 +243,10 @@ static inline void memory(struct maker *m)
     o->pair = (uint8_t)(pick(m, 2) ? 1 + pick(m, 3) : 0);
     if (op == IR_X87) {
         x87_insn(m, o, pick(m, 2) ? X87_READ : X87_WRITE);
+        return;
+    }
+    if (op == IR_AVX) {
+        avx_op(m, o, true);
         return;
     }
     o->imm = op == IR_PROBE ? 8 : 0;
@@ -272,6 +321,8 @@ static inline void make_block(struct maker *m)
             alu(m, false);
         for (unsigned k = m->x87 ? pick(m, 3) : 0; k > 0; k--)
             x87(m);
+        for (unsigned k = m->avx ? pick(m, 3) : 0; k > 0; k--)
+            avx(m);
         if (pick(m, 12) == 0)
             call(m);
         if (m->open_label < 0 && pick(m, 5) == 0)

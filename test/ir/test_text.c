@@ -11,9 +11,35 @@ static unsigned count_of_subs(unsigned op)
     case IR_LDS: return IR_TYPE_COUNT;
     case IR_LEAVE:
     case IR_LEAVEI: return LEAVE_NEXT + 1;
-    case IR_VEC: return 1;
+    case IR_VEC:
+    case IR_AVX: return 1;
     default: return 4;
     }
+}
+
+static struct ir_avx some_avx(unsigned n)
+{
+    struct ir_avx x = {.form = (uint8_t)(n % IR_AVX_FORM_COUNT), .opcode = (uint8_t)(n * 37)};
+    bool mem = strchr(ir_avx_forms[x.form].operands, 'A');
+    x.map = 1 + n % 3;
+    x.pp = n & 3;
+    x.l = n % 3 & 3;
+    x.w = n & 1;
+    x.evex = n >> 1 & 1;
+    x.z = n >> 2 & 1;
+    x.b = n >> 1 & 1;
+    x.ext = n & 7;
+    x.raises = n >> 3 & 1;
+    x.has_imm = n & 1;
+    x.imm = n & 1 ? (uint8_t)(n * 5) : 0;
+    if (!mem)
+        return x;
+    x.msize = (uint8_t)(1 << n % 7);
+    x.align = n & 1;
+    x.select = n & 3;
+    x.element = x.select ? n & 3 : 0;
+    x.count = x.select ? n % 7 & 7 : 0;
+    return x;
 }
 
 /* An op with every operand its shape knows, chosen by n. */
@@ -27,6 +53,8 @@ static void add_op(struct ir_block *b, unsigned op, unsigned type, unsigned sub,
     o->tag = (uint8_t)(n * 31);
     if (op == IR_VEC)
         o->row = (uint16_t)(n % ir_vec_row_count);
+    if (op == IR_AVX)
+        o->avx = some_avx(n);
     const char *s = ir_operands(o);
     for (unsigned i = 0; i < IR_FIELDS; i++) {
         unsigned k = (n + i) % 4;
@@ -34,6 +62,8 @@ static void add_op(struct ir_block *b, unsigned op, unsigned type, unsigned sub,
             continue;
         if (strchr("WYU", s[i]))
             *ir_field(o, i) = (ir_ref)(IR_VEC0 + (n + i) % IR_NVEC);
+        else if (strchr("DS", s[i]))
+            *ir_field(o, i) = (ir_ref)((n + i) * 5 % IR_TEMP0);
         else if (k == 0)
             *ir_field(o, i) = (ir_ref)((n + i) % IR_NREG);
         else if (k == 1 || strchr("RXT", s[i]))

@@ -152,6 +152,10 @@ static void test_dead(void **state)
         {"vec.addps.y_u v0 = v1, #0x0\ninsn.3 @0x3\nvec.movaps.w_u v0 = v2, #0x0\n" END,
          "vec.addps.y_u v0 = v1, #0x0\ninsn.3 @0x3\nvec.movaps.w_u v0 = v2, #0x0\n" END},
         {"vec.movd.r_u t0 = v1, #0x0\n" END, END},
+        /* the upper half of a YMM register, and a mask */
+        {"avx.reg_vvvv_rm.vex.256.66.0f.w0.fe v0 = v1, v2\nvec.movaps.w_u v0 = v2, #0x0\n" END,
+         "avx.reg_vvvv_rm.vex.256.66.0f.w0.fe v0 = v1, v2\nvec.movaps.w_u v0 = v2, #0x0\n" END},
+        {"avx.reg_rm.vex.128.np.0f.w0.92 k1 = r1\n" END, "avx.reg_rm.vex.128.np.0f.w0.92 k1 = r1\n" END},
         {"umul.i64 t2, t3 = r1, r2\nmov.i64 r2 = t3\n" END, "umul.i64 t2, t3 = r1, r2\nmov.i64 r2 = t3\n" END},
     };
     check(opt_dead, e, ARRAY_LEN(e));
