@@ -64,7 +64,8 @@ struct host_calls {
 struct host_thunks {
     uint8_t *rx;
     uint32_t enter, leave, mem_read, mem_write, near_read, pair_read, pair_write, mem_commit, call, divide_error,
-        fp_error, exit_link, exit_lookup, exit_kick, exit_kick_off, exit_lookup_off, guard, entry_r, entry_w, entry_x;
+        fp_error, exit_link, exit_lookup, exit_kick, exit_kick_off, exit_lookup_off, guard, entry_r, entry_w, entry_x,
+        save_vectors, load_vectors;
     bool two_levels; /* of the translation tables: see ir/cpu.h */
     size_t size;
 };
@@ -103,10 +104,13 @@ uint64_t host_ticks(void);
 /* True and *why filled if this processor lacks what generated code needs (x86-64-v2). */
 bool host_supported(struct status *why);
 
+/* How wide this processor's vector registers are, in bytes: 16, 32 (AVX2) or 64 (AVX-512 F, BW, DQ, VL). */
+unsigned host_vec_bytes(void);
+
 /* Disassembly of host or guest code for logs lives in tool/; how pinned registers are called, for explain: */
 const char *host_reg_home(unsigned guest_reg); /* "rcx", "memory", ... */
 
-/* Run one vector op natively on cpu state (reference interpreter); mem: host address of its memory operand.  false:
+/* Run one vector op, VEC or AVX, natively on cpu state (reference interpreter); mem: host address of its memory operand.  false:
  * an exception that cpu.mxcsr unmasks, nothing but its flags written. */
 bool host_vec_exec(struct cpu *c, const struct ir_op *o, void *mem);
 /* The same for an X87 op, on an FXSAVE64 image; FIP, FDP and FOP of it stay as they are. */

@@ -55,6 +55,49 @@ void asm_insn(struct asmbuf *a, unsigned prefix, unsigned map, unsigned opcode, 
     a->p = p;
 }
 
+static void put_vex(struct asmbuf *a, const struct ir_avx *x, struct asm_avx r, unsigned rxb)
+{
+    unsigned rest = (~(unsigned)r.vvvv & 15) << 3 | (unsigned)x->l << 2 | x->pp;
+    if (x->map == 1 && !x->w && !(rxb & 3)) {
+        asm_byte(a, 0xc5);
+        asm_byte(a, (rxb & 4 ? 0 : 0x80u) | rest);
+        return;
+    }
+    asm_byte(a, 0xc4);
+    asm_byte(a, (~rxb & 7) << 5 | x->map);
+    asm_byte(a, (unsigned)x->w << 7 | rest);
+}
+
+static void put_evex(struct asmbuf *a, const struct ir_avx *x, struct asm_avx r, unsigned rxb)
+{
+    asm_byte(a, 0x62);
+    asm_byte(a, (~rxb & 7) << 5 | (r.reg & 16 ? 0 : 0x10u) | x->map);
+    asm_byte(a, (unsigned)x->w << 7 | (~(unsigned)r.vvvv & 15) << 3 | 4 | x->pp);
+    asm_byte(a, (unsigned)x->z << 7 | (unsigned)x->l << 5 | (unsigned)x->b << 4 | (r.vvvv & 16 ? 0 : 8u) |
+                    (unsigned)r.mask);
+}
+
+void asm_avx(struct asmbuf *a, const struct ir_avx *x, struct asm_avx r, struct rm m)
+{
+    unsigned rxb = (r.reg & 8 ? 4u : 0) | (m.base != NOREG && m.base & 8 ? 1u : 0);
+    if (m.kind == RM_REG ? m.base & 16 : m.index != NOREG && m.index & 8)
+        rxb |= 2;
+    if (m.kind == RM_GS)
+        asm_byte(a, 0x65);
+    if (x->evex)
+        put_evex(a, x, r, rxb);
+    else
+        put_vex(a, x, r, rxb);
+    asm_byte(a, x->opcode);
+    unsigned reg = ((unsigned)r.reg & 7) << 3;
+    if (x->form != IR_AVX_PLAIN && m.kind == RM_REG)
+        asm_byte(a, 0xc0 | reg | ((unsigned)m.base & 7));
+    else if (x->form != IR_AVX_PLAIN)
+        a->p = put_memory(a->p, reg, m);
+    if (x->has_imm)
+        asm_byte(a, x->imm | (unsigned)r.last << 4);
+}
+
 void asm_typed(struct asmbuf *a, enum ir_type t, unsigned map, unsigned opcode, int reg, struct rm m)
 {
     unsigned flags = t == I64 ? ASM_W : t == I8 ? ASM_BYTE_REG | ASM_BYTE_RM : 0;

@@ -2,6 +2,7 @@
  *
  * An instruction is described by map and opcode, a register field and an r/m operand (struct rm).  The bytes, in order:
  *     [65 gs] [66 | F2 | F3] [REX] [0F | 0F 38 | 0F 3A] opcode modrm [sib] [disp8 | disp32] [imm]
+ *     [65 gs] [VEX | EVEX]                              opcode modrm ...
  * Nothing here checks for room per byte: the emitter checks once an op that ASM_ROOM bytes are left.
  */
 #ifndef RHEA_HOST_ASM_H
@@ -62,6 +63,14 @@ enum { ASM_W = 1, ASM_BYTE_REG = 2, ASM_BYTE_RM = 4 }; /* REX.W; the reg or r/m 
 
 /* One instruction but for its immediate.  prefix: 0, 0x66, 0xf2, 0xf3.  map: 0 none, 1 0F, 2 0F 38, 3 0F 3A. */
 void asm_insn(struct asmbuf *a, unsigned prefix, unsigned map, unsigned opcode, unsigned flags, int reg, struct rm m);
+
+/* A VEX- or EVEX-encoded instruction, immediate included.  Registers by number: reg and vvvv 0..31, mask 0..7, last (bits
+ * 7..4 of the immediate) 0..15; 0 for absent ones.  m is a vector, mask or general register, or memory without
+ * displacement (EVEX scales short ones). */
+struct asm_avx {
+    int reg, vvvv, mask, last;
+};
+void asm_avx(struct asmbuf *a, const struct ir_avx *x, struct asm_avx r, struct rm m);
 
 /* The classic forms at a type: opcode is the 32-bit form's; I8 uses opcode - 1 when byte_form, I16 gets the 66
  * prefix. */

@@ -74,6 +74,7 @@ static void emit_op(struct emitter *e)
     case IR_PROBE: emit_memory(e); break;
     case IR_VEC: emit_vec(e); break;
     case IR_X87: emit_x87(e); break;
+    case IR_AVX: emit_avx(e); break;
     default: emit_control(e); break;
     }
 }
@@ -84,7 +85,7 @@ static bool emitter_init(struct emitter *e, const struct ir_block *b, struct are
     e->exits = arena_room(scratch, (2 * b->nops + 2) * sizeof *e->exits);
     e->branch = arena_room(scratch, (b->nops + 1) * sizeof *e->branch);
     e->label_at = arena_room(scratch, (b->nlabels + 1) * sizeof *e->label_at);
-    e->out->fault = arena_room(scratch, (b->nops + 1) * sizeof *e->out->fault);
+    e->out->fault = arena_room(scratch, (2 * b->nops + 1) * sizeof *e->out->fault);
     return e->cold && e->exits && e->branch && e->label_at && e->out->fault && place_init(e, scratch);
 }
 

@@ -3,7 +3,8 @@
  * Register plan
  *     guest RAX RCX RDX RBX RSP RBP RSI RDI R8 R9 R10 R11   (IR registers 0..11, in the order of the IR's numbering)
  *     host  r12 rcx rdx rbx r13 rbp rsi rdi r8 r9 r10 r11
- *     IR registers 12..31: memory operands in struct cpu;  vector registers 0..15: xmm0..15
+ *     IR registers 12..31: memory operands in struct cpu
+ *     vector and mask registers: the host's of the same number, as wide as cpu.vec_bytes says
  *     rax: the emitter's own within one op (addends, LAHF, implicit operands);  r14, r15: temps
  *     rsp: in struct cpu, see cpu.stack;  gs: struct cpu, for thunks and the signal handler
  *
@@ -60,6 +61,8 @@ struct cold {
     uint8_t pair; /* 1 + the remembered entry that is tried first, or 0 */
     bool near;    /* ... which is a W entry, for reads too */
     bool merged;  /* address also in cpu.scratch[1]; addr is spoilt by the access */
+    bool raises;                /* a store that may raise a numeric exception */
+    const struct ir_op *select; /* an AVX op that touches some elements only, or NULL */
 };
 
 enum exit_kind { EXIT_KICK, EXIT_KICK_PC, EXIT_LOOKUP, EXIT_LINK, EXIT_DIVIDE, EXIT_SECOND };
@@ -135,13 +138,15 @@ static inline bool fits32(int64_t v)
 
 /* ---- flags.c: where F lives ----------------------------------------------------------------------------------- */
 
-void f_save(struct emitter *e);                         /* make cpu.cc current; keeps the host's flags; uses rax */
-void f_for_faults(struct emitter *e, struct cold *c);   /* the coming access spoils the host's flags; see owed.c */
-void f_make(struct emitter *e, unsigned maker);         /* compute F of that op anew into the host's flags; uses rax */
-void f_load(struct emitter *e);                         /* make the host's flags current; uses rax */
-void f_spoil(struct emitter *e);                        /* the coming instructions spoil the host's flags */
-void f_define(struct emitter *e);                       /* the coming instruction defines e->op->setf natively */
-void f_defined(struct emitter *e);                      /* ... and now has */
+void f_save(struct emitter *e);                       /* make cpu.cc current; keeps the host's flags; uses rax */
+void f_for_faults(struct emitter *e, struct cold *c); /* the coming access spoils the host's flags; see owed.c */
+void f_make(struct emitter *e, unsigned maker);       /* compute F of that op anew into the host's flags; uses rax */
+void f_load(struct emitter *e);                       /* make the host's flags current; uses rax */
+void f_spoil(struct emitter *e);                      /* the coming instructions spoil the host's flags */
+void f_define(struct emitter *e);                     /* the coming instruction defines e->op->setf natively */
+void f_defined(struct emitter *e);                    /* ... and now has */
+/* The coming instruction may raise an exception, which must find F in cpu.cc; or it sets flags. */
+void f_keep(struct emitter *e);
 unsigned f_condition(struct emitter *e, enum ir_cc cc); /* emit what is needed; returns the host condition to test */
 
 /* ---- by kind of op --------------------------------------------------------------------------------------------- */
@@ -161,6 +166,8 @@ void emit_x87(struct emitter *e);
 /* Before an op that C may see other than from its cold stub: write what is due. */
 void x87_tell(struct emitter *e);
 void x87_tell_cold(struct emitter *e, const struct cold *c); /* in a cold stub; keeps rax */
+void emit_avx(struct emitter *e);
+void avx_select(struct emitter *e, const struct ir_op *o); /* tell the slow path which elements o touches */
 void emit_control(struct emitter *e);
 void note_vec(struct emitter *e); /* at the block's begin and after helpers: vector insns may run now */
 

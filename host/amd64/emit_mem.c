@@ -26,6 +26,10 @@
  * on, to a copy of the access, after which the commit thunk does what the store really does (a device, two
  * pages, a page with code) and keeps the host's flags.
  *
+ * Vector accesses of more than 8 bytes are seldom aligned: where alignment is not demanded, the hot path first sees
+ * whether they cross a page, and the cold one is for those that do:
+ *         mov  eax, ga;  and eax, 0xfff;  cmp eax, 4096 - size;  ja misaligned
+ *
  * An access with a remembered entry (ir_op.pair) has a shorter path: one range check, which also sees to page crossing.
  *         mov  rax, ga;  sub rax, [rsp + pair_page];  cmp rax, 4096 - size;  ja miss;  mov rax, [rsp + pair_addend]
  * Data may then be on their way before the entry is.  Their thunks look into the R table (the W table for stores and
@@ -166,6 +170,8 @@ static void cold_one(struct emitter *e, struct cold *c)
         asm_load(a, I64, RAX, rax);
     }
     x87_tell_cold(e, c);
+    if (c->select)
+        avx_select(e, c->select);
     unsigned variant = c->merged ? THUNK_ADDRESS_KEPT : (unsigned)c->addr;
     uint32_t thunk = write ? e->t->mem_write : e->t->mem_read;
     if (c->pair)
@@ -181,6 +187,8 @@ static void cold_one(struct emitter *e, struct cold *c)
     if (write) {
         if (c->merged)
             asm_load(a, I64, c->addr, kept);
+        if (c->raises)
+            e->out->fault[e->out->nfaults++] = (struct host_fault){.at = asm_at(a), .insn_off = c->insn_off};
         memcpy(a->p, a->start + c->access, c->end - c->access);
         a->p += c->end - c->access;
         asm_call_abs(a, e->t->rx + e->t->mem_commit);

@@ -15,16 +15,6 @@ static void put_row(struct emitter *e, const struct ir_vec_row *row, int reg, st
     asm_imm(&e->a, e->op->imm, row->has_imm);
 }
 
-/* An instruction that may raise a numeric exception must find F in cpu.cc; one that sets flags leaves them in the
- * host's. */
-static void keep_flags(struct emitter *e)
-{
-    if (e->f_host)
-        f_save(e);
-    if (e->op->setf)
-        e->f_host = false;
-}
-
 static void memory_form(struct emitter *e, const struct ir_vec_row *row)
 {
     const struct ir_op *o = e->op;
@@ -57,7 +47,7 @@ static void string_form(struct emitter *e, const struct ir_vec_row *row)
 {
     const struct ir_op *o = e->op;
     if (!row->msize) {
-        keep_flags(e);
+        f_keep(e);
         asm_mov_rr(&e->a, I64, RAX, host_pin[o->e]);
         put_row(e, row, xmm(o->b), rm_reg(xmm(o->a)));
         return;
@@ -86,17 +76,17 @@ void emit_vec(struct emitter *e)
     case VF_W_U:
     case VF_Y_U:
     case VF_Y_U0:
-        keep_flags(e);
+        f_keep(e);
         fault_here(e);
         put_row(e, row, xmm(o->d), rm_reg(xmm(o->a)));
         break;
     case VF_F_U:
-        keep_flags(e);
+        f_keep(e);
         fault_here(e);
         put_row(e, row, xmm(o->b), rm_reg(xmm(o->a)));
         break;
     case VF_R_U: {
-        keep_flags(e);
+        f_keep(e);
         int d = place_dst(e, o->d, IR_NONE);
         fault_here(e);
         put_row(e, row, row->ext ? xmm(o->a) : d, rm_reg(row->ext ? d : xmm(o->a)));
@@ -105,7 +95,7 @@ void emit_vec(struct emitter *e)
     }
     case VF_W_R:
     case VF_Y_R: {
-        keep_flags(e);
+        f_keep(e);
         int s = place_src(e, o->a, o->type, RAX);
         fault_here(e);
         put_row(e, row, xmm(o->d), rm_reg(s));

@@ -27,7 +27,7 @@ static bool may_be_seen(const struct ir_op *o)
     if (o->op == IR_INSN || o->op == IR_X87)
         return false;
     if (effects & (IRE_READS | IRE_WRITES))
-        return o->op == IR_VEC;
+        return o->op == IR_VEC || o->op == IR_AVX;
     return effects & (IRE_CALLS | IRE_ENDS | IRE_FAULTS | IRE_STAYS);
 }
 

@@ -68,6 +68,14 @@ void f_defined(struct emitter *e)
     e->f_maker = e->index;
 }
 
+void f_keep(struct emitter *e)
+{
+    if (e->f_host)
+        f_save(e);
+    if (e->op->setf)
+        e->f_host = false;
+}
+
 unsigned f_condition(struct emitter *e, enum ir_cc cc)
 {
     static const struct {

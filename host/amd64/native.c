@@ -186,15 +186,103 @@ static void vec_implied(struct cpu *c, const struct ir_op *o, void *mem)
         memcpy(c->vec[o->d - IR_VEC0], state.x[string ? 0 : 1], 16);
 }
 
+/* The vector state an AVX op runs on: a copy, because an unmasked exception must leave the guest's alone. */
+struct avx_state {
+    uint8_t vec[IR_NVEC][64];
+    uint64_t mask[IR_NMASK], gpr, flags;
+} __attribute__((aligned(64)));
+
+static void avx_move(struct asmbuf *a, bool save)
+{
+    bool wide = host_vec_bytes() == 64;
+    struct ir_avx movaps = {.form = IR_AVX_REG_MEM, .map = 1, .opcode = save ? 0x29 : 0x28};
+    struct ir_avx kmovq = {.form = IR_AVX_REG_MEM, .map = 1, .w = 1, .opcode = save ? 0x91 : 0x90};
+    movaps.l = wide ? 2 : 1;
+    movaps.evex = wide;
+    for (int i = 0; i < (wide ? 32 : 16); i++) { /* no displacement: EVEX would scale a short one */
+        asm_lea(a, I64, RCX, rm_mem(RDI, (int32_t)offsetof(struct avx_state, vec[i])));
+        asm_avx(a, &movaps, (struct asm_avx){.reg = i}, rm_mem(RCX, 0));
+    }
+    for (int i = 0; wide && i < IR_NMASK; i++)
+        asm_avx(a, &kmovq, (struct asm_avx){.reg = i}, rm_mem(RDI, (int32_t)offsetof(struct avx_state, mask[i])));
+}
+
+/* A general register is rax. */
+static int avx_number(ir_ref r)
+{
+    return r == IR_NONE || ir_is_reg(r) ? RAX : ir_is_vec(r) ? r - IR_VEC0 : r - IR_MASK0;
+}
+
+static void avx_insn(struct asmbuf *a, const struct ir_op *o)
+{
+    const struct ir_avx *x = &o->avx;
+    const struct ir_avx_form_row *f = &ir_avx_forms[x->form];
+    int at[IR_AT_LAST + 1] = {0};
+    at[f->a] = avx_number(o->a);
+    at[f->b] = avx_number(o->b);
+    at[f->c] = o->c == IR_NONE ? 0 : avx_number(o->c);
+    at[f->d] = avx_number(o->d);
+    bool ext = x->form == IR_AVX_VVVV_RM || x->form == IR_AVX_VVVV_MEM;
+    struct asm_avx r = {ext ? x->ext : at[IR_AT_REG], at[IR_AT_VVVV], 0, 0};
+    if (x->evex)
+        r.mask = at[IR_AT_LAST];
+    else
+        r.last = at[IR_AT_LAST];
+    asm_avx(a, x, r, x->msize ? rm_mem(RSI, 0) : rm_reg(at[IR_AT_RM]));
+}
+
+/* Run a->start on state under mxcsr; the exceptions it raised.  False: one of them is unmasked. */
+static bool run_masked(struct asmbuf *a, struct cpu *c, void *state, void *mem)
+{
+    uint32_t own = __builtin_ia32_stmxcsr();
+    __builtin_ia32_ldmxcsr((c->mxcsr & ~0x3fu) |
+                           0x1f80); /* all exceptions masked: those the guest unmasked are told by the flags */
+    native_call(a, state, mem);
+    uint32_t flags = __builtin_ia32_stmxcsr() & 0x3f, unmasked = flags & ~(c->mxcsr >> 7);
+    __builtin_ia32_ldmxcsr(own);
+    if (unmasked & 7) /* invalid, denormal, zero-divide are found before the result (SDM vol. 1, 11.5.2) */
+        flags &= 7;
+    c->mxcsr |= flags;
+    return !unmasked;
+}
+
+static bool avx_exec(struct cpu *c, const struct ir_op *o, void *mem)
+{
+    struct asmbuf b = native_begin(), *a = &b;
+    struct avx_state s;
+    ir_ref general = ir_is_reg(o->b) ? o->b : ir_is_reg(o->a) && !o->avx.msize ? o->a : IR_NONE;
+    memcpy(s.vec, c->vec, sizeof s.vec);
+    memcpy(s.mask, c->mask, sizeof s.mask);
+    s.gpr = general == IR_NONE ? 0 : c->reg[general];
+    avx_move(a, false);
+    asm_load(a, I64, RAX, rm_mem(RDI, (int32_t)offsetof(struct avx_state, gpr)));
+    avx_insn(a, o);
+    asm_byte(a, 0x9c); /* pushfq; pop rdx */
+    asm_byte(a, 0x5a);
+    asm_store(a, I64, rm_mem(RDI, (int32_t)offsetof(struct avx_state, gpr)), RAX);
+    asm_store(a, I64, rm_mem(RDI, (int32_t)offsetof(struct avx_state, flags)), RDX);
+    avx_move(a, true);
+    if (!run_masked(a, c, &s, mem))
+        return false;
+    memcpy(c->vec, s.vec, sizeof s.vec);
+    memcpy(c->mask, s.mask, sizeof s.mask);
+    if (ir_is_reg(o->d))
+        c->reg[o->d] = s.gpr;
+    if (ir_avx_sets_flags(&o->avx))
+        cpu_set_flags(c, (uint32_t)s.flags);
+    return true;
+}
+
 bool host_vec_exec(struct cpu *c, const struct ir_op *o, void *mem)
 {
+    if (o->op == IR_AVX)
+        return avx_exec(c, o, mem);
     const struct ir_vec_row *row = &ir_vec_rows[o->row];
     if (row->form >= VF_Y_U0) {
         vec_implied(c, o, mem);
         return true;
     }
     struct asmbuf b = native_begin(), *a = &b;
-    uint32_t own = __builtin_ia32_stmxcsr();
     uint64_t gpr = ir_is_vec(o->a) || o->a >= IR_NREG ? 0 : c->reg[o->a];
     struct {
         uint64_t result, flags, source;
@@ -227,15 +315,7 @@ bool host_vec_exec(struct cpu *c, const struct ir_op *o, void *mem)
     asm_store(a, I64, rm_mem(RDI, (int32_t)offsetof(__typeof__(state), result)), RAX);
     asm_store(a, I64, rm_mem(RDI, (int32_t)offsetof(__typeof__(state), flags)), RDX);
     asm_insn(a, 0, 1, 0x29, 0, 0, rm_mem(RDI, (int32_t)offsetof(__typeof__(state), x[0])));
-    __builtin_ia32_ldmxcsr((c->mxcsr & ~0x3fu) |
-                           0x1f80); /* all exceptions masked: those the guest unmasked are told by the flags */
-    native_call(a, &state, mem);
-    uint32_t flags = __builtin_ia32_stmxcsr() & 0x3f, unmasked = flags & ~(c->mxcsr >> 7);
-    __builtin_ia32_ldmxcsr(own);
-    if (unmasked & 7) /* invalid, denormal, zero-divide are found before the result (SDM vol. 1, 11.5.2) */
-        flags &= 7;
-    c->mxcsr |= flags;
-    if (unmasked)
+    if (!run_masked(a, c, &state, mem))
         return false;
     if (row->form == VF_R_U || row->form == VF_R_M)
         c->reg[o->d] = state.result;

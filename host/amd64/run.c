@@ -32,6 +32,13 @@ uint64_t host_ticks(void)
     return __builtin_ia32_rdtsc();
 }
 
+unsigned host_vec_bytes(void)
+{
+    bool wide = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+    return wide ? 64 : __builtin_cpu_supports("avx2") ? 32 : 16;
+}
+
 void host_thread_init(struct cpu *c)
 {
     c->self = c;

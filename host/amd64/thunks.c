@@ -1,8 +1,9 @@
 /* host/amd64/thunks.c: the code that all blocks share: entering, leaving, and the way into C and back.
  *
- * A thunk called from a block saves every pinned register to its home in struct cpu, the vector registers to cpu.vec,
- * and MXCSR; calls C under the host's MXCSR; and takes everything back.  So C sees the whole guest state, may change
- * it, and may abandon the block by host_leave (which only needs the stack pointer kept in cpu.host_rsp).
+ * A thunk called from a block saves every pinned register to its home in struct cpu, as much of the vector registers as
+ * cpu.vec_bytes says, and MXCSR; calls C under the host's MXCSR; and takes everything back.  So C sees the whole guest
+ * state, may change it, and may abandon the block by host_leave (which only needs the stack pointer kept in
+ * cpu.host_rsp).
  *
  * Stacks: enter pushes six registers, keeps the stack pointer in cpu.host_rsp and sets rsp to cpu + CPU_FRAME (see
  * cpu.stack).  C runs on the thread's own stack: call_c takes host_rsp, and rbx brings rsp back.
@@ -20,30 +21,83 @@ static void mxcsr(struct asmbuf *a, unsigned load_or_store, struct rm m) /* 2: L
     asm_insn(a, 0, 1, 0xae, 0, (int)load_or_store, m);
 }
 
-/* STMXCSR costs as much as all the other saving together, and few blocks have changed what it stores. */
-static void save_mxcsr(struct asmbuf *a)
+/* ---- vector registers: two routines that the thunks call ----------------------------------------------------- */
+
+/* Load or save vector registers from `opcode` on: MOVAPS, 128 to 512 bits by l. */
+static void move_vectors(struct asmbuf *a, unsigned opcode, unsigned l, int n)
+{
+    struct ir_avx movaps = {.form = IR_AVX_REG_MEM, .map = 1, .opcode = (uint8_t)opcode};
+    movaps.l = l & 3;
+    movaps.evex = l == 2;
+    for (int i = 0; i < n; i++) {
+        if (l)
+            asm_avx(a, &movaps, (struct asm_avx){.reg = i}, FIELD(vec[i]));
+        else
+            asm_insn(a, 0, 1, opcode, 0, i, FIELD(vec[i]));
+    }
+}
+
+/* C runs best with the upper halves clear: its SSE code would merge with them. */
+static void finish_vectors(struct asmbuf *a, bool save)
+{
+    static const struct ir_avx vzeroupper = {.form = IR_AVX_PLAIN, .map = 1, .opcode = 0x77};
+    if (save)
+        asm_avx(a, &vzeroupper, (struct asm_avx){0}, rm_reg(0));
+    asm_byte(a, 0xc3);
+}
+
+static uint32_t emit_vectors(struct asmbuf *a, bool save)
+{
+    struct ir_avx kmovq = {.form = IR_AVX_REG_MEM, .map = 1, .w = 1, .opcode = save ? 0x91 : 0x90};
+    unsigned movaps = save ? 0x29 : 0x28;
+    uint32_t at = asm_at(a);
+    asm_alu_imm(a, I8, 7, FIELD(vec_bytes), 32);
+    uint32_t less = asm_jcc(a, CC_B), more = asm_jcc(a, CC_A);
+    move_vectors(a, movaps, 1, 16);
+    finish_vectors(a, save);
+    asm_patch(a, less, asm_at(a));
+    move_vectors(a, movaps, 0, 16);
+    asm_byte(a, 0xc3);
+    asm_patch(a, more, asm_at(a));
+    move_vectors(a, movaps, 2, 32);
+    for (int i = 0; i < IR_NMASK; i++)
+        asm_avx(a, &kmovq, (struct asm_avx){.reg = i}, FIELD(mask[i]));
+    finish_vectors(a, save);
+    return at;
+}
+
+static void call_local(struct asmbuf *a, uint32_t to)
+{
+    asm_byte(a, 0xe8);
+    asm_imm(a, 0, 4);
+    asm_patch(a, asm_at(a) - 4, to);
+}
+
+/* ---- all registers ------------------------------------------------------------------------------------------- */
+
+/* Vector registers and MXCSR: few blocks have changed them since they were loaded.  (STMXCSR alone costs as much as all
+ * the other saving together.) */
+static void save_vectors(struct asmbuf *a, const struct host_thunks *t)
 {
     asm_alu_imm(a, I8, 7, FIELD(vec_ran), 0);
     uint32_t same = asm_jcc(a, CC_E);
+    call_local(a, t->save_vectors);
     mxcsr(a, 3, FIELD(mxcsr));
     asm_patch(a, same, asm_at(a));
     mxcsr(a, 2, FIELD(host_mxcsr));
 }
 
-static void save_guest(struct asmbuf *a)
+static void save_guest(struct asmbuf *a, const struct host_thunks *t)
 {
     for (unsigned i = 0; i < NPINNED; i++)
         asm_store(a, I64, FIELD(reg[i]), host_pin[i]);
-    for (int i = 0; i < 16; i++)
-        asm_insn(a, 0, 1, 0x29, 0, i, FIELD(vec[i])); /* movaps */
-    save_mxcsr(a);
+    save_vectors(a, t);
 }
 
-static void load_guest(struct asmbuf *a)
+static void load_guest(struct asmbuf *a, const struct host_thunks *t)
 {
     mxcsr(a, 2, FIELD(mxcsr));
-    for (int i = 0; i < 16; i++)
-        asm_insn(a, 0, 1, 0x28, 0, i, FIELD(vec[i]));
+    call_local(a, t->load_vectors);
     for (unsigned i = 0; i < NPINNED; i++)
         asm_load(a, I64, host_pin[i], FIELD(reg[i]));
 }
@@ -109,7 +163,7 @@ static void emit_leave(struct asmbuf *a, struct host_thunks *t)
     t->leave = asm_at(a); /* eax: the reason; guest registers still in host registers */
     for (unsigned i = 0; i < ARRAY_LEN(exits); i++)
         asm_patch(a, to_leave[i], t->leave);
-    save_guest(a);
+    save_guest(a, t);
     asm_load(a, I64, RSP, FIELD(host_rsp));
     stack(a, 8);
     push_pop(a, false);
@@ -143,7 +197,7 @@ static void emit_end_on_page(struct asmbuf *a)
 
 /* See emit_mem.c for the protocol.  On the stack: the address of a jump of 5 bytes, which is where to return to (the host
  * predicts that); desc and insn_off come behind it. */
-static void emit_memory_thunk(struct asmbuf *a, uint32_t *at, const void *fn, bool write)
+static void emit_memory_thunk(struct asmbuf *a, const struct host_thunks *t, uint32_t *at, const void *fn, bool write)
 {
     uint32_t slow[3];
     struct rm desc = FIELD(scratch[0]), addend = FIELD(scratch[2]), rcx = FIELD(scratch[5]);
@@ -168,11 +222,11 @@ static void emit_memory_thunk(struct asmbuf *a, uint32_t *at, const void *fn, bo
     for (unsigned i = 0; i < ARRAY_LEN(slow); i++)
         asm_patch(a, slow[i], asm_at(a));
     asm_load(a, I64, RCX, rcx);
-    save_guest(a);
+    save_guest(a, t);
     asm_load(a, I64, RSI, FIELD(scratch[1]));
     asm_load(a, I32, RDX, desc);
     call_c(a, fn);
-    load_guest(a);
+    load_guest(a, t);
     if (write) {
         asm_alu_imm(a, I8, 7, FIELD(pending), 0);
         uint32_t real = asm_jcc(a, CC_E);
@@ -264,32 +318,32 @@ static void emit_pair_thunk(struct asmbuf *a, const struct host_thunks *t, uint3
     asm_patch(a, to_worn, asm_at(a));
     asm_load(a, I64, RAX, address);
     asm_store(a, I64, FIELD(scratch[6]), RAX);
-    save_guest(a);
+    save_guest(a, t);
     asm_load(a, I64, RSI, rm_mem(RSP, 0));
     asm_load(a, I32, RAX, rm_mem(RSI, COLD_INSN_OFF));
     asm_store(a, I32, FIELD(insn_off), RAX);
     call_c(a, worn);
-    load_guest(a);
+    load_guest(a, t);
     asm_load(a, I64, RAX, FIELD(scratch[6]));
     asm_store(a, I64, address, RAX);
     asm_patch(a, asm_jmp(a), again);
 }
 
-static void emit_commit(struct asmbuf *a, const void *fn)
+static void emit_commit(struct asmbuf *a, const struct host_thunks *t, const void *fn)
 {
     asm_byte(a, 0x9c); /* pushfq: F may be in the host's flags; rax may hold a result */
     asm_byte(a, 0x50);
-    save_guest(a);
+    save_guest(a, t);
     call_c(a, fn);
-    load_guest(a);
+    load_guest(a, t);
     asm_byte(a, 0x58);
     asm_byte(a, 0x9d);
     asm_byte(a, 0xc3);
 }
 
-static void emit_helper_call(struct asmbuf *a)
+static void emit_helper_call(struct asmbuf *a, const struct host_thunks *t)
 {
-    save_guest(a);
+    save_guest(a, t);
     asm_insn(a, 0, 0, 0xc6, 0, 0, FIELD(vec_ran));
     asm_imm(a, 0, 1);
     asm_load(a, I64, RSI, FIELD(scratch[0]));
@@ -297,14 +351,14 @@ static void emit_helper_call(struct asmbuf *a)
     asm_load(a, I64, RCX, FIELD(scratch[2]));
     asm_load(a, I64, R8, FIELD(helper));
     call_rm(a, rm_index(R8, RAX, 3, 0));
-    load_guest(a);
+    load_guest(a, t);
     asm_byte(a, 0xc3);
 }
 
 /* Entered by a signal handler's redirection: rsp is a block's. */
-static void emit_error(struct asmbuf *a, const void *fn)
+static void emit_error(struct asmbuf *a, const struct host_thunks *t, const void *fn)
 {
-    save_guest(a);
+    save_guest(a, t);
     call_c(a, fn);
     asm_byte(a, 0x0f); /* ud2: it does not return */
     asm_byte(a, 0x0b);
@@ -317,6 +371,8 @@ bool host_thunks_emit(struct host_thunks *t, struct host_span *s, const struct h
         return false;
     t->rx = s->rw + s->rx_delta;
     t->two_levels = two_levels;
+    t->save_vectors = emit_vectors(a, true);
+    t->load_vectors = emit_vectors(a, false);
     t->enter = asm_at(a); /* (rdi: unused, rsi: hpc) */
     push_pop(a, true);
     stack(a, -8);
@@ -325,12 +381,12 @@ bool host_thunks_emit(struct host_thunks *t, struct host_span *s, const struct h
     stack(a, CPU_FRAME);
     mxcsr(a, 3, FIELD(host_mxcsr));
     asm_mov_rr(a, I64, RAX, RSI);
-    load_guest(a);
+    load_guest(a, t);
     asm_byte(a, 0xff); /* jmp rax */
     asm_byte(a, 0xe0);
     emit_leave(a, t);
-    emit_memory_thunk(a, &t->mem_read, (const void *)calls->mem_read, false);
-    emit_memory_thunk(a, &t->mem_write, (const void *)calls->mem_write, true);
+    emit_memory_thunk(a, t, &t->mem_read, (const void *)calls->mem_read, false);
+    emit_memory_thunk(a, t, &t->mem_write, (const void *)calls->mem_write, true);
     if (two_levels) {
         emit_entry(a, &t->entry_r, FIELD(tab_r));
         emit_entry(a, &t->entry_w, FIELD(tab_w));
@@ -343,13 +399,13 @@ bool host_thunks_emit(struct host_thunks *t, struct host_span *s, const struct h
     emit_pair_thunk(a, t, &t->pair_read, false, slow_read, worn);
     emit_pair_thunk(a, t, &t->pair_write, true, slow_write, worn);
     t->mem_commit = asm_at(a);
-    emit_commit(a, (const void *)calls->mem_commit);
+    emit_commit(a, t, (const void *)calls->mem_commit);
     t->call = asm_at(a);
-    emit_helper_call(a);
+    emit_helper_call(a, t);
     t->divide_error = asm_at(a);
-    emit_error(a, (const void *)calls->divide_error);
+    emit_error(a, t, (const void *)calls->divide_error);
     t->fp_error = asm_at(a);
-    emit_error(a, (const void *)calls->fp_error);
+    emit_error(a, t, (const void *)calls->fp_error);
     t->guard = asm_at(a); /* (rdi: cpu, rsi: fn): call fn(cpu) where host_leave works */
     push_pop(a, true);
     stack(a, -8);

@@ -34,6 +34,10 @@ static void see_state(struct machine *m, uint64_t what)
     see(m, cpu_flags(&m->cpu));
     for (unsigned i = 0; i < REGS; i++)
         see(m, m->cpu.reg[i]);
+    for (unsigned i = 0; i < sizeof m->cpu.vec; i += 64)
+        see(m, bytes_get(m->cpu.vec[0] + i, 8) ^ bytes_get(m->cpu.vec[0] + i + 48, 8));
+    for (unsigned i = 0; i < IR_NMASK; i++)
+        see(m, m->cpu.mask[i]);
 }
 
 static void leave(struct machine *m)
@@ -46,7 +50,10 @@ static void leave(struct machine *m)
 static uint8_t *reach(struct machine *m, gva_t gva, unsigned desc)
 {
     see_state(m, gva ^ (uint64_t)(desc & 0xffff) << 40);
-    if (gva < MAKE_MEM_BASE || gva >= MAKE_MEM_BASE + MAKE_MEM_SIZE)
+    if (desc & MD_SELECT)
+        see(m, ir_avx_selected(m->cpu.select_how, m->cpu.select) & mask_bits(desc & MD_SIZE));
+    bool misaligned = desc & MD_ALIGN && gva & ((desc & MD_SIZE) - 1);
+    if (gva < MAKE_MEM_BASE || gva >= MAKE_MEM_BASE + MAKE_MEM_SIZE || misaligned)
         leave(m);
     return m->mem + (gva - 0x40000);
 }
@@ -118,6 +125,11 @@ static void start(struct machine *m, uint64_t seed, bool bounce)
     m->cpu.kick = 0;
     m->cpu.mxcsr = 0x1f80;
     m->cpu.reg[IR_PCB] = 0x7000;
+    for (unsigned i = 0; i < sizeof m->cpu.vec / 8; i++)
+        bytes_put(m->cpu.vec[0] + 8 * i, i % 5 ? seed * (2 * i + 1) : 0, 8);
+    for (unsigned i = 0; i < IR_NMASK; i++)
+        m->cpu.mask[i] = i == 6 ? 0 : i == 7 ? ~0ull : seed >> (i * 7);
+    m->cpu.vec_bytes = (uint8_t)host_vec_bytes();
     m->cpu.x87_ip = 0;
     memset(m->fx, 0, sizeof m->fx);
     bytes_put(m->fx, 0x37f, 2);
@@ -135,7 +147,13 @@ static void finish(struct machine *m, enum cpu_leave why)
 {
     if (why != LEAVE_FAULT)
         see(m, m->cpu.pc);
+    m->cpu.insn_off = 0; /* means nothing here */
     see_state(m, why);
+}
+
+static void vec_interp(struct cpu *c, const struct ir_op *o, void *mem)
+{
+    assert_true(host_vec_exec(c, o, mem)); /* all exceptions are masked */
 }
 
 static void x87_interp(struct cpu *c, const struct ir_op *o, void *mem)
@@ -149,6 +167,7 @@ static void run_interp(struct machine *m, const struct ir_block *b)
                                                  .mem_write = write_slow,
                                                  .mem_commit = commit,
                                                  .divide_error = divide,
+                                                 .vec = vec_interp,
                                                  .x87 = x87_interp};
     unsigned slot = 9;
     m->native = false;
@@ -270,7 +289,9 @@ static bool agree(const struct rig *r, bool seen)
     const struct machine *w = r->wanted, *g = r->got;
     return (!seen || w->seen == g->seen) && memcmp(w->mem, g->mem, PAGES) == 0 &&
            cpu_flags(&w->cpu) == cpu_flags(&g->cpu) && w->cpu.x87_ip == g->cpu.x87_ip && memcmp(w->fx, g->fx, 6) == 0 &&
-           memcmp(w->fx + 32, g->fx + 32, 128) == 0 && memcmp(w->cpu.reg, g->cpu.reg, REGS * 8) == 0;
+           memcmp(w->fx + 32, g->fx + 32, 128) == 0 && memcmp(w->cpu.vec, g->cpu.vec, sizeof w->cpu.vec) == 0 &&
+           memcmp(w->cpu.mask, g->cpu.mask, sizeof w->cpu.mask) == 0 && w->cpu.mxcsr == g->cpu.mxcsr &&
+           memcmp(w->cpu.reg, g->cpu.reg, REGS * 8) == 0;
 }
 
 struct trial {
@@ -317,6 +338,16 @@ static void explain(struct rig *r, const struct ir_block *b)
         if (w->cpu.reg[i] != g->cpu.reg[i])
             print_error("r%u: wanted %llx got %llx\n", i, (unsigned long long)w->cpu.reg[i],
                         (unsigned long long)g->cpu.reg[i]);
+    for (unsigned i = 0; i < sizeof w->cpu.vec; i += 8)
+        if (memcmp(w->cpu.vec[0] + i, g->cpu.vec[0] + i, 8))
+            print_error("v%u[%u]: wanted %llx got %llx\n", i / 64, i % 64,
+                        (unsigned long long)bytes_get(w->cpu.vec[0] + i, 8),
+                        (unsigned long long)bytes_get(g->cpu.vec[0] + i, 8));
+    for (unsigned i = 0; i < IR_NMASK; i++)
+        if (w->cpu.mask[i] != g->cpu.mask[i])
+            print_error("k%u: wanted %llx got %llx\n", i, (unsigned long long)w->cpu.mask[i],
+                        (unsigned long long)g->cpu.mask[i]);
+    print_error("mxcsr: wanted %x got %x\n", w->cpu.mxcsr, g->cpu.mxcsr);
     print_error("flags: wanted %x got %x, seen %s, host code:", cpu_flags(&w->cpu), cpu_flags(&g->cpu),
                 w->seen == g->seen ? "same" : "differs");
     for (size_t i = 0; i < r->size; i++)
@@ -324,12 +355,12 @@ static void explain(struct rig *r, const struct ir_block *b)
     print_error("\n%s\n", irtest_print(&r->now, b));
 }
 
-enum { BOUNCE = 1, TABLE = 2, TWO_LEVELS = 4, X87 = 8 };
+enum { BOUNCE = 1, TABLE = 2, TWO_LEVELS = 4, X87 = 8, AVX = 16 };
 
 static void random_blocks(unsigned how, uint64_t seed)
 {
     struct rig r;
-    struct maker m = {.seed = seed, .regs = REGS, .x87 = how & X87};
+    struct maker m = {.seed = seed, .regs = REGS, .x87 = how & X87, .avx = how & AVX ? host_vec_bytes() : 0};
     setup(&r, how & TWO_LEVELS);
     m.b = &r.before.block;
     for (unsigned i = 0; i < BLOCKS; i++) {
@@ -380,10 +411,21 @@ static void test_x87(void **state)
     random_blocks(X87 | TABLE | TWO_LEVELS, 0x78787878);
 }
 
+static void test_avx(void **state)
+{
+    (void)state;
+    if (host_vec_bytes() < 32)
+        skip();
+    random_blocks(AVX, 0x369cf258);
+    random_blocks(AVX | BOUNCE, 0x147ad036);
+    random_blocks(AVX | TABLE, 0x258be147);
+    random_blocks(AVX | TABLE | TWO_LEVELS, 0x36912480);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_slow), cmocka_unit_test(test_bounce),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_slow),  cmocka_unit_test(test_bounce),
                                        cmocka_unit_test(test_table), cmocka_unit_test(test_two_levels),
-                                       cmocka_unit_test(test_x87)};
+                                       cmocka_unit_test(test_x87),   cmocka_unit_test(test_avx)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
