@@ -57,6 +57,7 @@ struct vcpu_slow {
         gpa_t gpa;
         uint8_t *host; /* RAM, or NULL: a device (or ROM) */
         unsigned len;
+        uint64_t bytes; /* which of them are stored, a bit each */
     } part[2];
 };
 

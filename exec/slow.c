@@ -5,6 +5,8 @@
  * watched pages.  Reads put the bytes into the bounce buffer first.  Writes leave a note in v->slow and set
  * cpu.pending: after the access has run on the bounce buffer, slow_commit carries the bytes to where they belong.
  *
+ * Accesses under a mask (MD_SELECT) touch some bytes only; the others are neither checked nor moved.
+ *
  * All rights of all bytes are checked before anything is read or written, so a fault leaves no trace (Intel SDM vol.
  * 3, 6.5: faults are restartable).
  *
@@ -22,6 +24,7 @@ static struct vcpu *vcpu_of(struct cpu *c)
 
 /* Where one page's part of an access lies. */
 struct place {
+    uint64_t bytes; /* which bytes of it are touched, a bit each; 0: the rest has no meaning */
     gpa_t gpa;
     uint8_t *host;     /* of the first byte; NULL: no RAM or ROM there */
     uint64_t ram_page; /* index in ram.flags, UINT64_MAX: not RAM */
@@ -42,6 +45,48 @@ static struct place find(struct vcpu *v, gva_t gva, unsigned desc)
     return p;
 }
 
+/* What alignment checks ask of an access: its own size, but at most 16, and 8 of an x87 register; under an opmask the
+ * size of an element. */
+static unsigned checked_alignment(const struct cpu *c, unsigned desc)
+{
+    unsigned size = desc & MD_SIZE;
+    if (desc & MD_ANY_ALIGN)
+        return 1;
+    if (desc & MD_SELECT)
+        return ir_avx_checked_alignment(c->select_how);
+    return size == 10 ? 8 : size & (size - 1) ? 1 : size < 16 ? size : 16;
+}
+
+/* Which bytes an access touches, a bit each. */
+static uint64_t touched(const struct cpu *c, unsigned desc)
+{
+    uint64_t all = mask_bits(desc & MD_SIZE);
+    return desc & MD_SELECT ? all & ir_avx_selected(c->select_how, c->select) : all;
+}
+
+static unsigned lowest(uint64_t bytes)
+{
+    return (unsigned)__builtin_ctzll(bytes);
+}
+
+static unsigned highest(uint64_t bytes)
+{
+    return 63 - (unsigned)__builtin_clzll(bytes);
+}
+
+/* The part at gva, of which `bytes` are touched; a fault is at the first of these. */
+static struct place find_part(struct vcpu *v, gva_t gva, unsigned desc, uint64_t bytes)
+{
+    if (!bytes)
+        return (struct place){.ram_page = UINT64_MAX};
+    unsigned first = lowest(bytes);
+    struct place p = find(v, gva + first, desc);
+    p.bytes = bytes;
+    p.gpa -= first;
+    p.host -= p.host ? first : 0;
+    return p;
+}
+
 static void raise_address(struct x86 *x, unsigned desc)
 {
     x86_raise_error(x, (desc >> MD_TAG_SHIFT) == SEG_SS ? EX_SS : EX_GP, 0);
@@ -53,20 +98,14 @@ static enum tlb_kind kind_of(const struct x86 *x, unsigned desc)
     return x86_table_kind(x, x86_walk_access(x, desc));
 }
 
-/* What alignment checks ask of an access of `size` bytes: its own size, but at most 16, and 8 of an x87 register. */
-static unsigned checked_alignment(unsigned size)
-{
-    return size == 10 ? 8 : size & (size - 1) ? 1 : size < 16 ? size : 16;
-}
-
-static void check_address(struct x86 *x, gva_t gva, unsigned desc)
+static void check_address(struct x86 *x, gva_t gva, unsigned desc, uint64_t bytes)
 {
     unsigned size = desc & MD_SIZE;
     if ((desc & MD_ALIGN) && (gva & (size - 1)))
         x86_raise_error(x, EX_GP, 0);
-    if (!x86_canonical(x, gva) || !x86_canonical(x, gva + size - 1))
+    if (!x86_canonical(x, gva + lowest(bytes)) || !x86_canonical(x, gva + highest(bytes)))
         raise_address(x, desc);
-    if ((gva & (checked_alignment(size) - 1)) && kind_of(x, desc) == TLB_NONE)
+    if (gva & (checked_alignment(&x->cpu, desc) - 1) && kind_of(x, desc) == TLB_NONE)
         x86_raise_error(x, EX_AC, 0); /* vol. 3, 6.15, interrupt 17 */
 }
 
@@ -91,37 +130,60 @@ static unsigned device_piece(unsigned n)
     return n >= 8 ? 8 : n >= 4 ? 4 : n >= 2 ? 2 : 1;
 }
 
-static void read_part(struct vcpu *v, const struct place *p, uint8_t *to, unsigned n)
+static void read_device(struct vcpu *v, gpa_t gpa, uint8_t *to, unsigned n)
 {
-    if (p->host) {
-        memcpy(to, p->host, n);
-        return;
-    }
     for (unsigned done = 0; done < n;) { /* the largest piece that is aligned as devices expect */
         unsigned piece = device_piece(n - done);
-        bytes_put(to + done, bus_read(v->x86.mem, p->gpa + done, piece), piece);
+        bytes_put(to + done, bus_read(v->x86.mem, gpa + done, piece), piece);
         done += piece;
     }
 }
 
+/* The next run of touched bytes at or after *at: its length, 0 at the end. */
+static unsigned next_run(uint64_t bytes, unsigned *at)
+{
+    if (*at >= 64 || !(bytes >> *at))
+        return 0;
+    *at += lowest(bytes >> *at);
+    uint64_t rest = ~(bytes >> *at);
+    return rest ? lowest(rest) : 64;
+}
+
+static void read_part(struct vcpu *v, const struct place *p, uint8_t *to, unsigned n)
+{
+    if (p->host)
+        memcpy(to, p->host, n);
+    else
+        for (unsigned at = 0, run; (run = next_run(p->bytes, &at)); at += run)
+            read_device(v, p->gpa + at, to + at, run);
+}
+
 /* The parts of an access: one, or two where it crosses a page.  All translated before anything else happens. */
-static unsigned find_all(struct vcpu *v, gva_t gva, unsigned desc, struct place p[2], unsigned len[2])
+static unsigned find_all(struct vcpu *v, gva_t gva, unsigned desc, uint64_t bytes, struct place p[2], unsigned len[2])
 {
     unsigned size = desc & MD_SIZE;
-    p[0] = find(v, gva, desc);
-    len[0] = size;
-    if (!crosses(gva, desc))
+    if (!crosses(gva, desc)) {
+        len[0] = size;
+        p[0] = find_part(v, gva, desc, bytes);
         return 1;
+    }
     len[0] = 0x1000 - (gva & 0xfff);
     len[1] = size - len[0];
+    p[0] = find_part(v, gva, desc, bytes & mask_bits(len[0]));
     gva_t second = gva + len[0];
-    p[1] = find(v, v->x86.mode & MODE_64 ? second : (uint32_t)second, desc);
+    p[1] = find_part(v, v->x86.mode & MODE_64 ? second : (uint32_t)second, desc, bytes >> len[0]);
     return 2;
 }
 
-static bool may_fill(struct vcpu *v, gva_t gva)
+/* Is a debug register's address in a page that the access touches? */
+static bool watched(struct vcpu *v, gva_t gva, uint64_t bytes)
 {
-    return !x86_page_watched(&v->x86, gva);
+    return x86_page_watched(&v->x86, gva + lowest(bytes)) || x86_page_watched(&v->x86, gva + highest(bytes));
+}
+
+static void watch(struct vcpu *v, gva_t gva, uint64_t bytes, bool write)
+{
+    x86_watch(&v->x86, gva + lowest(bytes), highest(bytes) - lowest(bytes) + 1, write);
 }
 
 static void log_fill(struct vcpu *v, gva_t gva, const struct place *p, enum tlb_kind kind)
@@ -135,8 +197,10 @@ static int64_t slow_read(struct cpu *c, gva_t gva, unsigned desc)
 {
     struct vcpu *v = vcpu_of(c);
     struct x86 *x = &v->x86;
-    unsigned size = desc & MD_SIZE;
-    check_address(x, gva, desc);
+    uint64_t bytes = touched(c, desc);
+    if (!bytes)
+        return to_bounce(v, gva);
+    check_address(x, gva, desc, bytes);
     if (!crosses(gva, desc)) {
         uint64_t hit = known(x, gva, desc);
         if (hit) {
@@ -145,10 +209,11 @@ static int64_t slow_read(struct cpu *c, gva_t gva, unsigned desc)
         }
     }
     struct place p[2];
-    unsigned len[2], n = find_all(v, gva, desc, p, len);
-    if (!may_fill(v, gva) || (n == 2 && !may_fill(v, gva + size - 1)))
-        x86_watch(x, gva, size, false);
-    if (n == 1 && p[0].host && may_fill(v, gva)) {
+    unsigned len[2], n = find_all(v, gva, desc, bytes, p, len);
+    bool traps = watched(v, gva, bytes);
+    if (traps)
+        watch(v, gva, bytes, false);
+    if (n == 1 && p[0].host && !traps) {
         uint64_t addend = (uint64_t)(uintptr_t)p[0].host - gva;
         enum tlb_kind kind = kind_of(x, desc);
         if (kind != TLB_NONE)
@@ -244,9 +309,11 @@ static int64_t slow_write(struct cpu *c, gva_t gva, unsigned desc)
 {
     struct vcpu *v = vcpu_of(c);
     struct x86 *x = &v->x86;
-    unsigned size = desc & MD_SIZE;
+    uint64_t bytes = touched(c, desc);
     c->pending = 0;
-    check_address(x, gva, desc);
+    if (!bytes)
+        return to_bounce(v, gva);
+    check_address(x, gva, desc, bytes);
     if (!crosses(gva, desc)) {
         uint64_t hit = known(x, gva, desc);
         if (hit) {
@@ -255,13 +322,13 @@ static int64_t slow_write(struct cpu *c, gva_t gva, unsigned desc)
         }
     }
     struct place p[2];
-    unsigned len[2], n = find_all(v, gva, desc, p, len);
+    unsigned len[2], n = find_all(v, gva, desc, bytes, p, len);
     if (desc & MD_PROBE)
         return to_bounce(v, gva);
-    bool watched = !may_fill(v, gva) || (n == 2 && !may_fill(v, gva + size - 1));
-    if (watched)
-        x86_watch(x, gva, size, true);
-    if (n == 1 && !watched && plain(v, &p[0]))
+    bool traps = watched(v, gva, bytes);
+    if (traps)
+        watch(v, gva, bytes, true);
+    if (n == 1 && !traps && plain(v, &p[0]))
         return fill_write(v, gva, desc, &p[0]);
     v->count[n == 2                        ? COUNT_SLOW_WRITE_CROSS
              : p[0].ram_page == UINT64_MAX ? COUNT_SLOW_WRITE_DEV
@@ -273,6 +340,7 @@ static int64_t slow_write(struct cpu *c, gva_t gva, unsigned desc)
     for (unsigned i = 0; i < n; i++) {
         v->slow.part[i].gpa = p[i].gpa;
         v->slow.part[i].len = len[i];
+        v->slow.part[i].bytes = p[i].bytes;
         v->slow.part[i].host = p[i].ram_page == UINT64_MAX ? NULL : p[i].host;
         if (desc & MD_RMW)
             read_part(v, &p[i], c->bounce + at, len[i]);
@@ -294,32 +362,40 @@ static void write_device(struct vcpu *v, gpa_t gpa, const uint8_t *from, unsigne
     }
 }
 
+static void store_ram(uint8_t *host, const uint8_t *from, unsigned n)
+{
+    if (n > 8 || n & (n - 1) || (uintptr_t)host & (n - 1)) {
+        memcpy(host, from, n);
+        return;
+    }
+    uint64_t value = bytes_get(from, n); /* other vCPUs see it whole (vol. 3, 8.1.1) */
+    switch (n) {
+    case 1: __atomic_store_n(host, (uint8_t)value, __ATOMIC_RELEASE); break;
+    case 2: __atomic_store_n((uint16_t *)host, (uint16_t)value, __ATOMIC_RELEASE); break;
+    case 4: __atomic_store_n((uint32_t *)host, (uint32_t)value, __ATOMIC_RELEASE); break;
+    default: __atomic_store_n((uint64_t *)host, value, __ATOMIC_RELEASE); break;
+    }
+}
+
 static void slow_commit(struct cpu *c)
 {
     struct vcpu *v = vcpu_of(c);
     struct vcpu_slow *s = &v->slow;
     c->pending = 0;
     for (unsigned i = 0; i < s->n; i++)
-        if (s->part[i].host)
+        if (s->part[i].host && s->part[i].bytes)
             drop_code(v, s->part[i].host, s->part[i].len, false);
     const uint8_t *from = c->bounce;
     for (unsigned i = 0; i < s->n; i++) {
         unsigned len = s->part[i].len;
         uint8_t *host = s->part[i].host;
-        if (host && len <= 8 && !(len & (len - 1)) && !((uintptr_t)host & (len - 1))) {
-            uint64_t value = bytes_get(from, len); /* other vCPUs see it whole (vol. 3, 8.1.1) */
-            switch (len) {
-            case 1: __atomic_store_n(host, (uint8_t)value, __ATOMIC_RELEASE); break;
-            case 2: __atomic_store_n((uint16_t *)host, (uint16_t)value, __ATOMIC_RELEASE); break;
-            case 4: __atomic_store_n((uint32_t *)host, (uint32_t)value, __ATOMIC_RELEASE); break;
-            default: __atomic_store_n((uint64_t *)host, value, __ATOMIC_RELEASE); break;
-            }
-        } else if (host) {
-            memcpy(host, from, len);
-        } else {
-            write_device(v, s->part[i].gpa, from, len);
+        for (unsigned at = 0, run; (run = next_run(s->part[i].bytes, &at)); at += run) {
+            if (host)
+                store_ram(host + at, from + at, run);
+            else
+                write_device(v, s->part[i].gpa + at, from + at, run);
         }
-        if (host)
+        if (host && s->part[i].bytes)
             drop_code(v, host, len, true);
         from += len;
     }

@@ -133,7 +133,9 @@ static unsigned count_faults(const struct ir_block *b)
 {
     unsigned n = 0;
     for (unsigned i = 0; i < b->nops; i++)
-        n += b->op[i].op == IR_VEC || (ir_effects(&b->op[i]) & (IRE_READS | IRE_WRITES | IRE_FAULTS)) != 0;
+        n += b->op[i].op == IR_AVX
+                 ? 2
+                 : b->op[i].op == IR_VEC || (ir_effects(&b->op[i]) & (IRE_READS | IRE_WRITES | IRE_FAULTS)) != 0;
     return n;
 }
 
