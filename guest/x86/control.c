@@ -178,14 +178,29 @@ static uint32_t mode_units(const struct x86 *x)
 {
     uint32_t m = 0;
     if (x->cr0 & (CR0_EM | CR0_TS))
-        m |= MODE_NOFPU | MODE_NOSSE | MODE_NOAVX;
+        m |= MODE_NOFPU | MODE_NOSSE;
     if (!(x->cr4 & CR4_OSFXSR))
         m |= MODE_NOSSE;
-    if (!(x->cr4 & CR4_OSXSAVE) || (x->xcr0 & 6) != 6)
-        m |= MODE_NOAVX;
     if (!x->x87_live && (x->fx[0] & 0x3f) != 0x3f) /* FCW; while live all are masked */
         m |= MODE_X87_IMAGE;
     return m;
+}
+
+unsigned x86_vec_usable(const struct x86 *x)
+{
+    const uint64_t avx = XCOMP_SSE | XCOMP_AVX, avx512 = avx | XCOMP_AVX512;
+    if (!(x->cr4 & CR4_OSXSAVE) || (x->xcr0 & avx) != avx)
+        return 16;
+    return (x->xcr0 & avx512) == avx512 ? 64 : 32;
+}
+
+/* How much vector state generated code keeps in host registers from now on. */
+static uint32_t mode_vectors(struct x86 *x, unsigned cpl)
+{
+    unsigned usable = x->cr0 & CR0_TS ? 16 : x86_vec_usable(x), wanted = x->vec_wanted[cpl == 3];
+    x->vec_wanted[0] = 16; /* until asked for again */
+    x->cpu.vec_bytes = (uint8_t)(wanted < 16 ? 16 : wanted < usable ? wanted : usable);
+    return (x->cpu.vec_bytes >= 32 ? MODE_AVX : 0) | (x->cpu.vec_bytes >= 64 ? MODE_AVX512 : 0);
 }
 
 void x86_mode_update(struct x86 *x)
@@ -199,7 +214,7 @@ void x86_mode_update(struct x86 *x)
         m |= MODE_STEP;
     else
         x->flags &= ~(uint32_t)FL_RF; /* nothing it could hold off */
-    m |= mode_units(x);
+    m |= mode_units(x) | mode_vectors(x, m & MODE_VM86 ? 3 : m & MODE_CPL);
     if (m != x->mode)
         x->count.mode_changes++;
     x->mode = m;
@@ -504,6 +519,8 @@ static void reset_units(struct x86 *x)
     bytes_put(x->fx, 0x40, 2);     /* FCW */
     bytes_put(x->fx + 4, 0xff, 1); /* tags: all zero, none empty */
     memset(x->cpu.vec, 0, sizeof(x->cpu.vec));
+    memset(x->cpu.mask, 0, sizeof(x->cpu.mask));
+    memset(x->vec_wanted, 16, sizeof(x->vec_wanted));
     x->cpu.mxcsr = 0x1f80;
     x->xcr0 = 1;
     x->xss = 0;

@@ -40,6 +40,8 @@ void x86_mode_update(struct x86 *x);
 void x86_x87_enter(struct x86 *x);
 void x86_x87_fetch(struct x86 *x);
 void x86_x87_changed(struct x86 *x);
+/* The vector bytes that CR4 and XCR0 let insns use: 16 (SSE only), 32 (AVX) or 64 (AVX-512). */
+unsigned x86_vec_usable(const struct x86 *x);
 void x86_print(FILE *out, const struct x86 *x); /* registers as `info registers` and triple faults show them */
 
 /* ---- paging ----------------------------------------------------------------------------------------------------- */

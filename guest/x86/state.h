@@ -81,6 +81,15 @@ enum {
     EFER_AIBRSE = 1 << 21, /* AMD: automatic IBRS */
 };
 #define CR0_PG 0x80000000u
+/* XCR0 and XSTATE_BV, vol. 1, 13.1. */
+enum {
+    XCOMP_X87 = 1,
+    XCOMP_SSE = 2,
+    XCOMP_AVX = 4,
+    XCOMP_AVX512 = 7 << 5, /* opmasks, upper halves of ZMM0..15, ZMM16..31 */
+    XCOMP_PKRU = 1 << 9,
+};
+#define XCOMP_COMPACT (1ull << 63)
 enum x86_vector {
     EX_DE,
     EX_DB,
@@ -115,10 +124,11 @@ enum {
     MODE_STEP = 1 << 8,       /* TF or an active breakpoint: one insn a block, the loop looks after each */
     MODE_NOFPU = 1 << 9,      /* CR0.EM or TS: x87 and MMX raise #NM (exact case told by helper) */
     MODE_NOSSE = 1 << 10,     /* EM, TS or no OSFXSR: SSE raises #UD or #NM */
-    MODE_NOAVX = 1 << 11,     /* no OSXSAVE or XCR0 lacks AVX */
+    MODE_AVX = 1 << 11,       /* generated code keeps YMM in host registers: AVX runs (see vec_wanted) */
     MODE_FLAT_FSGS = 1 << 12, /* FS and GS: limit 4 GB and usable (base in the register); always in MODE_64 */
     MODE_X87_IMAGE = 1 << 13, /* an x87 exception is unmasked: x87 and MMX run by helpers, on the saved image */
-    MODE_BITS = 14,
+    MODE_AVX512 = 1 << 14,    /* as MODE_AVX, ZMM and opmasks too: AVX-512 runs */
+    MODE_BITS = 15,
 };
 
 struct x86_segment {
@@ -140,6 +150,19 @@ struct x86_fault {
     bool has_error, soft; /* soft: INT n, INT3, INTO: checked against the gate's DPL */
     uint32_t error;
     uint8_t length; /* soft and traps: return address is pc + length */
+};
+
+/* A gather or scatter, what the lift side tells help_gather in one word. */
+union x86_gather {
+    struct {
+        uint64_t data : 5, index : 5, mask : 5; /* registers; mask: an opmask for EVEX, else a vector register */
+        uint64_t scale : 2;
+        uint64_t data8 : 1, index8 : 1; /* elements of 8 bytes, else 4 */
+        uint64_t evex : 1, scatter : 1;
+        uint64_t count : 5; /* elements */
+        uint64_t seg : 3, asize : 4;
+    };
+    uint64_t packed;
 };
 
 struct x86;
@@ -179,6 +202,11 @@ struct x86 {
     uint64_t cr0, cr2, cr3, cr4, efer, xcr0, xss;
     uint32_t pkru, tsc_aux;
     uint64_t tsc_deadline_unused;
+
+    /* How much vector state generated code shall keep in host registers at CPL 0..2 and at CPL 3: cpu.vec_bytes, if the
+     * control registers allow it.  It grows when an insn wants more.  At CPL 0 that holds until the next change of
+     * mode, interrupt or the like, since kernels use vectors in few places, and calls of C are cheap without. */
+    uint8_t vec_wanted[2];
 
     struct x86_segment ldtr, tr;
     struct {

@@ -16,15 +16,6 @@
     uint64_t fn(struct x86 *x, uint64_t a __attribute__((unused)), uint64_t b __attribute__((unused)),                 \
                 uint64_t c __attribute__((unused)))
 
-/* XCR0 and XSTATE_BV, SDM vol. 1, 13.1. */
-enum {
-    XCOMP_X87 = 1,
-    XCOMP_SSE = 2,
-    XCOMP_AVX = 4,
-    XCOMP_PKRU = 1 << 9,
-};
-#define XCOMP_COMPACT (1ull << 63)
-
 /* ---- sys_xsave.c ------------------------------------------------------------------------------------------- */
 
 /* Offset in the standard format and size of state component n (2..62); size 0: no such component. */
@@ -114,8 +105,7 @@ static inline void sys_read(struct x86 *x, gva_t gva, void *to, unsigned n, enum
 {
     for (unsigned done = 0; done < n;) {
         unsigned k = n - done < 64 ? n - done : 64;
-        int64_t addend = x->access->read(&x->cpu, gva + done, k | sys_tag(seg));
-        memcpy((uint8_t *)to + done, sys_host(gva + done, addend), k);
+        x86_read_bytes(x, gva + done, (uint8_t *)to + done, k, sys_tag(seg));
         done += k;
     }
 }
@@ -124,10 +114,7 @@ static inline void sys_write(struct x86 *x, gva_t gva, const void *from, unsigne
 {
     for (unsigned done = 0; done < n;) {
         unsigned k = n - done < 64 ? n - done : 64;
-        int64_t addend = x->access->write(&x->cpu, gva + done, k | MD_WRITE | sys_tag(seg));
-        memcpy(sys_host(gva + done, addend), (const uint8_t *)from + done, k);
-        if (x->cpu.pending)
-            x->access->commit(&x->cpu);
+        x86_write_bytes(x, gva + done, (const uint8_t *)from + done, k, sys_tag(seg));
         done += k;
     }
 }

@@ -8,15 +8,15 @@
  *     576    components 2.. at fixed offsets (standard), or one after the other in order of number (compacted,
  *     XCOMP_BV bit 63)
  *
- * Components: 0 x87, 1 SSE, 2 AVX (upper halves of YMM), 9 PKRU.  CPUID leaf 0DH (model.c) tells the same numbers, from
- * component_size and component_offset.
+ * Components: 0 x87, 1 SSE, 2 AVX (upper halves of YMM0..15), 5 opmasks, 6 upper halves of ZMM0..15, 7 ZMM16..31,
+ * 9 PKRU, where Intel's processors have them.  CPUID leaf 0DH (model.c) tells the same numbers, from the table below.
  *
  * Rules to know before editing
  *   - Nothing is stored before the whole area is known to be writable, nothing is loaded before all checks have passed.
  *   - Without REX.W, FIP and FDP are 32 bits with a selector behind them, which we keep at zero.
- *   - XMM8..15 and their upper halves exist only in 64-bit mode; outside, saves and restores leave them alone.
- *   - The image in x->fx is x87 only, and must be fetched or taken first (sys_x87.c); MXCSR lives in cpu.mxcsr, XMM and
- *     YMM in cpu.vec.
+ *   - Vector registers 8 and up exist only in 64-bit mode; outside, saves and restores leave them alone.
+ *   - The image in x->fx is x87 only, and must be fetched or taken first (sys_x87.c); MXCSR lives in cpu.mxcsr, vectors in
+ *     cpu.vec and cpu.mask.
  */
 #include "guest/x86/sys.h"
 
@@ -24,11 +24,8 @@ enum {
     AREA_HEADER = 512,
     AREA_EXTENDED = 576,
     AREA_MAX = 2696,
-    AVX_NUMBER = 2,
-    AVX_SIZE = 256,
+    COMPONENT_MAX = 1024,
     PKRU_NUMBER = 9,
-    PKRU_SIZE = 8,
-    PKRU_OFFSET = 2688,
     MXCSR_RESET = 0x1f80,
     KIND_SAVE = 0,
     KIND_OPT = 1,
@@ -42,14 +39,25 @@ struct header {
 
 /* ---- where components lie ------------------------------------------------------------------------------------- */
 
+/* A component made of registers: `count` of them from `first` on, `bytes` of each from byte `from` on. */
+struct component {
+    uint16_t offset, size;
+    uint8_t first, count, from, bytes;
+};
+enum { OPMASK_NUMBER = 5 };
+static const struct component components[] = {
+    [2] = {576, 256, 0, 16, 16, 16},   [OPMASK_NUMBER] = {1088, 64, 0, 0, 0, 0}, [6] = {1152, 512, 0, 16, 32, 32},
+    [7] = {1664, 1024, 16, 16, 0, 64}, [PKRU_NUMBER] = {2688, 8, 0, 0, 0, 0},
+};
+
 unsigned xsave_component_size(unsigned n)
 {
-    return n == AVX_NUMBER ? AVX_SIZE : n == PKRU_NUMBER ? PKRU_SIZE : 0;
+    return n < ARRAY_LEN(components) ? components[n].size : 0;
 }
 
 unsigned xsave_component_offset(unsigned n)
 {
-    return n == AVX_NUMBER ? AREA_EXTENDED : n == PKRU_NUMBER ? PKRU_OFFSET : 0;
+    return n < ARRAY_LEN(components) ? components[n].offset : 0;
 }
 
 /* Offset of component n in an area of this layout. */
@@ -120,32 +128,46 @@ static void x87_reset(struct x86 *x)
     fx_put(x, FX_CW, 0x37f);
 }
 
-static void component_out(const struct x86 *x, unsigned n, uint8_t *to)
+/* How many registers of component n this mode has. */
+static unsigned registers(const struct x86 *x, unsigned n)
 {
+    return x->mode & MODE_64 ? components[n].count : components[n].first ? 0 : 8;
+}
+
+/* Returns how many bytes there are. */
+static unsigned component_out(const struct x86 *x, unsigned n, uint8_t *to)
+{
+    const struct component *c = &components[n];
     if (n == PKRU_NUMBER)
-        bytes_put(to, x->pkru, PKRU_SIZE);
-    else
-        for (unsigned r = 0; r < vectors(x); r++)
-            memcpy(to + 16 * r, x->cpu.vec[r] + 16, 16);
+        bytes_put(to, x->pkru, c->size);
+    else if (n == OPMASK_NUMBER)
+        memcpy(to, x->cpu.mask, c->size);
+    if (!c->count)
+        return c->size;
+    for (unsigned r = 0; r < registers(x, n); r++)
+        memcpy(to + c->bytes * r, x->cpu.vec[c->first + r] + c->from, c->bytes);
+    return c->bytes * registers(x, n);
 }
 
 /* From NULL: the initial state. */
 static void component_in(struct x86 *x, unsigned n, const uint8_t *from)
 {
+    static const uint8_t zeros[COMPONENT_MAX];
+    const struct component *c = &components[n];
+    if (!from)
+        from = zeros;
     if (n == PKRU_NUMBER) {
-        uint32_t pkru = from ? (uint32_t)bytes_get(from, 4) : 0;
+        uint32_t pkru = (uint32_t)bytes_get(from, 4);
         if (pkru != x->pkru) {
             x->pkru = pkru;
             x86_flush_all(x);
         }
         return;
     }
-    for (unsigned r = 0; r < vectors(x); r++) {
-        if (from)
-            memcpy(x->cpu.vec[r] + 16, from + 16 * r, 16);
-        else
-            memset(x->cpu.vec[r] + 16, 0, 16);
-    }
+    if (n == OPMASK_NUMBER)
+        memcpy(x->cpu.mask, from, c->size);
+    for (unsigned r = 0; c->count && r < registers(x, n); r++)
+        memcpy(x->cpu.vec[c->first + r] + c->from, from + c->bytes * r, c->bytes);
 }
 
 static void xmm_in(struct x86 *x, const uint8_t *from)
@@ -160,11 +182,27 @@ static void xmm_in(struct x86 *x, const uint8_t *from)
 
 static bool all_zero(const uint8_t *p, unsigned n)
 {
-    uint8_t any = 0;
+    uint64_t any = 0;
+    unsigned i = 0;
 
-    for (unsigned i = 0; i < n; i++)
+    for (; i + 8 <= n; i += 8)
+        any |= bytes_get(p + i, 8);
+    for (; i < n; i++)
         any |= p[i];
     return !any;
+}
+
+static bool component_in_use(const struct x86 *x, unsigned n)
+{
+    const struct component *c = &components[n];
+    if (n == PKRU_NUMBER)
+        return x->pkru;
+    if (n == OPMASK_NUMBER)
+        return !all_zero((const uint8_t *)x->cpu.mask, c->size);
+    for (unsigned r = 0; c->count && r < registers(x, n); r++)
+        if (!all_zero(x->cpu.vec[c->first + r] + c->from, c->bytes))
+            return true;
+    return false;
 }
 
 /* XINUSE: components that are not in their initial state (vol. 1, 13.6). */
@@ -175,13 +213,13 @@ static uint64_t in_use(const struct x86 *x)
     if (fx_get(x, FX_CW) != 0x37f || !all_zero(x->fx + FX_SW, FX_MXCSR - FX_SW) ||
         !all_zero(x->fx + FX_ST, FX_XMM - FX_ST))
         used |= XCOMP_X87;
-    for (unsigned r = 0; r < vectors(x); r++) {
+    for (unsigned r = 0; r < vectors(x); r++)
         if (!all_zero(x->cpu.vec[r], 16))
             used |= XCOMP_SSE;
-        if (!all_zero(x->cpu.vec[r] + 16, 16))
-            used |= XCOMP_AVX;
-    }
-    return used | (x->pkru ? XCOMP_PKRU : 0);
+    for (unsigned n = 2; n < ARRAY_LEN(components); n++)
+        if (component_in_use(x, n))
+            used |= 1ull << n;
+    return used;
 }
 
 /* ---- FXSAVE, FXRSTOR (vol. 2)
@@ -252,7 +290,7 @@ static uint64_t edx_eax(const struct x86 *x)
 /* Store components `stored` of an area made for `layout`. */
 static void save(struct x86 *x, gva_t gva, uint64_t stored, uint64_t layout, bool compacted, bool mxcsr, bool rex_w)
 {
-    uint8_t area[FX_XMM + 256], part[AVX_SIZE] = {0};
+    uint8_t area[FX_XMM + 256], part[COMPONENT_MAX] = {0};
 
     x87_out(x, area, rex_w);
     bytes_put(area + FX_MXCSR, x->cpu.mxcsr, 4);
@@ -263,13 +301,14 @@ static void save(struct x86 *x, gva_t gva, uint64_t stored, uint64_t layout, boo
     }
     if (mxcsr)
         sys_write(x, gva + FX_MXCSR, area + FX_MXCSR, 8, SEG_DS);
-    for (unsigned r = 0; (stored & XCOMP_SSE) && r < vectors(x); r++)
-        sys_write(x, gva + FX_XMM + 16 * r, x->cpu.vec[r], 16, SEG_DS);
+    for (unsigned r = 0; r < vectors(x); r++)
+        memcpy(area + FX_XMM + 16 * r, x->cpu.vec[r], 16);
+    if (stored & XCOMP_SSE)
+        sys_write(x, gva + FX_XMM, area + FX_XMM, 16 * vectors(x), SEG_DS);
     for (unsigned n = 2; n < 63; n++) {
         if (!(stored >> n & 1))
             continue;
-        unsigned size = n == AVX_NUMBER ? 16 * vectors(x) : xsave_component_size(n);
-        component_out(x, n, part);
+        unsigned size = component_out(x, n, part);
         sys_write(x, gva + offset_in(n, layout, compacted), part, size, SEG_DS);
     }
 }
@@ -394,8 +433,9 @@ X86_HELP(help_xsetbv)
 
     need_osxsave(x);
     x86_need_cpl0(x);
-    bool avx_alone = (v & XCOMP_AVX) && !(v & XCOMP_SSE);
-    if ((uint32_t)x->cpu.reg[X86_RCX] || (v & ~x86_model_xcr0(x->model)) || !(v & XCOMP_X87) || avx_alone)
+    bool avx_alone = (v & XCOMP_AVX) && !(v & XCOMP_SSE), avx512 = v & XCOMP_AVX512;
+    bool split = avx512 && (~v & (XCOMP_AVX512 | XCOMP_AVX)); /* vol. 1, 13.3: all three, and AVX beside */
+    if ((uint32_t)x->cpu.reg[X86_RCX] || (v & ~x86_model_xcr0(x->model)) || !(v & XCOMP_X87) || avx_alone || split)
         x86_raise_error(x, EX_GP, 0);
     x->xcr0 = v;
     x86_mode_update(x);
@@ -413,7 +453,7 @@ X86_HELP(help_ldmxcsr)
 /* ---- may an insn of this family run? (vol. 3, 2.5, 13.1, 14.1; vol. 2, 2.4)
  * -------------------------------------------- */
 
-enum { FAMILY_SSE, FAMILY_X87, FAMILY_MMX, FAMILY_AVX, FAMILY_FWAIT };
+enum { FAMILY_SSE, FAMILY_X87, FAMILY_MMX, FAMILY_FWAIT = 4 };
 
 X86_HELP(help_sse_check)
 {
@@ -423,9 +463,6 @@ X86_HELP(help_sse_check)
     case FAMILY_SSE: undefined = (x->cr0 & CR0_EM) || !(x->cr4 & CR4_OSFXSR); break;
     case FAMILY_X87: unavailable = x->cr0 & (CR0_EM | CR0_TS); break;
     case FAMILY_MMX: undefined = x->cr0 & CR0_EM; break;
-    case FAMILY_AVX:
-        undefined = !(x->cr4 & CR4_OSXSAVE) || (x->xcr0 & (XCOMP_SSE | XCOMP_AVX)) != (XCOMP_SSE | XCOMP_AVX);
-        break;
     case FAMILY_FWAIT: unavailable = (x->cr0 & CR0_MP) && (x->cr0 & CR0_TS); break;
     }
     if (undefined)
