@@ -135,8 +135,8 @@ static const uint8_t *next_page(void *arg)
 static uint32_t mode_bits(const struct explain *x)
 {
     switch (x->code.bits) {
-    case 64: return MODE_64 | MODE_FLAT | MODE_FLAT_FSGS | MODE_PROT | x->cpl;
-    case 32: return MODE_CS32 | MODE_SS32 | MODE_FLAT | MODE_FLAT_FSGS | MODE_PROT | x->cpl;
+    case 64: return MODE_64 | MODE_FLAT | MODE_FLAT_FSGS | MODE_PROT | MODE_AVX | MODE_AVX512 | x->cpl;
+    case 32: return MODE_CS32 | MODE_SS32 | MODE_FLAT | MODE_FLAT_FSGS | MODE_PROT | MODE_AVX | MODE_AVX512 | x->cpl;
     default: return 0;
     }
 }

@@ -153,6 +153,11 @@ enum {
     ATTR_ZERO = 1 << 22,     /* and EVEX.z may be set (not with a memory destination) */
     ATTR_MASKREQ = 1 << 23,  /* EVEX.aaa must name a mask */
     ATTR_DISTINCT = 1 << 24, /* #UD if two register operands, index included, are the same */
+    ATTR_E1 = 1 << 25,       /* under a mask only the memory of enabled elements, of 1, 2, 4, 8 bytes, is touched; */
+    ATTR_E2 = 1 << 26,       /* without one of these all of the operand is */
+    ATTR_E4 = 1 << 27,
+    ATTR_E8 = 1 << 28,
+    ATTR_FP = 1 << 29, /* AVX, AVX-512: may raise a floating-point exception */
 };
 enum x86_feature {
     FEAT__,

@@ -66,6 +66,8 @@ void ops_branch_zero(struct x86_lift *l, bool if_zero, enum ir_type t, ir_ref a,
 ir_ref ops_ea(struct x86_lift *l, const struct x86_insn *i, ir_ref more, unsigned shift);
 /* The same value, destination given (LEA): writes d at type t. */
 void ops_ea_into(struct x86_lift *l, const struct x86_insn *i, enum ir_type t, ir_ref d);
+/* Does an access by way of this segment need a check at run time? */
+bool ops_segment_is_checked(const struct x86_lift *l, unsigned seg, bool write);
 /* Offset ea (address size in bytes) of segment `seg` as a linear address, for `bytes` bytes. */
 ir_ref ops_segment(struct x86_lift *l, unsigned seg, ir_ref ea, unsigned bytes, bool write);
 ir_ref ops_linear(struct x86_lift *l, const struct x86_insn *i, unsigned bytes, bool write);

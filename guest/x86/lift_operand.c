@@ -209,12 +209,17 @@ static bool segment_is_free(const struct x86_lift *l, unsigned seg) /* base need
     return mode_flat(l);
 }
 
+bool ops_segment_is_checked(const struct x86_lift *l, unsigned seg, bool write)
+{
+    bool into_code = write && seg == SEG_CS && !mode64(l); /* #GP in protected mode, however flat (vol. 3, 3.4.5.1) */
+    return !segment_is_free(l, seg) || into_code;
+}
+
 ir_ref ops_segment(struct x86_lift *l, unsigned seg, ir_ref ea, unsigned bytes, bool write)
 {
     ir_ref base = (ir_ref)(IR_REG0 + X86_BASE_ES + seg);
-    bool into_code = write && seg == SEG_CS && !mode64(l); /* #GP in protected mode, however flat (vol. 3, 3.4.5.1) */
 
-    if (!segment_is_free(l, seg) || into_code) {
+    if (ops_segment_is_checked(l, seg, write)) {
         return ops_call(l, HELPER_SEG_LINEAR, ea, ops_const(l, seg), ops_const(l, bytes | (write ? SEG_WRITES : 0u)));
     }
     if (seg != SEG_FS && seg != SEG_GS)

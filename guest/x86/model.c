@@ -34,9 +34,34 @@ const struct x86_feature_row x86_features[FEAT_COUNT] = {
 static const struct {
     enum x86_feature feature, needs;
 } requirements[] = {
-    {FEAT_XSAVEOPT, FEAT_XSAVE}, {FEAT_XSAVEC, FEAT_XSAVE}, {FEAT_XSAVES, FEAT_XSAVEC}, {FEAT_XGETBV1, FEAT_XSAVE},
-    {FEAT_AVX, FEAT_XSAVE},      {FEAT_SSE2, FEAT_SSE},     {FEAT_SSE, FEAT_FXSR},      {FEAT_PCID, FEAT_LM},
-    {FEAT_SSE3, FEAT_SSE2},      {FEAT_AVX2, FEAT_AVX},     {FEAT_F16C, FEAT_AVX},      {FEAT_FMA, FEAT_AVX},
+    {FEAT_XSAVEOPT, FEAT_XSAVE},
+    {FEAT_XSAVEC, FEAT_XSAVE},
+    {FEAT_XSAVES, FEAT_XSAVEC},
+    {FEAT_XGETBV1, FEAT_XSAVE},
+    {FEAT_AVX, FEAT_XSAVE},
+    {FEAT_SSE2, FEAT_SSE},
+    {FEAT_SSE, FEAT_FXSR},
+    {FEAT_PCID, FEAT_LM},
+    {FEAT_SSE3, FEAT_SSE2},
+    {FEAT_AVX2, FEAT_AVX},
+    {FEAT_F16C, FEAT_AVX},
+    {FEAT_FMA, FEAT_AVX},
+    {FEAT_VAES, FEAT_AVX},
+    {FEAT_VPCLMULQDQ, FEAT_AVX},
+    {FEAT_AVX_VNNI, FEAT_AVX2},
+    {FEAT_AVX512F, FEAT_AVX2},
+    {FEAT_AVX512BW, FEAT_AVX512F},
+    {FEAT_AVX512CD, FEAT_AVX512F},
+    {FEAT_AVX512DQ, FEAT_AVX512F},
+    {FEAT_AVX512VL, FEAT_AVX512F},
+    {FEAT_AVX512IFMA, FEAT_AVX512F},
+    {FEAT_AVX512VBMI, FEAT_AVX512BW},
+    {FEAT_AVX512VBMI2, FEAT_AVX512BW},
+    {FEAT_AVX512VNNI, FEAT_AVX512F},
+    {FEAT_AVX512BITALG, FEAT_AVX512BW},
+    {FEAT_AVX512VPOPCNTDQ, FEAT_AVX512F},
+    {FEAT_AVX512BF16, FEAT_AVX512BW},
+    {FEAT_AVX512VP2INTERSECT, FEAT_AVX512F},
 };
 
 /* ---- the set of features
@@ -70,7 +95,7 @@ uint64_t x86_model_xcr0(const struct x86_model *m)
     if (!x86_model_has(m, FEAT_XSAVE))
         return 0;
     return XCOMP_X87 | XCOMP_SSE | (x86_model_has(m, FEAT_AVX) ? XCOMP_AVX : 0) |
-           (x86_model_has(m, FEAT_PKU) ? XCOMP_PKRU : 0);
+           (x86_model_has(m, FEAT_AVX512F) ? XCOMP_AVX512 : 0) | (x86_model_has(m, FEAT_PKU) ? XCOMP_PKRU : 0);
 }
 
 void x86_model_close(struct x86_model *m)

@@ -246,6 +246,10 @@ static void find_available(struct x86_model *m)
     for (unsigned i = 0; i < ARRAY_LEN(native); i++)
         if (!host_has(native[i]))
             x86_model_put(m, native[i], false);
+    bool wide = host_has(FEAT_AVX512BW) && host_has(FEAT_AVX512DQ) && host_has(FEAT_AVX512VL);
+    if (!wide) /* thunks save AVX-512's state with insns of these */
+        x86_model_put(m, FEAT_AVX512F, false);
+    x86_model_close(m);
 }
 
 static void keep_available(struct x86_model *m, const struct x86_model *available)

@@ -21,6 +21,7 @@ enum {
     LONG = MODE_64 | MODE_FLAT | MODE_FLAT_FSGS | MODE_PROT | MODE_CS32 | MODE_SS32,
     USER64 = LONG | 3,
     FLAT32 = MODE_CS32 | MODE_SS32 | MODE_FLAT | MODE_PROT,
+    AVX512 = USER64 | MODE_AVX | MODE_AVX512,
     REAL = 0,
 };
 
@@ -177,6 +178,25 @@ static const struct text_case text_cases[] = {
     {REAL, "8b 42 10", /* mov 0x10(%bp,%si), %ax */
      "call.i64 t0 = #0x100, #0x3, #0x0, CS_CHECK\nlea.i32 t1 = r5, r6, #0x10\nzx16.i32 t2 = t1\n"
      "call.i64 t3 = t2, #0x2, #0x2, SEG_LINEAR\nld.i16 r0 = t3 tag=2\n"},
+    /* AVX */
+    {USER64, "c5 f5 fe c2", "call.i64 t0 = #0x20, #0x0, #0x0, AVX_ENABLE\nleave.i64.next @0x100\n"},
+    {USER64 | MODE_AVX, "c5 f8 41 c2", "call.i64 t0 = #0x6, #0x0, #0x0, RAISE\nleave.i64.next @0x100\n"}, /* KANDW: L */
+    {USER64 | MODE_AVX, "c5 fc 41 c2", "call.i64 t0 = #0x40, #0x0, #0x0, AVX_ENABLE\nleave.i64.next @0x100\n"},
+    {AVX512, "c5 fc 41 c2", "avx.reg_vvvv_rm.vex.256.np.0f.w0.41 k0 = k0, k2\n"},
+    {AVX512, "c5 f5 fe c2", "avx.reg_vvvv_rm.vex.256.66.0f.w0.fe v0 = v1, v2\n"},
+    {AVX512, "c5 fd 6f 03", "avx.reg_mem.vex.256.66.0f.w0.6f.m32a v0 = r3 tag=3\n"},
+    {AVX512, "c5 fe 7f 04 24", "avx.mem_reg.vex.256.f3.0f.w0.7f.m32 r4, v0 near tag=2\n"},
+    {AVX512, "c4 e3 6d 4a cb 40", "avx.reg_vvvv_rm.vex.256.66.0f3a.w0.4a.i00 v1 = v2, v3, v4\n"},
+    {AVX512, "c4 e2 7d 17 c1", "avx.f_reg_rm.vex.256.66.0f38.w0.17 v0, v1 !CZSOAP\n"},
+    {AVX512, "c5 f5 72 d2 05", "avx.vvvv_rm.vex.256.66.0f.w0.72/2.i05 v1 = v2\n"},
+    {AVX512, "c4 e3 79 16 c8 01", "avx.rm_reg.vex.128.66.0f3a.w0.16.i01 r0 = v1\n"},
+    {AVX512, "c4 e2 6d 2c 0b", "avx.reg_vvvv_mem.vex.256.66.0f38.w0.2c.m32.sign.4x8 v1 = r3, v2 tag=3\n"},
+    {AVX512, "62 f1 6c 59 58 4b 01", /* vaddps zmm1{k1}, zmm2, [rbx + 4]{1to16} */
+     "lea.i64 t0 = r3, _, #0x4\navx.reg_vvvv_mem.evex.512.np.0f.w0.58.b.x.m4.mask.4x16 v1 = t0, v2, k1 tag=3\n"},
+    {AVX512, "62 f1 6c 79 58 cb", "avx.reg_vvvv_rm.evex.1024.np.0f.w0.58.b.x v1 = v2, v3, k1\n"},
+    {AVX512, "62 f2 7d 49 8a 0b", "avx.mem_reg.evex.512.66.0f38.w0.8a.m64.packed.4x16 r3, v1, k1 tag=3\n"},
+    {AVX512, "62 e1 f7 08 2a c3", "avx.reg_vvvv_rm.evex.128.f2.0f.w1.2a.x v16 = v1, r3\n"},
+    {AVX512, "c5 f8 77", "avx.plain.vex.128.np.0f.w0.77\n"},
     /* strings */
     {USER64, "a4", "ldz.i8 t0 = r6 tag=3\nst.i8 r7, t0\nlea.i64 r6 = r6, r22, #0x0\nlea.i64 r7 = r7, r22, #0x0\n"},
     {USER64, "48 ab", "st.i64 r7, r0\nlea.i64.3 r7 = r7, r22, #0x0\n"},
