@@ -195,6 +195,7 @@ static void load_state(struct x86 *x, const struct hw_case *c)
     memcpy(x->fx, c->in.fx, HW_FX);
     x86_x87_changed(x);
     memcpy(x->cpu.vec, c->in.vec, sizeof c->in.vec);
+    memcpy(x->cpu.mask, c->in.k, sizeof c->in.k);
     x->cpu.mxcsr = (uint32_t)bytes_get(c->in.fx + FX_MXCSR, 4);
     for (unsigned i = 0; i < SEG_COUNT; i++)
         x->seg[i] = segment_of(c, i);
@@ -208,14 +209,14 @@ static void load_state(struct x86 *x, const struct hw_case *c)
     x86_mode_update(x);
 }
 
-static void save_state(struct x86 *x, const struct hw_case *c, struct hw_result *r)
+static void save_state(struct x86 *x, struct hw_result *r)
 {
     memcpy(r->out.gpr, x->cpu.reg, sizeof r->out.gpr);
     r->out.flags = x86_rflags(x);
     x86_x87_fetch(x);
     memcpy(r->out.fx, x->fx, HW_FX);
     memcpy(r->out.vec, x->cpu.vec, sizeof r->out.vec);
-    memcpy(r->out.k, c->in.k, sizeof r->out.k); /* no insn with a lifter writes them */
+    memcpy(r->out.k, x->cpu.mask, sizeof r->out.k);
     bytes_put(r->out.fx + FX_MXCSR, x->cpu.mxcsr, 4);
     r->out.fs = x->cpu.reg[X86_BASE_FS];
     r->out.gs = x->cpu.reg[X86_BASE_GS];
@@ -287,7 +288,7 @@ void emulator_run(struct emulator *e, const struct hw_case *c, bool interp, stru
     }
     *r = (struct hw_result){0};
     enum cpu_leave why = run(e, interp);
-    save_state(x, c, r);
+    save_state(x, r);
     if (why == LEAVE_FAULT)
         save_fault(x, r);
     else
