@@ -219,9 +219,8 @@ ir_ref ops_segment(struct x86_lift *l, unsigned seg, ir_ref ea, unsigned bytes, 
 {
     ir_ref base = (ir_ref)(IR_REG0 + X86_BASE_ES + seg);
 
-    if (ops_segment_is_checked(l, seg, write)) {
+    if (ops_segment_is_checked(l, seg, write))
         return ops_call(l, HELPER_SEG_LINEAR, ea, ops_const(l, seg), ops_const(l, bytes | (write ? SEG_WRITES : 0u)));
-    }
     if (seg != SEG_FS && seg != SEG_GS)
         return ea;
     return add_address(l, mode64(l) ? I64 : I32, ea, base, 0);

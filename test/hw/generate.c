@@ -54,7 +54,8 @@ const char *hw_row_excluded(const struct x86_row *row, const uint32_t *features,
         return "not in this mode";
     if (bits != 64 && (row->w == W_G1 || (row->space == X86_LEGACY && row->w == W_1)))
         return "not in this mode";
-    if (bits == 16 && row->opcode == 0xf7 && (row->lift == LIFT_maskmov || row->lift == LIFT_mmx))
+    if (bits == 16 && row->opcode == 0xf7 &&
+        (row->lift == LIFT_maskmov || row->lift == LIFT_avx_maskmov || row->lift == LIFT_mmx))
         return "processors differ: a mask of zero may fault";
     if (bits != 64 && row->lift == LIFT_sysret)
         return "processors differ: #UD or #GP";
@@ -553,6 +554,7 @@ static bool suit(struct gen *g)
     case LIFT_cmpxchg:
     case LIFT_cmpxchg8b: use_exchange(g); break;
     case LIFT_ldmxcsr:
+    case LIFT_avx_ldmxcsr:
     case LIFT_fxrstor: use_mxcsr(g); break;
     case LIFT_fsgsbase:
         if (g->i.op[0].kind == OPERAND_GPR && rng_chance(&g->r, 80))
@@ -644,6 +646,7 @@ static bool checks_alignment(const struct x86_insn *i)
     case LIFT_x87:
     case LIFT_mmx:
     case LIFT_maskmov:
+    case LIFT_avx_maskmov:
     case LIFT_fxsave:
     case LIFT_fxrstor:
     case LIFT_enter: return false;
@@ -736,7 +739,7 @@ bool hw_generate(struct hw_case *c, const struct hw_run *run, uint32_t row_index
         c->in.fs = rng_chance(&g.r, 50) ? 0 : rng_below(&g.r, 0x8000000);
         c->in.gs = rng_chance(&g.r, 50) ? 0 : rng_below(&g.r, 0x8000000);
     }
-    if (!(row->opcode == 0xf7 && (row->lift == LIFT_mmx || row->lift == LIFT_maskmov)))
+    if (!(row->opcode == 0xf7 && (row->lift == LIFT_mmx || row->lift == LIFT_maskmov || row->lift == LIFT_avx_maskmov)))
         hw_choose_segments(&g.r, c);
     if (row->lift == LIFT_arpl)
         hw_no_read_only(c);

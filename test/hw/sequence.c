@@ -18,12 +18,12 @@
  * registers, or stores what is not compared. */
 bool hw_row_in_sequence(const struct x86_row *row)
 {
-    static const uint16_t out[] = {LIFT_none,   LIFT_call,     LIFT_jmp,     LIFT_ret,     LIFT_loop,     LIFT_jcxz,
-                                   LIFT_int,    LIFT_into,     LIFT_ud,      LIFT_in,      LIFT_out,      LIFT_string,
-                                   LIFT_enter,  LIFT_xlat,     LIFT_bound,   LIFT_popa,    LIFT_popf,     LIFT_cli,
-                                   LIFT_sti,    LIFT_push_seg, LIFT_pop_seg, LIFT_mov_seg, LIFT_load_far, LIFT_arpl,
-                                   LIFT_lar,    LIFT_lsl,      LIFT_verr,    LIFT_verw,    LIFT_ldmxcsr,  LIFT_fxrstor,
-                                   LIFT_fxsave, LIFT_maskmov,  LIFT_fsgsbase};
+    static const uint16_t out[] = {
+        LIFT_none,    LIFT_call,     LIFT_jmp,    LIFT_ret,     LIFT_loop,        LIFT_jcxz,        LIFT_int,
+        LIFT_into,    LIFT_ud,       LIFT_in,     LIFT_out,     LIFT_string,      LIFT_enter,       LIFT_xlat,
+        LIFT_bound,   LIFT_popa,     LIFT_popf,   LIFT_cli,     LIFT_sti,         LIFT_push_seg,    LIFT_pop_seg,
+        LIFT_mov_seg, LIFT_load_far, LIFT_arpl,   LIFT_lar,     LIFT_lsl,         LIFT_verr,        LIFT_verw,
+        LIFT_ldmxcsr, LIFT_fxrstor,  LIFT_fxsave, LIFT_maskmov, LIFT_avx_maskmov, LIFT_avx_ldmxcsr, LIFT_fsgsbase};
     for (unsigned k = 0; k < ARRAY_LEN(out); k++)
         if (row->lift == out[k])
             return false;
