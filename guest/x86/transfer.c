@@ -317,7 +317,8 @@ uint64_t help_call_near(struct x86 *x, uint64_t target, uint64_t next, uint64_t 
     struct x86_stack s;
     x86_stack_current(x, &s);
     if (!x86_canonical(x, target)) { /* faults of the stack come first, but nothing is stored */
-        sys_probe_write(x, s.sp - 8, 8, SEG_SS);
+        x->access->write(&x->cpu, s.sp - 8, 8 | MD_WRITE | MD_PROBE | sys_tag(SEG_SS));
+        x->cpu.pending = 0;
         x86_raise_error(x, EX_GP, 0);
     }
     x86_push(x, &s, next, 8);

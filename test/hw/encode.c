@@ -121,8 +121,23 @@ static unsigned choose_masking(struct encoder *e)
     return (unsigned)z << 7 | l << 5 | (unsigned)b << 4 | mask;
 }
 
+static bool general_rm(const struct encoder *e)
+{
+    for (unsigned k = 0; k < ARRAY_LEN(e->row->operand); k++) {
+        unsigned method = x86_operand_forms[e->row->operand[k]].method;
+        if (e->mod == 3 && (method == METHOD_E || method == METHOD_R))
+            return true;
+    }
+    return false;
+}
+
+/* A general register's number does not have EVEX.X in it.  But the processor at hand, told R20 for RSP by a set X, reads RSP
+ * as it was before the PUSH, POP or CALL just before (`push rbx; vpbroadcastq zmm21, rsp` with X): such sequences are left
+ * out. */
 static void put_evex(struct encoder *e)
 {
+    if (e->plain && general_rm(e))
+        e->rex &= ~2u;
     bool wide = e->bits == 64, vsib = e->row->attr & ATTR_MASKREQ;
     unsigned vvvv = e->row->vvvv ? rng_below(e->r, wide ? 32 : 8) : vsib && wide ? rng_below(e->r, 2) * 16 : 0;
     unsigned reg_high = wide ? rng_below(e->r, 2) : 0;
