@@ -11,8 +11,9 @@ set -eu
 # libcmocka-dev      unit tests
 # busybox-static     the guest's user space in `make run` and the boot test
 # cpio gzip          packing the initramfs
+# python3            the tables and pages of bench/, and their tests
 # lz4 xz-utils       unpacking the kernel inside a bzImage (script/extract-vmlinux.sh)
-packages="gcc libc6-dev make pkg-config libcapstone-dev libelf-dev libcmocka-dev busybox-static cpio gzip lz4 xz-utils"
+packages="gcc libc6-dev make pkg-config libcapstone-dev libelf-dev libcmocka-dev busybox-static cpio gzip lz4 xz-utils python3"
 
 installed() {
     [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ] ||

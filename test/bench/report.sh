@@ -1,19 +1,7 @@
 #!/bin/bash
 # bench/report on samples made by hand: medians, ratios, means, failed rows; and bench/rows is well formed.
 cd "$(dirname "$0")/../.." || exit 1
-command -v python3 >/dev/null || { echo "no python3: not tested"; exit 0; }
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
-status=0
-
-result() { # NAME GOOD(0)
-    if [ "$2" -eq 0 ]; then
-        echo "[       OK ] $1"
-    else
-        echo "[  FAILED  ] $1"
-        status=1
-    fi
-}
+. test/result.sh
 
 # Medians: a 0.1 / 0.4 / 0.2 (2 times as fast, 2 times native), b 0.1 / 0.8 / 0.1 (8 times, 1 time); their means 4 and 1.41.  c failed and counts in none.
 # Two vCPUs: 2 * 0.1 / 0.125 = 1.6.

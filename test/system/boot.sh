@@ -4,18 +4,7 @@ cd "$(dirname "$0")/../.."
 build=${BUILD:-build}
 kernel=$build/kernels/linux-image-cloud-amd64/vmlinuz
 initramfs=$build/kernels/initramfs.cpio.gz
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
-status=0
-
-result() { # NAME GOOD(0)
-    if [ "$2" -eq 0 ]; then
-        echo "[       OK ] $1"
-    else
-        echo "[  FAILED  ] $1"
-        status=1
-    fi
-}
+. test/result.sh
 
 # boot NAME COMMAND [OPTIONS...]: the guest's output goes to $dir/NAME; rhea must end with 0 after the guest's poweroff.
 boot() {

@@ -3,19 +3,9 @@
 cd "$(dirname "$0")/../.."
 build=${BUILD:-build}
 rhea=$build/rhea
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
-status=0
+. test/result.sh
 test/bare/run.sh --build unruly || exit 1
 
-result() { # NAME GOOD(0)
-    if [ "$2" -eq 0 ]; then
-        echo "[       OK ] $1"
-    else
-        echo "[  FAILED  ] $1"
-        status=1
-    fi
-}
 # start MODE OPTIONS...: with the monitor behind Ctrl-a c on standard input (descriptor 3); back when the guest says "ready"
 start() {
     local mode=$1 n=0

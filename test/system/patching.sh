@@ -5,23 +5,13 @@ cd "$(dirname "$0")/../.."
 build=${BUILD:-build}
 kernel=$build/kernels/linux-image-cloud-amd64/vmlinuz
 seconds=${GUEST_SECONDS:-8}
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
-status=0
+. test/result.sh
 gcc -O1 -static -o "$dir/bpf" test/system/guest/bpf.c && cp test/system/guest/patch.sh "$dir" && chmod +x "$dir/patch.sh" || exit 1
 script/make-initramfs.sh "$dir/initramfs" "$(command -v busybox)" "$dir/bpf" "$dir/patch.sh" || exit 1
 timeout $((seconds * 4 + 120)) "$build/rhea" run -m 1G -smp "${CPUS:-4}" -nographic -no-reboot -kernel "$kernel" -initrd "$dir/initramfs" \
     -append "console=ttyS0 panic=-1 rhea.run=\"/root/patch.sh $seconds /root/bpf; dmesg\"" </dev/null 2>&1 | tr -d '\r' >"$dir/out"
 code=${PIPESTATUS[0]}
 
-result() { # NAME GOOD(0)
-    if [ "$2" -eq 0 ]; then
-        echo "[       OK ] $1"
-    else
-        echo "[  FAILED  ] $1"
-        status=1
-    fi
-}
 result "patching: power-off ends rhea with status 0" "$code"
 grep -E '^(patch|bpf): [0-9]+ ' "$dir/out"
 grep -qE '^patch: [1-9][0-9]* rounds$' "$dir/out"

@@ -2,18 +2,7 @@
 # -accel tcg,stats=on: a boot whose last act is to sleep for a second; what the breakdown at the end must agree with.
 cd "$(dirname "$0")/../.." || exit 1
 build=${BUILD:-build}
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
-status=0
-
-result() { # NAME GOOD(0)
-    if [ "$2" -eq 0 ]; then
-        echo "[       OK ] $1"
-    else
-        echo "[  FAILED  ] $1"
-        status=1
-    fi
-}
+. test/result.sh
 
 timeout 120 "$build/rhea" run -accel tcg,stats=on -m 512M -nographic -no-reboot -kernel "$build/kernels/linux-image-cloud-amd64/vmlinuz" \
     -initrd "$build/kernels/initramfs.cpio.gz" -append 'console=ttyS0 quiet panic=-1 rhea.run="sleep 1"' </dev/null 2>&1 >/dev/null |

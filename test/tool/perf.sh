@@ -2,21 +2,10 @@
 # -perfmap, -jitdump, -symbols: a boot in little code memory, so that regions are evicted; what perf would read of it.
 cd "$(dirname "$0")/../.." || exit 1
 build=$(realpath "${BUILD:-build}")
-command -v python3 >/dev/null || { echo "no python3: not tested"; exit 0; }
-dir=$(mktemp -d)
+. test/result.sh
 map=
 trap 'rm -rf "$dir"; [ -z "$map" ] || rm -f "$map"' EXIT
 cd "$dir" || exit 1
-status=0
-
-result() { # NAME GOOD(0)
-    if [ "$2" -eq 0 ]; then
-        echo "[       OK ] $1"
-    else
-        echo "[  FAILED  ] $1"
-        status=1
-    fi
-}
 
 # Debian's kernel has its text from ffffffff81000000 on if it does not move itself.
 printf 'ffffffff81000000 T first\nffffffff81100000 T second\nffffffff81101000 D data\nffffffff82800000 T last\n' >symbols
