@@ -23,6 +23,8 @@ TOOL_SRC := $(wildcard tool/*.c)
 TEST_SRC := $(wildcard test/*/test_*.c)
 LIB_OBJ := $(LIB_SRC:%.c=$(BUILD)/%.o)
 TOOL_OBJ := $(TOOL_SRC:%.c=$(BUILD)/%.o)
+# Tests have the emitter check where it places values (host/amd64/check.c), and so do the sanitizers' builds.
+CHECKED_OBJ := $(if $(findstring RHEA_VERIFY,$(SANITIZE)),,$(patsubst %.c,$(BUILD)/checked/%.o,$(wildcard host/amd64/*.c)))
 TEST_BIN := $(TEST_SRC:%.c=$(BUILD)/%)
 
 # Something that building or testing needs is missing: get it first.
@@ -50,6 +52,11 @@ $(BUILD)/%.o: %.c Makefile | $(NEEDED)
 	$(SAY) cc $<
 	$(Q)$(CC) $(ALL_CFLAGS) $(FAT) -MMD -MP -c $< -o $@
 
+$(BUILD)/checked/%.o: %.c Makefile | $(NEEDED)
+	@mkdir -p $(@D)
+	$(SAY) cc $< "(checked)"
+	$(Q)$(CC) $(ALL_CFLAGS) -DRHEA_VERIFY -MMD -MP -c $< -o $@
+
 $(BUILD)/librhea.a: $(LIB_OBJ)
 	@rm -f $@
 	$(Q)ar rcs $@ $^
@@ -61,7 +68,7 @@ $(BUILD)/rhea: $(TOOL_OBJ) $(BUILD)/librhea.a
 $(BUILD)/rhea-system-x86_64: $(BUILD)/rhea
 	@ln -sf rhea $@
 
-$(BUILD)/test/%: $(BUILD)/test/%.o $(filter-out $(BUILD)/tool/main.o,$(TOOL_OBJ)) $(BUILD)/librhea.a
+$(BUILD)/test/%: $(BUILD)/test/%.o $(CHECKED_OBJ) $(filter-out $(BUILD)/tool/main.o,$(TOOL_OBJ)) $(BUILD)/librhea.a
 	$(SAY) link $@
 	$(Q)$(CC) $(ALL_CFLAGS) $(PLAIN) $^ -o $@ -lcmocka $(ALL_LIBS)
 
@@ -162,11 +169,11 @@ help: ## print this
 
 .PHONY: all kernels more-kernels run tests test check-san check-userland fuzz bless bars fmt bench bench-quick deps install clean help
 .SECONDARY:
--include $(LIB_OBJ:.o=.d) $(TOOL_OBJ:.o=.d) $(TEST_SRC:%.c=$(BUILD)/%.d)
+-include $(LIB_OBJ:.o=.d) $(CHECKED_OBJ:.o=.d) $(TOOL_OBJ:.o=.d) $(TEST_SRC:%.c=$(BUILD)/%.d)
 
 # The comparison with the processor is made of several files.
 HW_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(wildcard test/hw/*.c))
-$(BUILD)/test/hw/test_hw: $(HW_OBJ) $(filter-out $(BUILD)/tool/main.o,$(TOOL_OBJ)) $(BUILD)/librhea.a
+$(BUILD)/test/hw/test_hw: $(HW_OBJ) $(CHECKED_OBJ) $(filter-out $(BUILD)/tool/main.o,$(TOOL_OBJ)) $(BUILD)/librhea.a
 	$(SAY) link $@
 	$(Q)$(CC) $(ALL_CFLAGS) $(PLAIN) $^ -o $@ -lcmocka $(ALL_LIBS)
 

@@ -19,6 +19,7 @@
 #define RHEA_HOST_EMIT_H
 
 #include "host/amd64/asm.h"
+#include "host/amd64/check.h"
 #include "host/host.h"
 
 enum { NPINNED = 12, NSCRATCH = 2, NSLOTS = CPU_SLOTS };
@@ -86,6 +87,7 @@ struct emitter {
     ir_ref held[NSCRATCH]; /* r14 and r15: the temp there, or the unpinned register whose copy it is; IR_NONE: free */
     unsigned locked;       /* bit a scratch register: in use by the current op */
     uint64_t slots;        /* bit a slot: taken */
+    struct check *check;   /* with -DRHEA_VERIFY */
     bool has_vec;          /* some op is a vector insn */
 
     bool f_host, f_mem, f_owed; /* owed: in neither, the ops' cold stubs compute it anew from op f_maker */

@@ -47,6 +47,7 @@
 
 void fault_here(struct emitter *e)
 {
+    check(e, CHECK_FAULT, IR_NONE, NOREG);
     e->out->fault[e->out->nfaults++] = (struct host_fault){.at = asm_at(&e->a), .cold = 0, .insn_off = e->insn_off};
 }
 
@@ -126,6 +127,7 @@ struct cold *mem_begin(struct emitter *e, ir_ref a, unsigned desc, bool merge, i
         int host = ir_is_reg(a) && !place_unpinned(a) ? place_scratch(e) : ga;
         place_forget(e, a);
         asm_lea(&e->a, I64, host, rm_index(RAX, ga, 0, 0));
+        check(e, CHECK_SPOIL, a, host);
         if (ir_is_temp(a) && !place_dies(e, a)) { /* the temp lives on: have it in its slot, without this register */
             struct temp_place *t = &e->temp[a - IR_TEMP0];
             rh_assert(t->in_slot, "a merged access to a living temp was spilled first");

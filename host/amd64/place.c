@@ -65,7 +65,7 @@ bool place_init(struct emitter *e, struct arena *scratch)
     }
     for (unsigned i = 0; i < NSCRATCH; i++)
         e->held[i] = IR_NONE;
-    return true;
+    return check_start(e, scratch);
 }
 
 void place_op_end(struct emitter *e)
@@ -86,6 +86,7 @@ void place_op_end(struct emitter *e)
             t->slot = -1;
         }
     }
+    check(e, CHECK_END, IR_NONE, NOREG);
 }
 
 static void spill(struct emitter *e, ir_ref r)
@@ -96,8 +97,10 @@ static void spill(struct emitter *e, ir_ref r)
         rh_assert(t->slot < NSLOTS, "a block never has %d temps alive at once", NSLOTS);
         e->slots |= 1ull << t->slot;
     }
-    if (!t->in_slot)
+    if (!t->in_slot) {
         asm_store(&e->a, I64, slot_rm(t), t->reg);
+        check(e, CHECK_SPILL, r, t->reg);
+    }
     t->in_slot = true;
 }
 
@@ -151,6 +154,7 @@ static int take_scratch(struct emitter *e, int pick)
         temp_of(e, r)->reg = NOREG;
     }
     e->held[pick] = IR_NONE;
+    check(e, CHECK_TAKE, IR_NONE, scratch_reg((unsigned)pick));
     e->locked |= 1u << pick;
     return scratch_reg((unsigned)pick);
 }
@@ -193,13 +197,16 @@ int place_reg_of(struct emitter *e, ir_ref r)
     for (unsigned i = 0; i < NSCRATCH; i++)
         if (ir_is_reg(r) && e->held[i] == r) {
             e->locked |= 1u << i;
+            check(e, CHECK_READ, r, scratch_reg(i));
             return scratch_reg(i);
         }
     if (!ir_is_temp(r))
         return NOREG;
     int reg = temp_of(e, r)->reg;
-    if (reg != NOREG)
-        e->locked |= 1u << scratch_index(reg);
+    if (reg == NOREG)
+        return NOREG;
+    e->locked |= 1u << scratch_index(reg);
+    check(e, CHECK_READ, r, reg);
     return reg;
 }
 
@@ -213,6 +220,7 @@ struct rm place_rm(struct emitter *e, ir_ref r)
     int reg = place_reg_of(e, r);
     if (reg != NOREG)
         return rm_reg(reg);
+    check(e, CHECK_READ, r, NOREG);
     if (ir_is_reg(r))
         return place_home(r);
     rh_assert(ir_is_temp(r) && temp_of(e, r)->slot >= 0, "operand of %s has a place", ir_shapes[e->op->op].name);
@@ -239,11 +247,13 @@ int place_src_kept(struct emitter *e, ir_ref r, enum ir_type t)
     int spare = place_scratch(e);
     if (ir_is_reg(r)) {
         asm_load(&e->a, I64, spare, place_home(r));
+        check(e, CHECK_LOAD, r, spare);
         e->held[scratch_index(spare)] = r;
         return spare;
     }
     if (ir_is_temp(r)) { /* loaded whole: the temp may live on in this register */
         asm_load(&e->a, I64, spare, place_rm(e, r));
+        check(e, CHECK_LOAD, r, spare);
         temp_of(e, r)->reg = (int8_t)spare;
         e->held[scratch_index(spare)] = r;
         return spare;
@@ -272,16 +282,16 @@ static int dst_unpinned(struct emitter *e, ir_ref d)
     if (pick < 0 || ir_is_temp(e->held[pick]))
         return RAX;
     reg = take_scratch(e, pick);
-    if (op_mentions_source(e->op, d))
+    if (op_mentions_source(e->op, d)) {
         asm_load(&e->a, I64, reg, place_home(d));
+        check(e, CHECK_LOAD, d, reg);
+    }
     e->held[pick] = d;
     return reg;
 }
 
-int place_dst(struct emitter *e, ir_ref d, ir_ref from)
+static int dst_temp(struct emitter *e, ir_ref d, ir_ref from)
 {
-    if (ir_is_reg(d))
-        return host_pin[d] == NOREG ? dst_unpinned(e, d) : host_pin[d];
     struct temp_place *t = temp_of(e, d);
     unsigned field = d == e->op->d ? IR_D : IR_E;
     bool partial = ir_write_bits(e->op, field) < 64 || ir_operands(e->op)[field] == 'X';
@@ -298,11 +308,20 @@ int place_dst(struct emitter *e, ir_ref d, ir_ref from)
     } else {
         reg = place_scratch(e);
     }
-    if (reload)
+    if (reload) {
         asm_load(&e->a, I64, reg, slot_rm(t));
+        check(e, CHECK_LOAD, d, reg);
+    }
     t->reg = (int8_t)reg;
     e->held[scratch_index(reg)] = d;
     e->locked |= 1u << scratch_index(reg);
+    return reg;
+}
+
+int place_dst(struct emitter *e, ir_ref d, ir_ref from)
+{
+    int reg = ir_is_temp(d) ? dst_temp(e, d, from) : place_unpinned(d) ? dst_unpinned(e, d) : host_pin[d];
+    check(e, CHECK_DST, d, reg);
     return reg;
 }
 
@@ -314,4 +333,5 @@ void place_dst_done(struct emitter *e, ir_ref d, enum ir_type t, int reg)
         if (e->held[i] == d && scratch_reg(i) != reg)
             e->held[i] = IR_NONE;
     asm_store(&e->a, t == I32 ? I64 : t, place_home(d), reg);
+    check(e, CHECK_DONE, d, reg);
 }
