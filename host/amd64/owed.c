@@ -88,7 +88,7 @@ void f_make(struct emitter *e, unsigned maker)
     enum ir_type t = o->type;
     bool imm = ir_is_const(o->b);
     int64_t v = imm ? sign_extend((uint64_t)ir_const_value(e->b, o->b), ir_bits(t)) : 0;
-    struct rm b = imm ? rm_reg(RAX) : rm_reg(host_pin[o->b]);
+    struct rm b = imm || !pinned(o->b) ? rm_reg(RAX) : rm_reg(host_pin[o->b]);
     int reg = host_pin[o->op == IR_CMP || o->op == IR_TEST ? o->a : o->d];
 
     if (o->op == IR_TEST && imm) {
