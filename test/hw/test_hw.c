@@ -115,7 +115,7 @@ static void run_bounded(unsigned bits, uint64_t count, uint64_t sequences)
         printf("skipped: the host's kernel gives no segments (modify_ldt)\n");
         skip();
     }
-    if ((bits != 64 || sequences) && !low_memory_is_free()) {
+    if (!low_memory_is_free()) {
         printf("skipped: address 0x80000000 is in use (a sanitizer's shadow)\n");
         skip();
     }
