@@ -46,7 +46,11 @@ enum {
 };
 enum {
     VCPUS_MAX = 255,
+#ifdef __SANITIZE_ADDRESS__
+    SLOTS_OF_HOST = 16, /* its shadow takes some 20 TB */
+#else
     SLOTS_OF_HOST = 24, /* direct tables, all vCPUs together: 24 * 8 of 0.56 TB of the host's 128 */
+#endif
     DIRECT_VCPUS = 8,
     DIRECT_BITS = 36, /* entries of a leaf, as a shift */
     LEAF_BITS = 27,
