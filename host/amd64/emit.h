@@ -57,11 +57,11 @@ struct cold {
     int32_t insn_off;
     uint32_t maker; /* 1 + index of the op to compute F from, 0: cpu.cc has it */
     int32_t x87_off;
-    bool x87_due; /* see struct emitter */
-    int8_t addr;  /* register that holds the guest address */
-    uint8_t pair; /* 1 + the remembered entry that is tried first, or 0 */
-    bool near;    /* ... which is a W entry, for reads too */
-    bool merged;  /* address also in cpu.scratch[1]; addr is spoilt by the access */
+    bool x87_due;               /* see struct emitter */
+    int8_t addr;                /* register that holds the guest address */
+    uint8_t pair;               /* 1 + the remembered entry that is tried first, or 0 */
+    bool near;                  /* ... which is a W entry, for reads too */
+    bool merged;                /* address also in cpu.scratch[1]; addr is spoilt by the access */
     bool raises;                /* a store that may raise a numeric exception */
     const struct ir_op *select; /* an AVX op that touches some elements only, or NULL */
 };
@@ -142,6 +142,7 @@ static inline bool fits32(int64_t v)
 
 void f_save(struct emitter *e);                       /* make cpu.cc current; keeps the host's flags; uses rax */
 void f_for_faults(struct emitter *e, struct cold *c); /* the coming access spoils the host's flags; see owed.c */
+void f_pay(struct emitter *e, const struct cold *c);  /* in a cold stub: cpu.cc gets what is owed; keeps rax */
 void f_make(struct emitter *e, unsigned maker);       /* compute F of that op anew into the host's flags; uses rax */
 void f_load(struct emitter *e);                       /* make the host's flags current; uses rax */
 void f_spoil(struct emitter *e);                      /* the coming instructions spoil the host's flags */
@@ -173,6 +174,12 @@ void avx_select(struct emitter *e, const struct ir_op *o); /* tell the slow path
 void emit_control(struct emitter *e);
 void note_vec(struct emitter *e); /* at the block's begin and after helpers: vector insns may run now */
 
+enum table { TABLE_R, TABLE_W, TABLE_X };
+/* rm_cpu in a block, rm_gs in a thunk, where rsp has moved. */
+typedef struct rm cpu_field(size_t offset);
+/* reg holds a guest address; it becomes the host address of that address's entry in the table.  With tables of two levels
+ * reg must be rax. */
+void mem_table_entry(struct asmbuf *a, const struct host_thunks *t, enum table which, int reg, cpu_field *field);
 /* Start a memory access: look the address up; afterwards rax + *addr is the host address.  Marks `access`. */
 struct cold *mem_begin(struct emitter *e, ir_ref a, unsigned desc, bool merge, int *addr);
 void mem_end(struct emitter *e, struct cold *c);        /* the access's instructions are complete */

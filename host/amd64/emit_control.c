@@ -93,15 +93,8 @@ static void emit_goto(struct emitter *e)
         asm_load(&e->a, I64, RAX, pcb());
         asm_lea(&e->a, I64, RAX, rm_mem(RAX, (int32_t)pages));
         asm_mov_rr(&e->a, I64, R14, RAX);
-        int page = RAX, entry = R14;
-        if (e->t->two_levels) {
-            page = R14, entry = RAX;
-            asm_call_abs(&e->a, e->t->rx + e->t->entry_x);
-        } else {
-            asm_shift_imm(&e->a, I64, 5, rm_reg(R14), 9);
-            asm_alu(&e->a, I64, 4, R14, rm_cpu(offsetof(struct cpu, page_mask)));
-            asm_alu(&e->a, I64, 0, R14, rm_cpu(offsetof(struct cpu, tab_x)));
-        }
+        int page = e->t->two_levels ? R14 : RAX, entry = e->t->two_levels ? RAX : R14;
+        mem_table_entry(&e->a, e->t, TABLE_X, entry, rm_cpu);
         asm_align(&e->a, entry == R14 ? 3 : 2); /* 41 81 3e imm32, 81 38 imm32 */
         asm_insn(&e->a, 0, 0, 0x81, 0, 7, rm_mem(entry, 0));
         j->guard_at = asm_at(&e->a);
@@ -240,13 +233,7 @@ void emit_control(struct emitter *e)
         e->f_host = false;
         asm_load(a, I64, RAX, pcb());
         asm_lea(a, I64, RAX, rm_mem(RAX, 0x1000));
-        if (e->t->two_levels) {
-            asm_call_abs(a, e->t->rx + e->t->entry_x);
-        } else {
-            asm_shift_imm(a, I64, 5, rm_reg(RAX), 9);
-            asm_alu(a, I64, 4, RAX, rm_cpu(offsetof(struct cpu, page_mask)));
-            asm_alu(a, I64, 0, RAX, rm_cpu(offsetof(struct cpu, tab_x)));
-        }
+        mem_table_entry(a, e->t, TABLE_X, RAX, rm_cpu);
         asm_insn(a, 0, 0, 0x81, 0, 7, rm_mem(RAX, 0));
         asm_imm(a, o->imm, 4);
         new_exit(e, EXIT_SECOND, e->insn_off)->from[0] = asm_jcc(a, CC_NE);

@@ -76,6 +76,22 @@ static void begin_pair(struct emitter *e, struct cold *c, int ga)
     c->access = asm_at(&e->a);
 }
 
+void mem_table_entry(struct asmbuf *a, const struct host_thunks *t, enum table which, int reg, cpu_field *field)
+{
+    static const size_t table[] = {[TABLE_R] = offsetof(struct cpu, tab_r),
+                                   [TABLE_W] = offsetof(struct cpu, tab_w),
+                                   [TABLE_X] = offsetof(struct cpu, tab_x)};
+    const uint32_t thunk[] = {[TABLE_R] = t->entry_r, [TABLE_W] = t->entry_w, [TABLE_X] = t->entry_x};
+    if (t->two_levels) {
+        rh_assert(reg == RAX, "the thunk of a table's entry takes rax");
+        asm_call_abs(a, t->rx + thunk[which]);
+        return;
+    }
+    asm_shift_imm(a, I64, 5, rm_reg(reg), 9);
+    asm_alu(a, I64, 4, reg, field(offsetof(struct cpu, page_mask)));
+    asm_alu(a, I64, 0, reg, field(table[which]));
+}
+
 struct cold *mem_begin(struct emitter *e, ir_ref a, unsigned desc, bool merge, int *addr)
 {
     unsigned size = desc & MD_SIZE;
@@ -95,7 +111,6 @@ struct cold *mem_begin(struct emitter *e, ir_ref a, unsigned desc, bool merge, i
         *addr = ga;
         return c;
     }
-    struct rm table = rm_cpu(desc & MD_WRITE ? offsetof(struct cpu, tab_w) : offsetof(struct cpu, tab_r));
     if (merge)
         asm_store(&e->a, I64, rm_cpu(offsetof(struct cpu, scratch[1])), ga);
     /* Ten bytes have no alignment that keeps them on one page, vectors often are not aligned: look where the access ends
@@ -108,13 +123,7 @@ struct cold *mem_begin(struct emitter *e, ir_ref a, unsigned desc, bool merge, i
         c->misaligned = asm_jcc(&e->a, CC_A);
     }
     asm_mov_rr(&e->a, I64, RAX, ga);
-    if (e->t->two_levels) {
-        asm_call_abs(&e->a, e->t->rx + (desc & MD_WRITE ? e->t->entry_w : e->t->entry_r));
-    } else {
-        asm_shift_imm(&e->a, I64, 5, rm_reg(RAX), 9);
-        asm_alu(&e->a, I64, 4, RAX, rm_cpu(offsetof(struct cpu, page_mask)));
-        asm_alu(&e->a, I64, 0, RAX, table);
-    }
+    mem_table_entry(&e->a, e->t, desc & MD_WRITE ? TABLE_W : TABLE_R, RAX, rm_cpu);
     asm_load(&e->a, I64, RAX, rm_mem(RAX, 0));
     if (size > 1 && !by_end) {
         asm_test_imm(&e->a, I8, rm_reg(ga), (int8_t)(size - 1));
@@ -162,15 +171,7 @@ static void cold_one(struct emitter *e, struct cold *c)
         asm_mov_imm(a, RAX, 0);
     asm_patch(a, c->miss, asm_at(a));
     e->out->fault[c->fault].cold = start;
-    if (c->maker) {
-        struct rm rax = rm_cpu(offsetof(struct cpu, scratch[3]));
-        asm_store(a, I64, rax, RAX);
-        f_make(e, c->maker - 1);
-        e->f_host = true;
-        e->f_mem = e->f_owed = false;
-        f_save(e);
-        asm_load(a, I64, RAX, rax);
-    }
+    f_pay(e, c);
     x87_tell_cold(e, c);
     if (c->select)
         avx_select(e, c->select);

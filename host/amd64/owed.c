@@ -106,3 +106,16 @@ void f_make(struct emitter *e, unsigned maker)
         asm_typed(a, t, 0, 0x85, reg, rm_reg(reg));
     }
 }
+
+void f_pay(struct emitter *e, const struct cold *c)
+{
+    struct rm rax = rm_cpu(offsetof(struct cpu, scratch[3]));
+    if (!c->maker)
+        return;
+    asm_store(&e->a, I64, rax, RAX);
+    f_make(e, c->maker - 1);
+    e->f_host = true;
+    e->f_mem = e->f_owed = false;
+    f_save(e);
+    asm_load(&e->a, I64, RAX, rax);
+}

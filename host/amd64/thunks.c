@@ -285,13 +285,7 @@ static void emit_pair_thunk(struct asmbuf *a, const struct host_thunks *t, uint3
     uint32_t again = asm_at(a);
     asm_store(a, I64, rcx, RCX);
     asm_load(a, I64, RAX, address);
-    if (t->two_levels) {
-        asm_call_abs(a, t->rx + (write_table ? t->entry_w : t->entry_r));
-    } else {
-        asm_shift_imm(a, I64, 5, rm_reg(RAX), 9);
-        asm_alu(a, I64, 4, RAX, FIELD(page_mask));
-        asm_alu(a, I64, 0, RAX, field(write_table ? offsetof(struct cpu, tab_w) : offsetof(struct cpu, tab_r)));
-    }
+    mem_table_entry(a, t, write_table ? TABLE_W : TABLE_R, RAX, field);
     asm_load(a, I64, RAX, rm_mem(RAX, 0));
     asm_typed(a, I64, 0, 0x85, RAX, rm_reg(RAX));
     give_up[1] = asm_jcc(a, CC_E);
