@@ -50,8 +50,6 @@ static struct block *block_at(const struct exec *e, const void *hpc)
 
 struct link *exec_link_of(struct vcpu *v, const void *after)
 {
-    if (!after)
-        return NULL;
     const void *hpc = (const uint8_t *)after - 1; /* the stub's call may be the block's last instruction */
     struct block *b = block_at(v->exec, hpc);
     if (!b)

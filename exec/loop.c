@@ -205,7 +205,7 @@ static void link_alone(struct vcpu *v, struct link *l, struct block *to)
 static void after_link(struct vcpu *v, struct block *to)
 {
     struct link *l = exec_link_of(v, v->x86.cpu.link);
-    if (v->exec->config.no_links || !l)
+    if (!l)
         return;
     if (__atomic_load_n(&l->to, __ATOMIC_RELAXED)) /* changes under code's lock */
         v->count[COUNT_LINK_GUARD]++;
@@ -224,8 +224,6 @@ static void after_lookup(struct vcpu *v, const struct block *to, gva_t pc)
 {
     struct cpu *c = &v->x86.cpu;
     struct cpu_jc *e = (struct cpu_jc *)((char *)c->jc + cpu_jc_offset(pc, c->jc_tag));
-    if (v->exec->config.no_links || v->exec->config.interp)
-        return;
     e->pc = pc; /* only its own thread uses an entry, but others look for dead blocks and take their tags away */
     __atomic_store_n(&e->tag, c->jc_tag, __ATOMIC_RELAXED);
     __atomic_store_n(&e->hpc, to->rx, __ATOMIC_RELAXED);
@@ -270,6 +268,7 @@ static enum cpu_leave run(struct vcpu *v)
 {
     struct cpu *c = &v->x86.cpu;
     enum cpu_leave why = LEAVE_NEXT;
+    bool links = !v->exec->config.no_links && !v->exec->config.interp; /* the interpreter has no jumps to patch */
     do {
         bool fault;
         gva_t pc = c->pc;
@@ -288,11 +287,11 @@ static enum cpu_leave run(struct vcpu *v)
             return LEAVE_FAULT;
         if (evictions != code_evictions(v->exec->code))
             why = LEAVE_NEXT; /* cpu.link may have been in the region that made room */
-        if (b != &v->alone && why == LEAVE_LINK) {
+        if (b != &v->alone && why == LEAVE_LINK && links) {
             after_link(v, b);
             if (evictions != code_evictions(v->exec->code))
                 return LEAVE_NEXT; /* while others ran alone b may have gone */
-        } else if (b != &v->alone && why == LEAVE_LOOKUP) {
+        } else if (b != &v->alone && why == LEAVE_LOOKUP && links) {
             after_lookup(v, b, pc);
         }
         why = run_block(v, b);
