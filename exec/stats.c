@@ -41,18 +41,25 @@ void exec_spend_code(struct vcpu *v)
 
 /* ---- what generated code calls instead ---------------------------------------------------------------------------- */
 
+/* What was begun as `was` turned out to be `is`; it is over. */
+static void spent_as(struct vcpu *v, enum exec_spent was, enum exec_spent is)
+{
+    v->stats->now = is;
+    v->stats->times[is]++;
+    v->stats->times[was]--;
+    exec_spend_code(v);
+}
+
 static int64_t timed_read(struct cpu *c, gva_t gva, unsigned desc)
 {
     struct vcpu *v = (struct vcpu *)c;
     uint64_t fills = v->count[COUNT_SLOW_READ_FILL], devices = v->count[COUNT_SLOW_READ_DEV];
     exec_spend(v, SPENT_READ);
     int64_t addend = exec_host_calls()->mem_read(c, gva, desc);
-    v->stats->now = v->count[COUNT_SLOW_READ_FILL] != fills    ? SPENT_READ_FILL
-                    : v->count[COUNT_SLOW_READ_DEV] != devices ? SPENT_READ_DEVICE
-                                                               : SPENT_READ_OTHER;
-    v->stats->times[v->stats->now]++;
-    v->stats->times[SPENT_READ]--;
-    exec_spend_code(v);
+    spent_as(v, SPENT_READ,
+             v->count[COUNT_SLOW_READ_FILL] != fills    ? SPENT_READ_FILL
+             : v->count[COUNT_SLOW_READ_DEV] != devices ? SPENT_READ_DEVICE
+                                                        : SPENT_READ_OTHER);
     return addend;
 }
 
@@ -62,12 +69,10 @@ static int64_t timed_write(struct cpu *c, gva_t gva, unsigned desc)
     uint64_t fills = v->count[COUNT_SLOW_WRITE_FILL], code = v->count[COUNT_SLOW_WRITE_CODE];
     exec_spend(v, SPENT_WRITE);
     int64_t addend = exec_host_calls()->mem_write(c, gva, desc);
-    v->stats->now = v->count[COUNT_SLOW_WRITE_FILL] != fills  ? SPENT_WRITE_FILL
-                    : v->count[COUNT_SLOW_WRITE_CODE] != code ? SPENT_WRITE_CODE
-                                                              : SPENT_WRITE_OTHER;
-    v->stats->times[v->stats->now]++;
-    v->stats->times[SPENT_WRITE]--;
-    exec_spend_code(v);
+    spent_as(v, SPENT_WRITE,
+             v->count[COUNT_SLOW_WRITE_FILL] != fills  ? SPENT_WRITE_FILL
+             : v->count[COUNT_SLOW_WRITE_CODE] != code ? SPENT_WRITE_CODE
+                                                       : SPENT_WRITE_OTHER);
     return addend;
 }
 
