@@ -182,7 +182,4 @@ static inline unsigned x86_row_index(const struct x86_row *r)
     return (unsigned)(r - x86_rows);
 }
 
-/* Distinct lifters, LIFT_none included. */
-unsigned x86_lift_count(void);
-
 #endif
