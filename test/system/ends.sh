@@ -2,9 +2,7 @@
 # How a run ends: debug exit, power-off, resets, triple faults, the monitor.  The guest is a few bytes of real-mode code in a firmware image.
 cd "$(dirname "$0")/../.."
 rhea=${BUILD:-build}/rhea
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
-status=0
+. test/result.sh
 
 # image HEX: a 64 KB image with this code at F000:0000, where the reset vector jumps.
 image() {
@@ -17,13 +15,12 @@ expect() {
     shift 3
     timeout 20 "$rhea" run -m 16M -display none -bios "$dir/bios" "$@" >"$dir/out" 2>&1 <"${input:-/dev/null}"
     local code=$?
-    if [ $code -eq "$want" ] && { [ -z "$text" ] || grep -qF -- "$text" "$dir/out"; }; then
-        echo "[       OK ] $name"
-    else
-        echo "[  FAILED  ] $name"
+    [ $code -eq "$want" ] && { [ -z "$text" ] || grep -qF -- "$text" "$dir/out"; }
+    local good=$?
+    result "$name" $good
+    if [ $good -ne 0 ]; then
         echo "$name: exit status $code, expected $want and the text '$text'"
         head -n 20 "$dir/out"
-        status=1
     fi
 }
 

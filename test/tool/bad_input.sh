@@ -2,9 +2,7 @@
 # Bad input, end to end: exit status 1, one line on stderr that names the trouble, nothing of a guest on stdout.
 cd "$(dirname "$0")/../.."
 rhea=${BUILD:-build}/rhea
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
-status=0
+. test/result.sh
 
 # expect NAME TEXT ARGUMENTS...: rhea refuses the arguments, and its line has TEXT in it.
 expect() {
@@ -12,13 +10,12 @@ expect() {
     shift 2
     timeout 20 "$@" >"$dir/out" 2>"$dir/err" </dev/null
     local code=$?
-    if [ $code -eq 1 ] && [ "$(wc -l <"$dir/err")" -eq 1 ] && grep -qF -- "$text" "$dir/err" && ! [ -s "$dir/out" ]; then
-        echo "[       OK ] $name"
-    else
-        echo "[  FAILED  ] $name"
+    [ $code -eq 1 ] && [ "$(wc -l <"$dir/err")" -eq 1 ] && grep -qF -- "$text" "$dir/err" && ! [ -s "$dir/out" ]
+    local good=$?
+    result "$name" $good
+    if [ $good -ne 0 ]; then
         echo "$name: exit status $code, expected 1 and one line with: $text"
         head -n 5 "$dir/err"
-        status=1
     fi
 }
 
