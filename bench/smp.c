@@ -1,10 +1,12 @@
 /* Runs in a Linux guest with 2 processors: what two do against one.  Prints "NAME VALUE" lines, the most of five tries.
  *     one, two       rounds of independent work a second, by one thread and by two together
- *     pingpong       futex round trips a second between two threads
+ *     pingpong       futex round trips a second between two threads, each on a processor of its own
  *     counter1, 2    locked increments of one counter a second, by one thread and by two together
  */
+#define _GNU_SOURCE
 #include <linux/futex.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <sys/syscall.h>
@@ -21,6 +23,21 @@ static double now(void)
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
+static cpu_set_t all; /* processors that this process may use */
+
+/* Stay on the nth of them: else both threads may meet on one. */
+static void settle(uintptr_t n)
+{
+    cpu_set_t one;
+    unsigned cpu = 0;
+    for (uintptr_t left = n + 1; cpu < CPU_SETSIZE; cpu++)
+        if (CPU_ISSET(cpu, &all) && --left == 0)
+            break;
+    CPU_ZERO(&one);
+    CPU_SET(cpu, &one);
+    pthread_setaffinity_np(pthread_self(), sizeof one, &one);
+}
+
 /* ---- work ------------------------------------------------------------------------------------------------------- */
 
 static double end;
@@ -31,6 +48,7 @@ static void *work(void *arg)
     static uint32_t table[2][4096];
     uint32_t *t = table[(uintptr_t)arg], x = 1;
     uint64_t n = 0;
+    settle((uintptr_t)arg);
     for (; now() < end; n++)
         for (unsigned i = 0; i < 20000; i++) {
             x = x * 1664525 + 1013904223;
@@ -42,7 +60,7 @@ static void *work(void *arg)
 static void *count(void *arg)
 {
     uint64_t n = 0;
-    (void)arg;
+    settle((uintptr_t)arg);
     for (; now() < end; n++)
         for (unsigned i = 0; i < 20000; i++)
             __atomic_fetch_add(&counter, 1, __ATOMIC_SEQ_CST);
@@ -86,6 +104,7 @@ static void pass(uint32_t from, uint32_t to)
 
 static void *pong(void *arg)
 {
+    settle(1);
     for (unsigned i = 0; i < *(unsigned *)arg; i++)
         pass(1, 0);
     return NULL;
@@ -99,6 +118,7 @@ static double pingpong(void)
         pthread_t t;
         double began = now();
         turn = 0;
+        settle(0);
         pthread_create(&t, NULL, pong, &n);
         for (unsigned i = 0; i < n; i++)
             pass(0, 1);
@@ -111,6 +131,7 @@ static double pingpong(void)
 
 int main(void)
 {
+    sched_getaffinity(0, sizeof all, &all);
     printf("one %.0f\n", rate(work, 1));
     printf("two %.0f\n", rate(work, 2));
     printf("pingpong %.0f\n", pingpong());
