@@ -112,7 +112,8 @@ void os_discard(void *p, size_t size);
 void os_shared_with_guest(void *p, size_t size);
 /* Make sure that no processor of the host runs what was there in the process's code before this call. */
 void os_code_changed(void);
-unsigned os_processors(void); /* that may run this process */
+unsigned os_processors(void);      /* that may run this process */
+uint64_t os_times_preempted(void); /* how often the calling thread had to make room for another on its processor */
 /* Wishes about the size of the host's pages there; ignored by hosts that cannot. */
 void os_prefer_huge(void *p, size_t size);
 void os_prefer_small(void *p, size_t size);

@@ -84,6 +84,7 @@ struct vcpu {
     uint32_t requests; /* enum vcpu_request bits; atomic */
     uint8_t startup_vector;
     bool halted, paused, stopped, wait_sipi;
+    uint64_t spin, spin_again, preempted; /* loop.c's own: how long it looks for an interrupt before it sleeps */
 };
 
 /* A set of guest-physical addresses, by a hash. */

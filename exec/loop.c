@@ -94,16 +94,55 @@ static void set_halted(struct vcpu *v, bool on) /* on its own thread; others loo
     __atomic_store_n(&v->halted, on, __ATOMIC_RELAXED);
 }
 
+/* Waking a thread takes tens of microseconds, and what wakes a halted vCPU is often another's answer that comes sooner.
+ * So look for a while before sleeping: longer each time something came soon, not at all once it was long in coming; an
+ * idle guest sleeps at once.  Nor where the processor is wanted by others, who may be what this vCPU waits for: when
+ * vCPUs outnumber processors, and for a while after this thread had to make room. */
+enum { SPIN_FIRST = 10 * 1000, SPIN_MOST = 200 * 1000, SPIN_REST = 50 * 1000 * 1000 }; /* nanoseconds */
+
+static bool spin_halted(struct vcpu *v, uint64_t began)
+{
+    while (os_nanoseconds() - began < v->spin)
+        for (unsigned i = 0; i < 16; i++) {
+            if (vcpu_runnable(v))
+                return true;
+            __builtin_ia32_pause();
+        }
+    return false;
+}
+
+/* A halt that began then is over. */
+static void spin_adapt(struct vcpu *v, uint64_t began)
+{
+    uint64_t now = os_nanoseconds(), preempted = os_times_preempted();
+    if (preempted != v->preempted)
+        v->spin_again = now + SPIN_REST;
+    v->preempted = preempted;
+    if (now - began > SPIN_MOST || now < v->spin_again)
+        v->spin = 0;
+    else
+        v->spin = v->spin < SPIN_FIRST ? SPIN_FIRST : v->spin < SPIN_MOST / 2 ? 2 * v->spin : SPIN_MOST;
+}
+
 static void sleep_halted(struct vcpu *v)
 {
+    bool spins = v->x86.nvcpus > 1 && !v->x86.crowded;
+    uint64_t began = spins ? os_nanoseconds() : 0;
     exec_spend(v, SPENT_WAIT);
-    pthread_mutex_lock(&v->lock);
-    __atomic_store_n(&v->halted, true, __ATOMIC_SEQ_CST);
-    while (!vcpu_runnable(v))
-        pthread_cond_wait(&v->wake, &v->lock);
-    if (!(requests(v) & (REQUEST_PAUSE | REQUEST_QUIT)))
-        __atomic_store_n(&v->halted, false, __ATOMIC_SEQ_CST);
-    pthread_mutex_unlock(&v->lock);
+    if (spins && spin_halted(v, began)) {
+        v->count[COUNT_HALT_SPUN]++;
+    } else {
+        v->count[COUNT_HALT_SLEPT]++;
+        pthread_mutex_lock(&v->lock);
+        __atomic_store_n(&v->halted, true, __ATOMIC_SEQ_CST);
+        while (!vcpu_runnable(v))
+            pthread_cond_wait(&v->wake, &v->lock);
+        if (!(requests(v) & (REQUEST_PAUSE | REQUEST_QUIT)))
+            __atomic_store_n(&v->halted, false, __ATOMIC_SEQ_CST);
+        pthread_mutex_unlock(&v->lock);
+    }
+    if (spins)
+        spin_adapt(v, began);
     exec_spend(v, SPENT_LOOP);
 }
 
