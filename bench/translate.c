@@ -152,7 +152,7 @@ static bool lift(struct bench *b, const struct piece *p, bool passes, struct ir_
             X86_LIFT_OK)
         return false;
     if (passes)
-        opt_run(ir, NULL);
+        opt_run(ir, 0, NULL);
     return true;
 }
 

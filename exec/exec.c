@@ -171,6 +171,7 @@ bool vcpu_new(struct vcpu **out, struct exec *e, unsigned index, unsigned nvcpus
     x->index = x->apic_id = index;
     x->nvcpus = nvcpus;
     x->crowded = nvcpus > os_processors();
+    x->no_string_runs = e->config.off[EXEC_STRING_RUNS];
     x->a20_mask = ~0ull;
     x->unlifted = calloc(x86_row_count, sizeof *x->unlifted);
     if ((e->config.stats && !exec_stats_new(v)) || !x->unlifted || !arena_init(&v->arena, ARENA_SIZE, st) ||

@@ -101,7 +101,6 @@ struct exec_config {
     bool interp;                  /* -accel interp: run the IR, emit nothing */
     bool no_links;                /* every jump comes back to the loop (-d nochain) */
     bool stats;                   /* take the time of everything (stats.c) */
-    bool no_passes;               /* only what emission needs: flag liveness */
     bool off[EXEC_OPTIMISATIONS]; /* -accel x-NAME=off: see optimisations.def */
 };
 struct exec {

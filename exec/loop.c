@@ -307,7 +307,8 @@ static enum cpu_leave run(struct vcpu *v)
 {
     struct cpu *c = &v->x86.cpu;
     enum cpu_leave why = LEAVE_NEXT;
-    bool links = !v->exec->config.no_links && !v->exec->config.interp; /* the interpreter has no jumps to patch */
+    const struct exec_config *g = &v->exec->config;
+    bool jumps = !g->no_links && !g->interp; /* the interpreter has no jumps to patch */
     do {
         bool fault;
         gva_t pc = c->pc;
@@ -326,11 +327,11 @@ static enum cpu_leave run(struct vcpu *v)
             return LEAVE_FAULT;
         if (evictions != code_evictions(v->exec->code))
             why = LEAVE_NEXT; /* cpu.link may have been in the region that made room */
-        if (b != &v->alone && why == LEAVE_LINK && links) {
+        if (b != &v->alone && why == LEAVE_LINK && jumps && !g->off[EXEC_LINKS]) {
             after_link(v, b);
             if (evictions != code_evictions(v->exec->code))
                 return LEAVE_NEXT; /* while others ran alone b may have gone */
-        } else if (b != &v->alone && why == LEAVE_LOOKUP && links) {
+        } else if (b != &v->alone && why == LEAVE_LOOKUP && jumps && !g->off[EXEC_JUMP_CACHE]) {
             after_lookup(v, b, pc);
         }
         why = run_block(v, b);

@@ -109,10 +109,8 @@ static bool lift(struct vcpu *v, struct ir_block *b, int64_t off, const struct x
     rh_assert(ir_verify(b, &bad), "lifted IR is valid: %s", bad.text);
 #endif
     exec_spend(v, SPENT_PASSES);
-    if (e->config.no_passes)
-        opt_flags(b);
-    else
-        opt_run(b, NULL);
+    opt_run(b, (e->config.off[EXEC_PASSES] ? OPT_NO_CHANGES : 0) | (e->config.off[EXEC_FLAGS] ? OPT_ALL_FLAGS : 0),
+            NULL);
 #ifdef RHEA_VERIFY
     rh_assert(ir_verify(b, &bad), "IR is valid after the passes: %s", bad.text);
 #endif

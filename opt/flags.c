@@ -40,3 +40,12 @@ void opt_flags(struct ir_block *b)
         live |= ir_reads_f(o);
     }
 }
+
+void opt_flags_all(struct ir_block *b)
+{
+    for (struct ir_op *o = b->op; o < b->op + b->nops; o++) {
+        o->livef = IRF_ALL;
+        if (o->setf)
+            o->setf = (uint8_t)ir_writes_f(o);
+    }
+}

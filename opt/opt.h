@@ -17,13 +17,19 @@ struct opt_trace {
     void (*after)(void *arg, const char *pass, const struct ir_block *b);
     void *arg;
 };
-/* All passes in order; t may be NULL. */
-void opt_run(struct ir_block *b, struct opt_trace *t);
+/* What to leave out, for measuring and tests. */
+enum opt_without {
+    OPT_NO_CHANGES = 1, /* only what emission needs: flag liveness */
+    OPT_ALL_FLAGS = 2,  /* as if every flag were wanted everywhere */
+};
+/* All passes in order; `without` is of enum opt_without; t may be NULL. */
+void opt_run(struct ir_block *b, unsigned without, struct opt_trace *t);
 
 /* Constants and copies forward; see fold.c. */
 void opt_fold(struct ir_block *b);
-/* Which flags are wanted: setf, livef; see flags.c. */
+/* Which flags are wanted: setf, livef; see flags.c.  The other one says that all are. */
 void opt_flags(struct ir_block *b);
+void opt_flags_all(struct ir_block *b);
 /* Ops whose results nobody reads; see dead.c. */
 void opt_dead(struct ir_block *b);
 

@@ -8,16 +8,21 @@
 static const struct {
     const char *name;
     void (*run)(struct ir_block *b);
+    unsigned off; /* bits of enum opt_without, one of which leaves it out */
+    void (*instead)(struct ir_block *b);
 } passes[] = {
-    {"fold", opt_fold},
-    {"flags", opt_flags},
-    {"dead", opt_dead},
+    {"fold", opt_fold, OPT_NO_CHANGES, NULL},
+    {"flags", opt_flags, OPT_ALL_FLAGS, opt_flags_all},
+    {"dead", opt_dead, OPT_NO_CHANGES, NULL},
 };
 
-void opt_run(struct ir_block *b, struct opt_trace *t)
+void opt_run(struct ir_block *b, unsigned without, struct opt_trace *t)
 {
     for (unsigned i = 0; i < ARRAY_LEN(passes); i++) {
-        passes[i].run(b);
+        void (*run)(struct ir_block *) = without & passes[i].off ? passes[i].instead : passes[i].run;
+        if (!run)
+            continue;
+        run(b);
         if (t)
             t->after(t->arg, passes[i].name, b);
     }

@@ -301,7 +301,7 @@ static bool explain(struct explain *x, struct status *st)
     head(x, title);
     if (!x->host_only && x->text)
         fputs(x->text, stdout);
-    opt_run(&x->ir, &trace);
+    opt_run(&x->ir, 0, &trace);
     head(x, "where registers live");
     if (!x->host_only)
         print_homes(x);

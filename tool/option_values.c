@@ -253,11 +253,11 @@ static bool set_accel_key(struct options *o, const struct option_word *w, struct
     }
     if (!strcmp(w->key, "stats"))
         return set_flag("-accel", w, &o->exec.stats, st);
-    if (!strcmp(w->key, "x-no-passes"))
-        return set_flag("-accel", w, &o->exec.no_passes, st);
-    return status_set(
-        st, "-accel: no setting '%s'; there are tb-size=, thread=, stats=, one-insn-per-tb=, x-insns=, x-no-passes=",
-        w->key);
+    return status_set(st, "-accel: no setting '%s'; there are tb-size=, thread=, stats=, one-insn-per-tb=, x-insns="
+#define OPTIMISATION(NAME, name, text) ", x-" name "="
+#include "exec/optimisations.def"
+                      ,
+                      w->key);
 }
 
 OPTION_VALUE(accel)
@@ -265,7 +265,12 @@ OPTION_VALUE(accel)
     struct option_word w;
     if (!strcmp(value, "help") || !strcmp(value, "?")) {
         printf("tcg            translate guest code to host code (default)\n"
-               "interp         run the IR by the reference interpreter (slow; tells which side is wrong)\n");
+               "interp         run the IR by the reference interpreter (slow; tells which side is wrong)\n"
+               "\nsettings: tb-size=MB, thread=multi|single, stats=on|off, one-insn-per-tb=on|off, x-insns=N\n"
+               "what can be turned off, to measure what it brings:\n"
+#define OPTIMISATION(NAME, name, text) "  x-" name "=off  " text "\n"
+#include "exec/optimisations.def"
+        );
         return OPTIONS_DONE;
     }
     for (const char *list = value; option_next(&list, &w);)

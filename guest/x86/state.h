@@ -266,8 +266,9 @@ struct x86 {
     struct x86_intc intc;
     uint32_t index, apic_id, nvcpus;
     struct x86_topology topology;
-    bool crowded;    /* more vCPUs than processors of the host */
-    uint32_t pauses; /* PAUSE insns run */
+    bool crowded;        /* more vCPUs than processors of the host */
+    bool no_string_runs; /* MOVS and STOS by elements: for measuring */
+    uint32_t pauses;     /* PAUSE insns run */
     uint64_t tsc_hz;
     uint64_t a20_mask;                /* and-ed to guest-physical addresses */
     void (*reset_request)(void *arg); /* triple fault and the like */

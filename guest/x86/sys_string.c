@@ -352,7 +352,7 @@ static void repeat(struct string *s)
     if (!count)
         return;
     for (;;) {
-        uint64_t n = x->mode & MODE_STEP ? 0 : page_run(s, count);
+        uint64_t n = x->mode & MODE_STEP || x->no_string_runs ? 0 : page_run(s, count);
         if (!n) {
             do_element(s);
             n = 1;

@@ -282,7 +282,7 @@ static void configure(struct guest *g, const struct fuzz_input *in)
     struct exec_config *c = &g->exec.config;
     c->interp = in->how & HOW_INTERP;
     c->no_links = in->how & HOW_NO_LINKS;
-    c->no_passes = in->how & HOW_NO_PASSES;
+    c->off[EXEC_PASSES] = in->how & HOW_NO_PASSES;
     c->insns_max = in->how & HOW_SHORT_BLOCKS ? 3 : BLOCK_INSNS_MAX;
     g->log.out = g->nowhere;
     g->log.items = in->how & HOW_LOG ? ~0u : 0;

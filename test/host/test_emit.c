@@ -368,7 +368,7 @@ static void random_blocks(unsigned how, uint64_t seed)
         irtest_verify(&r.before, &r.before.block);
         irtest_parse(&r.now, irtest_print(&r.before, &r.before.block));
         if (i & 1)
-            opt_run(&r.now.block, NULL);
+            opt_run(&r.now.block, 0, NULL);
         else
             opt_flags(&r.now.block);
         struct trial t = {m.seed, how & BOUNCE, how & TABLE};

@@ -175,10 +175,10 @@ static void test_pipeline(void **state)
     struct opt_trace trace = {note_pass, seen};
     irtest_init(&t);
     irtest_parse(&t, "mov.i64 t0 = r3\nadd.i64 t0 = t0, #0x0 !CZSOAP\nmov.i64 t1 = r2\ncmp.i64 t1, r3 !CZSOAP\n" END);
-    opt_run(&t.block, &trace);
+    opt_run(&t.block, 0, &trace);
     assert_string_equal(irtest_print(&t, &t.block), "cmp.i64 r2, r3 !CZSOAP ?CZSOAP\n" END);
     assert_string_equal(seen, "fold flags dead ");
-    opt_run(&t.block, NULL);
+    opt_run(&t.block, 0, NULL);
     irtest_fini(&t);
 }
 

@@ -118,7 +118,7 @@ static void test_random(void **state)
         start(k.wanted, k.seed);
         run(k.wanted, &before.block);
         irtest_parse(&now, irtest_print(&before, &before.block));
-        opt_run(&now.block, &trace);
+        opt_run(&now.block, 0, &trace);
         fewer += now.block.nops < before.block.nops;
     }
     assert_true(fewer > BLOCKS / 2); /* the passes do something at all */
