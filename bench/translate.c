@@ -31,7 +31,7 @@ enum {
     HOST_BYTES = 1 << 20
 };
 enum { PML4 = 0x1000, PDPT = 0x2000, PD = 0x3000, COUNTED = 64, INT3 = 0xcc };
-enum { MODE = MODE_64 | MODE_FLAT | MODE_FLAT_FSGS | MODE_PROT | MODE_NOAVX }; /* CPL 0 */
+enum { MODE = MODE_64 | MODE_FLAT | MODE_FLAT_FSGS | MODE_PROT }; /* CPL 0 */
 #define KERNEL_BASE 0xffffffff80000000ull
 
 struct section {
