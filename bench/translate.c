@@ -281,7 +281,7 @@ static void count_block(void *arg, const struct block *k)
     if (c->in_block++ % COUNTED)
         return;
     for (uint32_t at = 0; at < k->host_size; at += i.length ? i.length : 1) {
-        if (x86_decode(X86_64, k->rw + at, k->host_size - at, &i) != X86_OK)
+        if (x86_decode(X86_64, k->rx + at, k->host_size - at, &i) != X86_OK)
             i.length = 1;
         else
             c->host++;

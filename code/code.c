@@ -1,6 +1,6 @@
 /* code.c: code memory and what goes into it: regions, transactions, eviction, the death of blocks.
  *
- *     | thunks | region 0 | region 1 | ...                     each region: see code.h
+ *     | thunks | region 0 | region 1 | ...      | blocks of region 0 | of region 1 | ...       each region: see code.h
  *
  * A region is FREE, OWNED by one writer (vCPU) that fills it, or FULL.  Only its owner moves a region's `used` and
  * `nblocks`, and only forward, so block addresses ascend with their index: code_find_host searches them without a
@@ -12,7 +12,7 @@
  * is the only thing that reuses memory.
  *
  * Rules to know before editing
- *   - struct block and struct link lie in code memory and are reached through the writable view.
+ *   - What `size` asks for is code and blocks together: a region is full when its code and its blocks have region_size.
  *   - stop_others is called without the lock: the vCPUs that are to stop may be waiting for it.
  *   - A writer owns at most one region, so code memory must have more regions than there are vCPUs.
  */
@@ -32,14 +32,27 @@ static size_t round_up(size_t n, size_t to)
     return (n + to - 1) & ~(to - 1);
 }
 
-static void regions_init(struct code *c)
+static size_t blocks_bytes(const struct code *c)
+{
+    return (size_t)c->nregions * c->blocks_max * sizeof(struct block);
+}
+
+static bool regions_init(struct code *c)
 {
     size_t share = round_up(c->size / CODE_REGIONS, PAGE_BYTES); /* large code memory gets larger, not more, regions */
 
     c->region_size = share > REGION_SIZE_MIN ? share : REGION_SIZE_MIN;
     c->nregions = (unsigned)((c->size - CODE_FIXED) / c->region_size);
-    for (unsigned i = 0; i < c->nregions; i++)
+    c->blocks_max = (unsigned)(c->region_size / 2 / sizeof(struct block));
+    c->blocks = os_reserve(blocks_bytes(c));
+    if (!c->blocks)
+        return false;
+    os_prefer_huge(c->blocks, blocks_bytes(c));
+    for (unsigned i = 0; i < c->nregions; i++) {
         c->region[i].rw = c->rw + CODE_FIXED + i * c->region_size;
+        c->region[i].block = c->blocks + (size_t)i * c->blocks_max;
+    }
+    return true;
 }
 
 bool code_init(struct code **out, size_t size, uint64_t max_pages, uint8_t *marks, const struct code_hooks *h,
@@ -60,8 +73,7 @@ bool code_init(struct code **out, size_t size, uint64_t max_pages, uint8_t *mark
         code_fini(c);
         return false;
     }
-    regions_init(c);
-    if (!hash_init(c) || !pages_init(c)) {
+    if (!regions_init(c) || !hash_init(c) || !pages_init(c)) {
         code_fini(c);
         return status_set(st, "code memory: the host refused address space for its tables");
     }
@@ -75,6 +87,8 @@ void code_fini(struct code *c)
         return;
     hash_fini(c);
     pages_fini(c);
+    if (c->blocks)
+        os_release(c->blocks, blocks_bytes(c));
     if (c->rw)
         os_code_memory_free(c->rw, c->rx, c->size);
     pthread_mutex_destroy(&c->lock);
@@ -111,6 +125,11 @@ intptr_t code_rx_delta(const struct code *c)
     return (intptr_t)((uintptr_t)c->rx - (uintptr_t)c->rw);
 }
 
+uint8_t *code_rw(const struct code *c, const struct block *b)
+{
+    return c->rw + (b->rx - c->rx);
+}
+
 uint8_t *code_fixed(struct code *c, size_t *size)
 {
     *size = CODE_FIXED;
@@ -119,15 +138,10 @@ uint8_t *code_fixed(struct code *c, size_t *size)
 
 /* ---- regions ----------------------------------------------------------------------------------------------- */
 
-struct block *region_block(const struct code *c, const struct region *r, unsigned i)
-{
-    return (struct block *)(void *)(r->rw + c->region_size) - (i + 1);
-}
-
 static bool region_fits(const struct code *c, const struct region *r, size_t bytes)
 {
-    /* 32: the code's and the aux's alignment. */
-    return region_used(r) + bytes + 32 + sizeof(struct block) <= c->region_size;
+    return r->nblocks < c->blocks_max &&
+           region_used(r) + bytes + CODE_ALIGN + CODE_AUX_ALIGN + sizeof(struct block) <= c->region_size;
 }
 
 static void region_seal(struct code *c, struct region *r)
@@ -157,7 +171,7 @@ static int region_find_oldest(const struct code *c)
 static void region_evict(struct code *c, struct region *r)
 {
     for (unsigned i = 0; i < r->nblocks; i++) {
-        struct block *b = region_block(c, r, i);
+        struct block *b = &r->block[i];
         if (block_listed(b))
             block_drop(c, b, DEAD_EVICTED);
     }
@@ -201,43 +215,33 @@ static void writer_advance(struct code *c, struct code_writer *w)
 
 /* ---- transactions ------------------------------------------------------------------------------------------ */
 
-void code_reserve(struct code *c, struct code_writer *w, size_t need, size_t aux_size, struct code_span *s)
+void code_reserve(struct code *c, struct code_writer *w, size_t need, struct code_span *s)
 {
-    rh_assert(need + aux_size <= CODE_RESERVE_MAX, "%zu + %zu bytes", need, aux_size);
-    if (w->region < 0 || !region_fits(c, &c->region[w->region], need + aux_size))
+    rh_assert(need <= CODE_RESERVE_MAX, "%zu bytes", need);
+    if (w->region < 0 || !region_fits(c, &c->region[w->region], need))
         writer_advance(c, w);
 
     struct region *r = &c->region[w->region];
-    struct block *b = region_block(c, r, r->nblocks);
-    *b = (struct block){.gpa2 = ~0ull, .page = {PAGE_NONE, PAGE_NONE}, .region = (uint16_t)w->region};
-    b->link[0].from = b->link[1].from = b;
-    b->rw = r->rw + round_up(r->used, 16);
-    b->rx = b->rw + code_rx_delta(c);
-    *s = (struct code_span){.rw = b->rw, .size = need, .block = b, .aux_size = aux_size, .region = (unsigned)w->region};
-    s->aux = aux_size ? b->rw + round_up(need, 16) : NULL;
+    struct block *b = &r->block[r->nblocks];
+    uint8_t *rw = r->rw + round_up(r->used, CODE_ALIGN);
+    *b = (struct block){
+        .gpa2 = ~0ull, .page = {PAGE_NONE, PAGE_NONE}, .rx = rw + code_rx_delta(c), .link[1].second = true};
+    *s = (struct code_span){.rw = rw, .size = need, .block = b, .region = (unsigned)w->region};
 }
 
-/* Move the aux down to the end of the code; returns the bytes from the block's first to the aux's last. */
-static size_t span_pack(struct code_span *s)
+void *code_aux(struct code_span *s, size_t size)
 {
-    struct block *b = s->block;
-    size_t code = round_up(b->host_size, 16);
-
-    rh_assert(b->host_size <= s->size, "%u bytes of code in %zu", b->host_size, s->size);
-    b->aux = NULL;
-    if (!s->aux_size)
-        return code;
-    memmove(b->rw + code, s->aux, s->aux_size);
-    b->aux = b->rw + code;
-    return code + s->aux_size;
+    s->aux_size = size;
+    return s->rw + round_up(s->block->host_size, CODE_AUX_ALIGN);
 }
 
 struct block *code_commit(struct code *c, struct code_span *s, const uint64_t page[2], const uint32_t seen[2])
 {
     struct block *b = s->block;
     struct region *r = &c->region[s->region];
-    size_t bytes = span_pack(s);
+    size_t bytes = s->aux_size ? round_up(b->host_size, CODE_AUX_ALIGN) + s->aux_size : b->host_size;
 
+    rh_assert(bytes <= s->size + CODE_AUX_ALIGN, "%zu bytes in %zu", bytes, s->size);
     b->page[0] = (uint32_t)page[0];
     b->page[1] = page[1] == ~0ull ? PAGE_NONE : (uint32_t)page[1];
     rh_assert((b->gpa2 == ~0ull) == (b->page[1] == PAGE_NONE), "block at 0x%llx: gpa2 and page[1] differ",
@@ -246,7 +250,7 @@ struct block *code_commit(struct code *c, struct code_span *s, const uint64_t pa
     pthread_mutex_lock(&c->lock);
     struct block *same = hash_find_same(c, b);
     if (!same && pages_add(c, b, seen)) {
-        r->used = (uint32_t)((size_t)(b->rw - r->rw) + bytes);
+        r->used = (uint32_t)((size_t)(s->rw - r->rw) + bytes);
         /* Before anybody can run it, so that a fault in it finds it. */
         __atomic_store_n(&r->nblocks, r->nblocks + 1, __ATOMIC_RELEASE);
         hash_add(c, b);
@@ -295,7 +299,7 @@ void code_flush(struct code *c)
     pthread_mutex_lock(&c->lock);
     for (unsigned i = 0; i < c->nregions; i++)
         for (unsigned k = 0; k < c->region[i].nblocks; k++) {
-            struct block *b = region_block(c, &c->region[i], k);
+            struct block *b = &c->region[i].block[k];
             if (block_listed(b))
                 block_drop(c, b, DEAD_FLUSH);
         }
@@ -308,7 +312,7 @@ void code_each(struct code *c, void (*fn)(void *arg, const struct block *b), voi
     pthread_mutex_lock(&c->lock);
     for (unsigned i = 0; i < c->nregions; i++)
         for (unsigned k = 0; k < c->region[i].nblocks; k++) {
-            const struct block *b = region_block(c, &c->region[i], k);
+            const struct block *b = &c->region[i].block[k];
             if (block_alive(b))
                 fn(arg, b);
         }

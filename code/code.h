@@ -5,8 +5,10 @@
  * free the oldest is evicted: its blocks are unlinked and dropped, its bytes reused.  The world is never stopped to
  * start from empty.
  *
- *     region:  | host code of block 0 | its aux | code 1 | aux 1 | ...      free      ... | struct block 1 | struct
- *              block 0 |
+ *     region:  | host code of block 0 | its aux | code 1 | aux 1 | ...      free      |      | struct block 0 | 1 | ... |
+ *
+ * The structs lie in memory of their own, in huge pages where the host has them: code memory, being mapped twice, is dear
+ * to touch first.
  *
  * Blocks are keyed by guest-physical address and mode.  Lookup takes no lock (a chain is only ever prepended to, and
  * removed blocks stay readable until their region is reused).  Everything that changes structure holds `code->lock`,
@@ -26,11 +28,11 @@
 struct block;
 /* One patchable jump of a block. */
 struct link {
-    struct block *from, *to;             /* to: NULL while not linked */
-    struct link *next_in;                /* others that go to the same block */
-    uint32_t jump_at, miss_at, guard_at; /* offsets from the block's host code, see struct host_jump */
-    gpa_t page;                          /* cross: the page it led to last, + 1; 0: it never was linked */
-    bool present, cross;
+    struct block *to;                        /* NULL while not linked */
+    struct link *next_in;                    /* others that go to the same block */
+    uint32_t page;                           /* cross: the page it led to last, + 1; 0: it never was linked */
+    uint16_t jump_at, miss_at, guard_at;     /* offsets from the block's host code, see struct host_jump */
+    bool present : 1, cross : 1, second : 1; /* second: it is link[1] */
 };
 
 enum block_death { ALIVE, DEAD_WRITE, DEAD_EVICTED, DEAD_FLUSH, DEAD_WORN }; /* why a block was dropped */
@@ -41,18 +43,25 @@ struct block {
     uint32_t mode; /* the guest's mode bits */
     uint16_t guest_size, ninsns;
     uint32_t host_size;
-    uint8_t *rw;       /* host code, writable view */
+    uint16_t nfaults;
+    uint8_t death;     /* enum block_death */
     const uint8_t *rx; /* host code, executable view: the entry */
     struct link link[2];
     struct link *in; /* links that come here */
     struct block *hash_next;
     uintptr_t page_next[2]; /* lists of the one or two pages it lies on, see page.c */
-    const void *aux;        /* lives in the region: host_faults, ascending by `at` (or IR, see exec/interp.c) */
-    unsigned nfaults;
-    uint32_t page[2]; /* indexes of the RAM pages; page[1] is ~0 if there is one */
-    uint8_t death;    /* enum block_death */
-    uint16_t region;
+    uint32_t page[2];       /* indexes of the RAM pages; page[1] is ~0 if there is one */
 };
+static inline struct block *link_from(struct link *l)
+{
+    return CONTAINER_OF(l - l->second, struct block, link);
+}
+/* What is kept with a block, right behind its code: nfaults of host_fault, ascending by `at` (or IR, see exec/interp.c). */
+enum { CODE_AUX_ALIGN = 8 };
+static inline const void *block_aux(const struct block *b)
+{
+    return b->rx + (b->host_size + CODE_AUX_ALIGN - 1) / CODE_AUX_ALIGN * CODE_AUX_ALIGN;
+}
 
 /* By cause, always on. */
 struct code_counts {
@@ -65,7 +74,8 @@ struct code_writer;
 /* How this folder reaches the host back end, set once. */
 struct code_hooks {
     void *arg;
-    void (*link_set)(struct link *l, const struct block *to); /* to NULL: unlink.  Called with the lock held */
+    void (*link_set)(void *arg, struct link *l,
+                     const struct block *to); /* to NULL: unlink.  Called with the lock held */
     /* b has just died: who remembers its entry must forget it.  Called with the lock held; may be NULL. */
     void (*dropped)(void *arg, const struct block *b);
     /* Around the reuse of a region, without the lock held: no other vCPU may be in generated code, nor hold a block or
@@ -80,6 +90,7 @@ void code_fini(struct code *c);
 struct code_counts *code_counts(struct code *c);
 size_t code_size(const struct code *c, size_t *used);
 intptr_t code_rx_delta(const struct code *c);
+uint8_t *code_rw(const struct code *c, const struct block *b); /* b's host code, writable view */
 /* The bytes at the start of code memory that are never reused (for thunks). */
 uint8_t *code_fixed(struct code *c, size_t *size);
 
@@ -89,21 +100,21 @@ struct code_span {
     uint8_t *rw;
     size_t size;
     struct block *block; /* zeroed, to be filled by the caller before commit */
-    void *aux;           /* `aux_size` bytes kept with the block (fault table, or IR) */
-    size_t aux_size;     /* the caller may lower it before commit */
+    size_t aux_size;     /* bytes kept with the block, see code_aux */
     unsigned region;
 };
 /* One a vCPU. */
 struct code_writer {
     int region; /* -1: none yet */
 };
-/* Room for `need` bytes of host code and aux_size bytes; evicts a region if it must.  Always succeeds for
- * need + aux_size <= 256 KB.  If code_evictions is not what it was before, every block and link that the caller held
- * is void, and so are its jump caches. */
-void code_reserve(struct code *c, struct code_writer *w, size_t need, size_t aux_size, struct code_span *s);
-/* Publish s->block (gpa, gpa2, mode, sizes, nfaults, links' offsets set by the caller) with host_size bytes of code;
- * `aux` becomes where it is now, right behind the code.  pages: indexes of its one or two RAM
- * pages in marks (page[1] = ~0 if one).  If another vCPU published the same key first, that block is returned
+/* Room for `need` bytes of host code and aux; evicts a region if it must.  Always succeeds for need <= 256 KB.  If
+ * code_evictions is not what it was before, every block and link that the caller held is void, and so are its jump
+ * caches. */
+void code_reserve(struct code *c, struct code_writer *w, size_t need, struct code_span *s);
+/* Room behind s->block's host_size bytes for `size` bytes to keep with it; what is reserved must have it. */
+void *code_aux(struct code_span *s, size_t size);
+/* Publish s->block (gpa, gpa2, mode, sizes, nfaults, links' offsets set by the caller) with host_size bytes of code and
+ * its aux.  pages: indexes of its one or two RAM pages in marks (page[1] = ~0 if one).  If another vCPU published the same key first, that block is returned
  * and this one is given up. If a byte of its guest code was stored to since `seen` (from code_page_begin), returns
  * NULL: translate again. */
 struct block *code_commit(struct code *c, struct code_span *s, const uint64_t page[2], const uint32_t seen[2]);

@@ -7,6 +7,7 @@
 #include <pthread.h>
 
 enum {
+    CODE_ALIGN = 16,              /* of a block's code */
     CODE_FIXED = 16 << 10,        /* bytes for thunks */
     CODE_REGIONS = 512,           /* at most; twice as many as there may be vCPUs, each of which fills one */
     CODE_RESERVE_MAX = 256 << 10, /* host code and aux of one block */
@@ -19,8 +20,9 @@ enum region_state { REGION_FREE, REGION_OWNED, REGION_FULL };
 
 struct region {
     uint8_t *rw;
+    struct block *block;
     uint32_t used;    /* bytes of code and aux */
-    uint32_t nblocks; /* committed; struct block i is the i-th from the end */
+    uint32_t nblocks; /* committed */
     enum region_state state;
     uint64_t filled; /* REGION_FULL: when, counted in regions */
 };
@@ -38,6 +40,8 @@ struct code {
 
     uint8_t *rw, *rx;
     size_t size, region_size;
+    struct block *blocks; /* of all regions, blocks_max of each */
+    unsigned blocks_max;
     unsigned nregions;
     struct region region[CODE_REGIONS];
     uint64_t nfilled;
@@ -53,7 +57,6 @@ struct code {
 };
 
 /* code.c */
-struct block *region_block(const struct code *c, const struct region *r, unsigned i);
 void block_drop(struct code *c, struct block *b, enum block_death why);
 
 /* lookup.c: with the lock held */

@@ -8,16 +8,16 @@
 
 bool code_link(struct code *c, struct link *l, struct block *to, bool alone)
 {
-    gpa_t page = l->cross ? to->gpa / PAGE_BYTES + 1 : 0;
+    uint32_t page = l->cross ? (uint32_t)(to->gpa / PAGE_BYTES) + 1 : 0; /* all that a guard compares */
     bool done = true;
 
     pthread_mutex_lock(&c->lock);
-    if (l->present && !l->to && block_alive(l->from) && block_alive(to)) {
+    if (l->present && !l->to && block_alive(link_from(l)) && block_alive(to)) {
         done = alone || !l->page || l->page == page;
         if (!done)
             goto out;
         l->page = page;
-        c->hooks.link_set(l, to);
+        c->hooks.link_set(c->hooks.arg, l, to);
         __atomic_store_n(&l->to, to, __ATOMIC_RELAXED);
         l->next_in = to->in;
         to->in = l;
@@ -51,7 +51,7 @@ unsigned code_reach(struct code *c, struct block *b, struct block **list, unsign
 static void link_cut(struct code *c, struct link *l, bool patch)
 {
     if (patch)
-        c->hooks.link_set(l, NULL);
+        c->hooks.link_set(c->hooks.arg, l, NULL);
     __atomic_store_n(&l->to, NULL, __ATOMIC_RELAXED);
     l->next_in = NULL;
     c->counts.links_cut++;

@@ -91,13 +91,13 @@ struct block *code_find_host(const struct code *c, const void *hpc)
     /* Find the last block that begins at hpc or before. */
     while (low < high) {
         unsigned middle = (low + high) / 2;
-        if ((uintptr_t)region_block(c, r, middle)->rx <= (uintptr_t)hpc)
+        if ((uintptr_t)r->block[middle].rx <= (uintptr_t)hpc)
             low = middle + 1;
         else
             high = middle;
     }
     if (low == 0)
         return NULL;
-    struct block *b = region_block(c, r, low - 1);
+    struct block *b = &r->block[low - 1];
     return (uintptr_t)hpc - (uintptr_t)b->rx < b->host_size ? b : NULL;
 }

@@ -14,11 +14,12 @@ enum { ARENA_SIZE = 4 << 20 };
 /* ---- hooks
  * ------------------------------------------------------------------------------------------------------------ */
 
-static void link_set(struct link *l, const struct block *to)
+static void link_set(void *arg, struct link *l, const struct block *to)
 {
+    const struct exec *e = arg;
     struct host_jump j = {
         .present = true, .cross = l->cross, .jump_at = l->jump_at, .miss_at = l->miss_at, .guard_at = l->guard_at};
-    host_link_set(l->from->rw, (intptr_t)(l->from->rx - l->from->rw), &j, to ? to->rx : NULL,
+    host_link_set(code_rw(e->code, link_from(l)), code_rx_delta(e->code), &j, to ? to->rx : NULL,
                   to ? (uint32_t)(to->gpa >> 12) + 1 : 0);
 }
 
@@ -81,7 +82,7 @@ static const struct host_fault *find_fault(void *arg, const void *hpc, const uin
     if (!b)
         return NULL;
     uint32_t at = (uint32_t)((const uint8_t *)hpc - b->rx);
-    const struct host_fault *fault = b->aux;
+    const struct host_fault *fault = block_aux(b);
     *code = b->rx;
     for (unsigned low = 0, high = b->nfaults; low < high;) {
         unsigned mid = (low + high) / 2;

@@ -63,7 +63,7 @@ void exec_ir_keep(void *aux, const struct ir_block *ir)
 
 enum cpu_leave exec_interp(struct vcpu *v, struct block *b)
 {
-    const struct ir_block *kept = b->aux;
+    const struct ir_block *kept = block_aux(b);
     struct ir_block ir = *kept;
     ir.op = (struct ir_op *)(kept + 1);
     ir.consts = (int64_t *)(ir.op + ir.nops);

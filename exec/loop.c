@@ -246,11 +246,12 @@ static void after_link(struct vcpu *v, struct block *to)
     struct link *l = exec_link_of(v, v->x86.cpu.link);
     if (!l)
         return;
+    const struct block *from = link_from(l);
     if (__atomic_load_n(&l->to, __ATOMIC_RELAXED)) /* changes under code's lock */
         v->count[COUNT_LINK_GUARD]++;
-    else if (l->from == &v->alone)
+    else if (from == &v->alone)
         v->count[COUNT_LINK_ALONE]++;
-    else if (to->mode != l->from->mode || (!l->cross && (l->from->gpa ^ to->gpa) >> 12))
+    else if (to->mode != from->mode || (!l->cross && (from->gpa ^ to->gpa) >> 12))
         v->count[COUNT_LINK_REMAPPED]++;
     else {
         exec_spend(v, SPENT_LINK);

@@ -127,34 +127,21 @@ static void expect_second(struct ir_block *b, gpa_t gpa2)
             b->op[i].imm = (int64_t)(gpa2 >> 12) + 1;
 }
 
-static unsigned count_faults(const struct ir_block *b)
-{
-    unsigned n = 0;
-    for (unsigned i = 0; i < b->nops; i++)
-        n += b->op[i].op == IR_AVX
-                 ? 2
-                 : b->op[i].op == IR_VEC || (ir_effects(&b->op[i]) & (IRE_READS | IRE_WRITES | IRE_FAULTS)) != 0;
-    return n;
-}
-
 static void fill_block(struct block *b, const struct ir_block *ir, const struct host_code *hc,
-                       const struct host_span *s, const void *aux)
+                       const struct host_span *s)
 {
     b->guest_size = (uint16_t)ir->guest_size;
     b->ninsns = (uint16_t)ir->ninsns;
     b->host_size = (uint32_t)s->used;
-    b->rw = s->rw;
-    b->rx = s->rw + s->rx_delta;
-    b->aux = aux;
-    b->nfaults = hc->nfaults;
+    b->nfaults = (uint16_t)hc->nfaults;
     for (unsigned i = 0; i < 2; i++) {
         const struct host_jump *j = &hc->jump[i];
-        b->link[i] = (struct link){.from = b,
-                                   .jump_at = j->jump_at,
-                                   .miss_at = j->miss_at,
-                                   .guard_at = j->guard_at,
+        b->link[i] = (struct link){.jump_at = (uint16_t)j->jump_at,
+                                   .miss_at = (uint16_t)j->miss_at,
+                                   .guard_at = (uint16_t)j->guard_at,
                                    .present = j->present,
-                                   .cross = j->cross};
+                                   .cross = j->cross,
+                                   .second = i == 1};
     }
 }
 
@@ -184,45 +171,39 @@ static uint32_t block_mode(const struct vcpu *v)
     return v->x86.mode | (v->exec->config.interp ? EXEC_IR : 0);
 }
 
-/* Room for a block of `code` bytes and its aux; false: a shorter one is needed. */
-static bool reserve(struct vcpu *v, size_t code, size_t aux, const struct ir_block *ir, struct code_span *span)
+/* Room for a block of `need` bytes; false: a shorter one is needed. */
+static bool reserve(struct vcpu *v, size_t need, const struct ir_block *ir, struct code_span *span)
 {
-    if (code + aux > (250u << 10) && ir->ninsns > 1)
+    if (need > (250u << 10) && ir->ninsns > 1)
         return false;
-    code_reserve(v->exec->code, &v->writer, code, aux, span);
+    code_reserve(v->exec->code, &v->writer, need, span);
     return true;
 }
 
-/* The block's host code and fault table. */
+/* The block's host code. */
 static bool emit(struct vcpu *v, const struct ir_block *ir, struct code_span *span, struct host_span *hs,
                  struct host_code *hc)
 {
     struct exec *e = v->exec;
-    if (!reserve(v, (size_t)ir->nops * 224 + 4096, (count_faults(ir) + 1) * sizeof(struct host_fault), ir, span))
+    size_t code = (size_t)ir->nops * 224 + 4096, faults = (2 * ir->nops + 1) * sizeof(struct host_fault);
+    if (!reserve(v, code + faults, ir, span))
         return false;
-    *hs = (struct host_span){.rw = span->rw, .rx_delta = code_rx_delta(e->code), .size = span->size};
+    *hs = (struct host_span){.rw = span->rw, .rx_delta = code_rx_delta(e->code), .size = code};
     v->translating = ir;
     bool emitted = host_emit(&e->thunks, ir, hs, &v->arena, hc);
     v->translating = NULL;
-    if (!emitted) {
+    if (!emitted)
         code_abort(e->code, span);
-        return false;
-    }
-    span->aux_size = hc->nfaults * sizeof(struct host_fault);
-    memcpy(span->aux, hc->fault, span->aux_size);
-    return true;
+    return emitted;
 }
 
-/* The same for the interpreter: the IR itself. */
-static bool keep(struct vcpu *v, const struct ir_block *ir, struct code_span *span, struct host_span *hs,
-                 struct host_code *hc)
+/* What is kept behind it: the fault table; for the interpreter, which has no host code, the IR itself. */
+static void keep(struct vcpu *v, const struct ir_block *ir, struct code_span *span, const struct host_code *hc)
 {
-    if (!reserve(v, 0, exec_ir_size(ir), ir, span))
-        return false;
-    *hs = (struct host_span){.rw = span->rw, .rx_delta = code_rx_delta(v->exec->code)};
-    *hc = (struct host_code){.nfaults = 0};
-    exec_ir_keep(span->aux, ir);
-    return true;
+    if (v->exec->config.interp)
+        exec_ir_keep(code_aux(span, exec_ir_size(ir)), ir);
+    else if (hc->nfaults)
+        memcpy(code_aux(span, hc->nfaults * sizeof *hc->fault), hc->fault, hc->nfaults * sizeof *hc->fault);
 }
 
 enum made { MADE, MADE_FETCH_FAULT, MADE_AGAIN, MADE_SMALLER, MADE_ALONE };
@@ -252,15 +233,16 @@ static enum made make_block(struct vcpu *v, struct fetch *f, unsigned max, bool 
         expect_second(&ir, f->gpa2);
     pairs_assign(e, &ir, v->x86.mode, f->gpa);
     struct code_span span;
-    struct host_span hs;
-    struct host_code hc;
+    struct host_span hs = {.used = 0};
+    struct host_code hc = {.nfaults = 0};
     exec_spend(v, SPENT_EMIT);
-    if (!(e->config.interp ? keep(v, &ir, &span, &hs, &hc) : emit(v, &ir, &span, &hs, &hc)))
+    if (!(e->config.interp ? reserve(v, exec_ir_size(&ir), &ir, &span) : emit(v, &ir, &span, &hs, &hc)))
         return MADE_SMALLER;
     exec_spend(v, SPENT_PUBLISH);
     log_block(v, f, &src, &ir, &hs);
-    struct block *b = alone ? &v->alone : span.block;
-    fill_block(b, &ir, &hc, &hs, span.aux);
+    struct block *b = span.block;
+    fill_block(b, &ir, &hc, &hs);
+    keep(v, &ir, &span, &hc);
     b->gpa = f->gpa;
     b->gpa2 = second ? f->gpa2 : ~0ull;
     b->mode = block_mode(v);
@@ -269,8 +251,9 @@ static enum made make_block(struct vcpu *v, struct fetch *f, unsigned max, bool 
     v->count[COUNT_TRANS_BYTES] += ir.guest_size;
     v->count[COUNT_TRANS_HOST] += hs.used;
     if (alone) {
+        v->alone = *b;
+        *out = b = &v->alone;
         code_abort(e->code, &span); /* nothing else of this vCPU is emitted until it has run */
-        *out = b;
         return MADE;
     }
     const uint64_t page[2] = {f->index, second ? f->index2 : UINT64_MAX};

@@ -36,7 +36,7 @@ struct host_jump {
 /* Where a host fault inside a block goes on. */
 struct host_fault {
     /* offset of the faulting instruction; offset of its cold stub */
-    uint32_t at, cold;
+    uint16_t at, cold;
     int32_t insn_off; /* guest insn, page-relative */
 };
 
@@ -72,7 +72,7 @@ struct host_thunks {
 /* Write the shared code into s (once, at the start of code memory). false: no room. */
 bool host_thunks_emit(struct host_thunks *t, struct host_span *s, const struct host_calls *calls, bool two_levels);
 
-/* Compile b.  false: no room in s or arena (an ordinary result). */
+/* Compile b.  false: no room in s or arena, or too long for 16-bit offsets (an ordinary result). */
 bool host_emit(const struct host_thunks *t, const struct ir_block *b, struct host_span *s, struct arena *scratch,
                struct host_code *out);
 

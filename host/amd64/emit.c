@@ -121,8 +121,6 @@ bool host_emit(const struct host_thunks *t, const struct ir_block *b, struct hos
         asm_patch(&e.a, e.branch[i].at, e.label_at[e.branch[i].label]);
     mem_emit_cold(&e);
     control_emit_exits(&e);
-    if (asm_full(&e.a))
-        return false;
     s->used = asm_at(&e.a);
-    return true;
+    return !asm_full(&e.a) && s->used <= UINT16_MAX;
 }

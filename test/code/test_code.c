@@ -22,12 +22,9 @@ struct fixture {
     const struct block *dropped; /* the last one */
 };
 
-/* link_set gets no argument of its own: the block's mode says whose it is. */
-static struct fixture *owner[8];
-
-static void fake_link_set(struct link *l, const struct block *to)
+static void fake_link_set(void *arg, struct link *l, const struct block *to)
 {
-    struct fixture *f = owner[l->from->mode >> 28];
+    struct fixture *f = arg;
     f->told[f->ntold++ % ARRAY_LEN(f->told)] = (struct told){l, to};
 }
 static void fake_dropped(void *arg, const struct block *b)
@@ -48,14 +45,13 @@ static void fake_start(void *arg, struct code_writer *w)
     ((struct fixture *)arg)->starts++;
 }
 
-static void fixture_init(struct fixture *f, unsigned who, size_t size)
+static void fixture_init(struct fixture *f, size_t size)
 {
     struct status st = {0};
     struct code_hooks h = {f, .link_set = fake_link_set, .dropped = fake_dropped, .stop_others = fake_stop,
                            .start_others = fake_start};
 
     *f = (struct fixture){.w.region = -1};
-    owner[who] = f;
     f->marks = calloc(1, PAGES);
     if (!code_init(&f->c, size, PAGES, f->marks, &h, &st))
         fail_msg("%s", st.text);
@@ -68,7 +64,7 @@ static void fixture_fini(struct fixture *f)
 static int setup(void **state)
 {
     struct fixture *f = malloc(sizeof(*f));
-    fixture_init(f, 0, 8 << 20);
+    fixture_init(f, 8 << 20);
     *state = f;
     return 0;
 }
@@ -99,17 +95,17 @@ static struct open begin(struct fixture *f, struct want w)
     if (w.gpa2)
         o.seen[1] = code_page_begin(f->c, o.page[1], &o.fresh[1]);
     uint32_t host = w.host ? w.host : 100;
-    code_reserve(f->c, &f->w, host + 50, 32, &o.s);
+    code_reserve(f->c, &f->w, host + 50, &o.s);
     assert_int_equal((uintptr_t)o.s.rw % 16, 0);
     assert_true(o.s.size >= host + 50);
     memset(o.s.rw, 0xcc, host);
-    memset(o.s.aux, 0xf1, 32);
     struct block *b = o.s.block;
     b->gpa = w.gpa;
     b->gpa2 = w.gpa2 ? w.gpa2 : ~0ull;
     b->mode = w.mode;
     b->guest_size = (uint16_t)(w.guest ? w.guest : 16);
     b->host_size = host;
+    memset(code_aux(&o.s, 32), 0xf1, 32);
     b->link[0].present = b->link[1].present = true;
     return o;
 }
@@ -140,12 +136,12 @@ static void test_commit_lookup(void **state)
     assert_ptr_equal(code_lookup(f->c, 0x1010, 1), d);
     assert_null(code_lookup(f->c, 0x1010, 2));
     assert_null(code_lookup(f->c, 0x1001, 1));
-    assert_ptr_equal(b->rx, b->rw + code_rx_delta(f->c));
+    assert_ptr_equal(b->rx, code_rw(f->c, b) + code_rx_delta(f->c));
     assert_int_equal(b->rx[32], 0xcc);
     for (int i = 0; i < 32; i++)
-        assert_int_equal(((const uint8_t *)b->aux)[i], 0xf1);
+        assert_int_equal(((const uint8_t *)block_aux(b))[i], 0xf1);
     /* The next block did not tread on the aux. */
-    assert_true(d->rw >= (const uint8_t *)b->aux + 32);
+    assert_true(d->rx >= (const uint8_t *)block_aux(b) + 32);
     assert_int_equal(code_counts(f->c)->blocks, 3);
     assert_int_equal(code_counts(f->c)->guest_bytes, 48);
     assert_int_equal(code_counts(f->c)->host_bytes, 233);
@@ -191,7 +187,7 @@ static void test_find_host(void **state)
             f->w = mine;
         }
     }
-    assert_true(b[0]->region != b[1]->region);
+    assert_true(f->w.region != other.region);
     for (int i = 0; i < 50; i++) {
         assert_ptr_equal(code_find_host(f->c, b[i]->rx), b[i]);
         assert_ptr_equal(code_find_host(f->c, b[i]->rx + b[i]->host_size - 1), b[i]);
@@ -206,7 +202,7 @@ static void test_find_host(void **state)
     assert_null(code_find_host(f->c, thunks + code_rx_delta(f->c)));
     assert_null(code_find_host(f->c, &fixed));
     assert_null(code_find_host(f->c, NULL));
-    assert_true(thunks + fixed <= b[0]->rw || thunks > b[0]->rw);
+    assert_true(thunks + fixed <= code_rw(f->c, b[0]) || thunks > code_rw(f->c, b[0]));
 }
 
 static void test_abort(void **state)
@@ -219,7 +215,7 @@ static void test_abort(void **state)
     assert_null(code_lookup(f->c, 0x1000, 0));
     assert_null(code_find_host(f->c, rw + code_rx_delta(f->c)));
     struct block *b = make(f, (struct want){.gpa = 0x1000});
-    assert_ptr_equal(b->rw, rw);
+    assert_ptr_equal(code_rw(f->c, b), rw);
 }
 
 static void test_links(void **state)
@@ -478,11 +474,11 @@ static void test_eviction(void **state)
     unsigned gone_before_all_full = 0;
     (void)state;
 
-    fixture_init(&f[0], 0, 8 << 20);
-    fixture_init(&f[1], 1, 8 << 20);
+    fixture_init(&f[0], 8 << 20);
+    fixture_init(&f[1], 8 << 20);
     for (uint32_t i = 0; i < N; i++)
         for (uint32_t k = 0; k < 2; k++) {
-            b = make(&f[k], (struct want){.gpa = 0x1000 + i * 0x1000, .mode = k << 28, .host = HOST});
+            b = make(&f[k], (struct want){.gpa = 0x1000 + i * 0x1000, .host = HOST});
             assert_non_null(b);
             if (i > 0)
                 code_link(f[k].c, &b->link[0], last[k], true); /* may go to a block that was just evicted: refused */
@@ -505,7 +501,7 @@ static void test_eviction(void **state)
         assert_int_equal(f[k].ndropped, n->dropped[DEAD_EVICTED]);
         assert_int_equal(n->dropped[DEAD_WRITE], 0);
         /* The living are the newest, without a gap, and fill most of the memory. */
-        for (uint32_t i = N; i-- > 0 && code_lookup(f[k].c, 0x1000 + i * 0x1000, k << 28);)
+        for (uint32_t i = N; i-- > 0 && code_lookup(f[k].c, 0x1000 + i * 0x1000, 0);)
             oldest = i;
         assert_int_equal(N - oldest, alive);
         assert_in_range(alive, 60, 80);
@@ -514,10 +510,10 @@ static void test_eviction(void **state)
         /* Every link of a living block goes to a living block that knows it. */
         uint64_t links = 0;
         for (uint32_t i = oldest; i < N; i++) {
-            b = code_lookup(f[k].c, 0x1000 + i * 0x1000, k << 28);
+            b = code_lookup(f[k].c, 0x1000 + i * 0x1000, 0);
             for (struct link *l = b->in; l; l = l->next_in, links++) {
                 assert_ptr_equal(l->to, b);
-                assert_int_equal(l->from->death, ALIVE);
+                assert_int_equal(link_from(l)->death, ALIVE);
             }
         }
         assert_int_equal(links, n->links_made - n->links_cut);
@@ -532,12 +528,12 @@ static void test_small_blocks(void **state)
 {
     struct fixture *f = *state;
 
-    /* Enough to meet the metadata coming down from the end, in all regions. */
+    /* Enough to fill all regions with blocks before they are full of code. */
     for (uint32_t i = 0; i < 60000; i++) {
         struct open o = begin(f, (struct want){.gpa = 0x1000 + (uint64_t)i * 64, .host = 20});
-        o.s.aux_size = 3;
+        memset(code_aux(&o.s, 3), 0xf2, 3);
         struct block *b = commit(f, &o);
-        assert_true(b->rw + 32 + 3 <= (uint8_t *)b);
+        assert_int_equal(((const uint8_t *)block_aux(b))[2], 0xf2);
         assert_ptr_equal(code_find_host(f->c, b->rx + 19), b);
         assert_int_equal(b->rx[19], 0xcc);
     }
@@ -545,9 +541,8 @@ static void test_small_blocks(void **state)
     /* The largest that is promised. */
     struct code_span s;
     for (unsigned i = 0; i < 100; i++)
-        code_reserve(f->c, &f->w, 256 << 10, 0, &s);
+        code_reserve(f->c, &f->w, 256 << 10, &s);
     assert_int_equal(s.size, 256 << 10);
-    assert_null(s.aux);
 }
 
 static void test_init_errors(void **state)

@@ -37,9 +37,9 @@ static gpa_t place(unsigned n)
     return n % 3 == 0 ? 4096 - 1 - n / 3 : (gpa_t)(n % 2) * 4096 + 64 + n * 5;
 }
 
-static void quiet_link_set(struct link *l, const struct block *to)
+static void quiet_link_set(void *arg, struct link *l, const struct block *to)
 {
-    (void)l, (void)to;
+    (void)arg, (void)l, (void)to;
 }
 
 static void translate(struct worker *me)
@@ -57,7 +57,7 @@ static void translate(struct worker *me)
         if (two)
             seen[1] = code_page_begin(c, page[1], &fresh);
         struct code_span s;
-        code_reserve(c, &me->writer, SIZE, 0, &s);
+        code_reserve(c, &me->writer, SIZE, &s);
         for (unsigned k = 0; k < SIZE; k++)
             s.rw[k] = __atomic_load_n(&me->w->ram[gpa + k], __ATOMIC_RELAXED);
         if (i % 2)
