@@ -264,6 +264,8 @@ void port92_reset(struct port92 *p);
 bool debugcon_init(const struct dev_env *e, uint16_t port, struct back_char *out);
 /* A write of v asks for exit code (v << 1) | 1. */
 bool debug_exit_init(const struct dev_env *e, uint16_t port, unsigned count, struct dev_request quit);
+/* lines.fn is called with n = 0..23, the I/O APIC's inputs. */
+bool testdev_init(const struct dev_env *e, struct dev_line lines);
 
 /* ---- serial ------------------------------------------------------------------------------------------------------- */
 

@@ -39,6 +39,7 @@ struct pc_config {
     bool debug_exit;                         /* isa-debug-exit */
     uint16_t debug_exit_port;                /* 501h when 0 */
     unsigned debug_exit_size;                /* 2 when 0 */
+    bool testdev;                            /* pc-testdev */
     bool no_acpi, no_hpet;
 };
 

@@ -96,6 +96,16 @@ static void hpet_legacy_changed(void *arg, bool on)
     pit_mute(pc->pit, on);
 }
 
+/* Lines of the ISA bus reach both controllers, the others the I/O APIC. */
+static void test_line(void *arg, unsigned n, bool level)
+{
+    struct pc *pc = arg;
+    if (n < 16)
+        isa_line(pc, n, level);
+    else
+        ioapic_line(pc->ioapic, n, level);
+}
+
 static void intr_line(void *arg, unsigned n, bool level)
 {
     struct pc *pc = arg;
@@ -276,6 +286,8 @@ static bool debug_init(struct pc *pc)
 {
     const struct pc_config *c = &pc->config;
     if (c->debugcon && !debugcon_init(&pc->env, c->debugcon_port ? c->debugcon_port : 0xe9, c->debugcon))
+        return false;
+    if (c->testdev && !testdev_init(&pc->env, (struct dev_line){test_line, pc, 0}))
         return false;
     return !c->debug_exit ||
            debug_exit_init(&pc->env, c->debug_exit_port ? c->debug_exit_port : 0x501,

@@ -276,6 +276,7 @@ static bool board_init(struct machine *m, struct status *st)
         .debug_exit = o->debug_exit,
         .debug_exit_port = (uint16_t)o->debug_exit_port,
         .debug_exit_size = o->debug_exit_size,
+        .testdev = o->testdev,
         .no_acpi = o->no_acpi,
         .no_hpet = o->no_hpet,
     };

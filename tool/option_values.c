@@ -385,12 +385,18 @@ OPTION_VALUE(device)
     struct option_word w;
     const char *list = value;
     if (!strcmp(value, "help") || !strcmp(value, "?")) {
-        printf("isa-debug-exit   iobase=PORT (default 0x501), iosize=BYTES (default 2)\n");
+        printf("isa-debug-exit   iobase=PORT (default 0x501), iosize=BYTES (default 2)\n"
+               "pc-testdev       ports that read back, ports that drive interrupt lines (dev/testdev.c)\n");
         return OPTIONS_DONE;
     }
-    if (!option_next(&list, &w) || (w.key[0] && strcmp(w.key, "driver")) || strcmp(w.value, "isa-debug-exit"))
-        return checked(
-            status_set(st, "-device: no device '%.200s'; there is isa-debug-exit", w.value[0] ? w.value : value));
+    bool named = option_next(&list, &w) && (!w.key[0] || !strcmp(w.key, "driver"));
+    if (named && !strcmp(w.value, "pc-testdev")) {
+        o->testdev = true;
+        return checked(!*list || status_set(st, "-device pc-testdev: it has no settings, not '%.200s'", list));
+    }
+    if (!named || strcmp(w.value, "isa-debug-exit"))
+        return checked(status_set(st, "-device: no device '%.200s'; there are isa-debug-exit, pc-testdev",
+                                  w.value[0] ? w.value : value));
     o->debug_exit = true;
     while (option_next(&list, &w))
         if (!set_debug_exit(o, &w, st))

@@ -34,7 +34,7 @@ struct options {
     bool nographic, no_display;
     bool no_reboot, no_shutdown, start_stopped;
     bool no_acpi, no_hpet;
-    bool debug_exit;
+    bool testdev, debug_exit;
     unsigned debug_exit_port, debug_exit_size;
     bool perfmap, jitdump;
     const char *symbols; /* of the guest's kernel */

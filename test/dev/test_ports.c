@@ -65,6 +65,30 @@ static void test_debug_exit(void **state)
     fake_fini(&f);
 }
 
+static void test_testdev(void **state)
+{
+    (void)state;
+    struct fake f;
+    fake_init(&f);
+    assert_true(testdev_init(&f.env, fake_wire(&f, 0)));
+    bus_write(f.env.io, 0xe0, 0x44332211, 4);
+    assert_int_equal(bus_read(f.env.io, 0xe0, 4), 0x44332211);
+    fake_out(&f, 0xe1, 0xaa);
+    assert_int_equal(bus_read(f.env.io, 0xe0, 2), 0xaa11);
+    bus_write(f.env.io, 0xe4, 0x1000, 4);
+    assert_int_equal(bus_read(f.env.io, 0xe0, 4), 0x4433aa11);
+    fake_out(&f, 0x2000 + 14, 2);
+    fake_out(&f, 0x2000 + 23, 1);
+    fake_out(&f, 0x2000 + 24, 1); /* not a line */
+    assert_true(f.line[14] && f.line[23]);
+    assert_int_equal(f.rises[0] + f.rises[24], 0);
+    fake_out(&f, 0x2000 + 14, 0);
+    assert_false(f.line[14]);
+    bus_write(f.env.mem, 0xff00fff8, 0x8877665544332211, 8);
+    assert_int_equal(bus_read(f.env.mem, 0xff00fffa, 2), 0x4433);
+    fake_fini(&f);
+}
+
 static uint32_t config(struct fake *f, unsigned devfn, unsigned reg)
 {
     bus_write(f->env.io, 0xcf8, 1u << 31 | devfn << 8 | reg, 4);
@@ -144,10 +168,8 @@ static void test_pci(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_i8042),
-        cmocka_unit_test(test_port92),
-        cmocka_unit_test(test_debug_exit),
-        cmocka_unit_test(test_pci),
+        cmocka_unit_test(test_i8042),   cmocka_unit_test(test_port92), cmocka_unit_test(test_debug_exit),
+        cmocka_unit_test(test_testdev), cmocka_unit_test(test_pci),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -106,7 +106,7 @@ static void make_file(struct rng *r, const char *path)
 static const char *const words[] = {
     "-m", "-smp", "-cpu", "-machine", "-accel", "-kernel", "-initrd", "-append", "-bios", "-serial", "-monitor",
     "-debugcon", "-device", "-d", "-dfilter", "-name", "-rtc", "-display", "--nographic", "-S", "-no-acpi",
-    "isa-debug-exit", "iobase=", "iosize=", "max", "qemu64", "+sse4.2", "-avx", "sse=off", "pc", "accel=tcg",
+    "isa-debug-exit", "pc-testdev", "iobase=", "iosize=", "max", "qemu64", "+sse4.2", "-avx", "sse=off", "pc", "accel=tcg",
     "tb-size=", "interp", "size=", "cpus=", "512M", "1G", "0x", "..", "+", "-", ",", ",,", "=", ":", "tcp:", "unix:",
     "file:", "help", "none", "0xffffffffffffffff", "18446744073709551616", "18446744073709551615", "0", "1", "-1",
     "08", "4096", "in_asm", "op_opt", "int", "all", "base=utc", "info ", "registers", "-a", "jit", "mem", "tlb",

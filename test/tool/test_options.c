@@ -145,6 +145,10 @@ static void test_device(void **state)
     good(&o, "-device", "isa-debug-exit,iobase=0xf4,iosize=0x04");
     assert_int_equal(o.debug_exit_port, 0xf4);
     assert_int_equal(o.debug_exit_size, 4);
+    assert_false(o.testdev);
+    good(&o, "-device", "pc-testdev");
+    assert_true(o.testdev);
+    bad("-device", "pc-testdev,iobase=1", "iobase");
     bad("-device", "virtio-net-pci", "isa-debug-exit");
     bad("-device", "", "isa-debug-exit");
     bad("-device", "isa-debug-exit,iobase=0x10000", "iobase");
