@@ -20,8 +20,15 @@ enum {
     MODULES_AT = PC_BOOT_INFO + 0x80,
     MAP_AT = PC_BOOT_INFO + 0x100,
     SEGMENTS_MAX = 256,
-    LOADER_LOW = PC_BOOT_INFO, /* our own things below 1 MB, which no segment may cover */
-    LOADER_HIGH = PC_CMDLINE + PC_CMDLINE_MAX,
+};
+
+/* Our own things below 1 MB, which no segment may cover. */
+static const struct {
+    uint64_t from, to;
+} own[] = {
+    {PC_BOOT_INFO, PC_BOOT_INFO + 4096},
+    {PC_BOOT_GDT, PC_BOOT_GDT + PC_GDT_SIZE},
+    {PC_CMDLINE, PC_CMDLINE + PC_CMDLINE_MAX},
 };
 
 /* Of either class. */
@@ -85,6 +92,14 @@ static struct segment segment_read(const struct pc_file *f, const struct header 
     return (struct segment){s.p_type, s.p_offset, s.p_vaddr, s.p_paddr, s.p_filesz, s.p_memsz};
 }
 
+static bool segment_covers_own(const struct segment *s)
+{
+    bool covers = false;
+    for (unsigned i = 0; i < ARRAY_LEN(own); i++)
+        covers |= s->paddr < own[i].to && s->paddr + s->mem_size > own[i].from;
+    return covers;
+}
+
 static bool segment_load(struct pc *pc, const struct pc_file *f, const struct segment *s, struct elf_image *image,
                          struct status *st)
 {
@@ -95,11 +110,10 @@ static bool segment_load(struct pc *pc, const struct pc_file *f, const struct se
         return status_set(st, "%s: truncated ELF file: a segment lies beyond its end", f->path);
     uint8_t *to =
         s->paddr < pc->tables_at && s->mem_size <= pc->tables_at - s->paddr ? pc_ram(pc, s->paddr, s->mem_size) : NULL;
-    bool ours = s->paddr < LOADER_HIGH && s->paddr + s->mem_size > LOADER_LOW;
-    if (!to || ours)
+    if (!to || segment_covers_own(s))
         return status_set(st, "%s: a segment of %llu KB at %#llx %s", f->path, (unsigned long long)(s->mem_size >> 10),
                           (unsigned long long)s->paddr,
-                          to ? "lies where the loader keeps its own tables (below 192 KB)"
+                          to ? "lies where the loader keeps its own tables (0x5000 to 0x7000, 0x20000 to 0x30000)"
                              : "does not fit in memory: give the machine more (-m)");
     memcpy(to, from, s->file_size);
     memset(to + s->file_size, 0, s->mem_size - s->file_size);

@@ -244,6 +244,31 @@ static void test_pvh(void **state)
     board_fini(&b);
 }
 
+/* Kernels that want to be in low memory, beside the loader's own tables. */
+static void test_elf_low(void **state)
+{
+    static const struct {
+        uint32_t at, size;
+        bool good;
+    } list[] = {
+        {0x8000, 0x18000, true},  {0x30000, 0x1000, true}, {0x1000, 0x4000, true}, {0x1000, 0x4001, false},
+        {0x8000, 0x18001, false}, {0x6010, 0x1000, false}, {0x2ffff, 1, false},
+    };
+    (void)state;
+    for (unsigned i = 0; i < ARRAY_LEN(list); i++) {
+        struct board b;
+        struct elf e;
+        elf(&e);
+        e.load.p_paddr = list[i].at;
+        e.load.p_memsz = list[i].size;
+        e.load.p_filesz = 1;
+        board_init(&b, 64 * MB, 1);
+        b.config.kernel = board_file(&b, &e, sizeof e);
+        assert_int_equal(load(&b), list[i].good);
+        board_fini(&b);
+    }
+}
+
 static void test_elf_bad(void **state)
 {
     (void)state;
@@ -411,10 +436,10 @@ static void test_shared_line(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_linux64),     cmocka_unit_test(test_boot_state),    cmocka_unit_test(test_linux32),
-        cmocka_unit_test(test_linux_bad),   cmocka_unit_test(test_pvh),           cmocka_unit_test(test_elf_bad),
-        cmocka_unit_test(test_multiboot),   cmocka_unit_test(test_multiboot_elf), cmocka_unit_test(test_firmware),
-        cmocka_unit_test(test_shared_line),
+        cmocka_unit_test(test_linux64),   cmocka_unit_test(test_boot_state),  cmocka_unit_test(test_linux32),
+        cmocka_unit_test(test_linux_bad), cmocka_unit_test(test_pvh),         cmocka_unit_test(test_elf_low),
+        cmocka_unit_test(test_elf_bad),   cmocka_unit_test(test_multiboot),   cmocka_unit_test(test_multiboot_elf),
+        cmocka_unit_test(test_firmware),  cmocka_unit_test(test_shared_line),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
