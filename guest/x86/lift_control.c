@@ -288,7 +288,7 @@ void lift_jmp_far(struct x86_lift *l, const struct x86_insn *i)
 {
     struct far_pointer to = far_target(l, i);
 
-    ops_call(l, HELPER_JMP_FAR, to.selector, to.offset, ops_const(l, i->osize));
+    ops_call(l, HELPER_JMP_FAR, to.selector, to.offset, ops_const(l, i->osize | i->length << 8));
     ops_goto_jumped(l);
 }
 

@@ -408,6 +408,7 @@ static void tasks(void)
     CHECK_CAUGHT("JMP to a TSS", EXIT, 0, PA(task_exit) + 2);
     CHECK("its TSS is busy, ours is not", busy(OTHER) == 1 && busy(TSS) == 0, true);
     CHECK("no link, no NT", other.link == 0 && !(caught.flags & F_NT), true);
+    CHECK("our saved EIP is behind JMP", tss32.eip, PA(jmp_task_next));
     gdt[TSS / 8] &= ~(2ull << 40);
     __asm__ volatile("ltr %w0" : : "r"(TSS));
     catch_call(jmp_task, NULL);
