@@ -28,7 +28,7 @@ void x86_null_outer_segments(struct x86 *x, unsigned new_cpl)
     for (unsigned n = 0; n < ARRAY_LEN(data); n++) {
         struct x86_segment *s = &x->seg[data[n]];
         if (s->attr & SEG_S && !seg_is_conforming(s->attr) && seg_dpl(s->attr) < new_cpl)
-            *s = (struct x86_segment){0};
+            *s = (struct x86_segment){.base = s->base}; /* which 64-bit mode goes on using in FS and GS */
     }
 }
 

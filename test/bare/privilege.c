@@ -262,6 +262,7 @@ CODE(int50, "int $0x50")
 CODE(load_fs, "mov %edi, %fs")
 CODE(read_fs, "mov %fs:0, %rax\nint $0x80")
 CODE(read_gs, "mov %gs:0, %rax\nint $0x80")
+CODE(user_gs, "mov %gs:0, %rax\nmov %gs, %edx\nint $0x80")
 CODE(swap_read, "swapgs\nmov %gs:0, %rax\nswapgs\nint $0x80")
 CODE(fs_far, AT(fs_far) "mov %fs:(%rdi), %rax")
 CODE(wrfsbase_insn, AT(wrfsbase_insn) "wrfsbase %rdi")
@@ -287,6 +288,11 @@ static void ist_and_bases(void)
     CHECK("SWAPGS", caught.ax, 0xbbbb);
     catch_call(read_gs, NULL);
     CHECK("and back", caught.ax, 0xaaaa);
+    __asm__ volatile("mov %0, %%gs" : : "r"(KDATA));
+    wrmsr(GS_BASE, PA(&b));
+    catch_user(user_gs, NULL);
+    CHECK("IRET to CPL 3: GS of DPL 0 becomes null (vol. 2, IRET)", caught.dx, 0);
+    CHECK("and keeps its base", caught.ax, 0xbbbb);
     catch_call(fs_far, (void *)(0x800000000000ull - PA(&a)));
     CHECK_CAUGHT("#GP: FS base + offset non-canonical", GP, 0, fs_far_at);
     catch_call(load_fs, (void *)KDATA);
