@@ -18,7 +18,6 @@
 
 #define SLOT_FREE (~0ull)
 #define PCID_MASK 0xfffull
-#define CR3_BASE  (mask_bits(X86_PHYS_BITS) & ~0xfffull)
 #define CR4_ALL                                                                                                        \
     (CR4_VME | CR4_PVI | CR4_TSD | CR4_DE | CR4_PSE | CR4_PAE | CR4_MCE | CR4_PGE | CR4_PCE | CR4_OSFXSR |             \
      CR4_OSXMMEXCPT | CR4_UMIP | CR4_LA57 | CR4_FSGSBASE | CR4_PCIDE | CR4_OSXSAVE | CR4_SMEP | CR4_SMAP | CR4_PKE)
@@ -100,7 +99,7 @@ static void address_space_enter(struct x86 *x, bool flush)
     }
     if (flush)
         pcid_flush(x, x->cr3 & PCID_MASK, true);
-    x->cur_slot = slot_for(x, x->cr3 & (CR3_BASE | PCID_MASK));
+    x->cur_slot = slot_for(x, x->cr3 & (x86_phys_page(x) | PCID_MASK));
     x->slot[x->cur_slot].used = ++x->slot_clock;
 }
 
@@ -236,7 +235,7 @@ static void general_protection(struct x86 *x)
 /* Read and check the four PDPTEs of PAE paging (vol. 3, 4.4.1). */
 static void pdptes_load(struct x86 *x, uint64_t cr3)
 {
-    uint64_t p[4], reserved = 0x1e6 | ~mask_bits(X86_PHYS_BITS);
+    uint64_t p[4], reserved = 0x1e6 | ~mask_bits(x86_phys_bits(x));
     for (unsigned n = 0; n < 4; n++) {
         p[n] = bus_read(x->mem, ((cr3 & 0xffffffe0u) + 8 * n) & x->a20_mask, 8);
         if (p[n] & 1 && p[n] & reserved)
@@ -282,7 +281,7 @@ void x86_write_cr3(struct x86 *x, uint64_t v)
             keep = v >> 63;
             v &= ~(1ull << 63);
         }
-        if (v & ~mask_bits(X86_PHYS_BITS))
+        if (v & ~mask_bits(x86_phys_bits(x)))
             general_protection(x);
     } else {
         v &= 0xffffffff;

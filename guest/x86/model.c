@@ -85,6 +85,11 @@ bool x86_model_is_intel(const struct x86_model *m)
     return !m || m->intel; /* none: a processor without CPUID, in tests */
 }
 
+unsigned x86_model_phys_bits(const struct x86_model *m)
+{
+    return m && m->phys_bits ? m->phys_bits : X86_PHYS_BITS_MAX;
+}
+
 const uint32_t *x86_model_features(const struct x86_model *m)
 {
     return m->set;
@@ -352,7 +357,7 @@ static void leaf_extended(const struct x86 *x, uint32_t leaf, uint32_t sub, stru
             l->r[EDX] = 32 << 18 | 8 << 12 | 1 << 8 | 64;
         break;
     case 0x80000008:
-        l->r[EAX] = X86_PHYS_BITS | (x86_model_has(x->model, FEAT_LA57) ? 57u : 48u) << 8;
+        l->r[EAX] = x86_model_phys_bits(m) | (x86_model_has(x->model, FEAT_LA57) ? 57u : 48u) << 8;
         if (!intel)
             l->r[ECX] = (package - 1) | x86_topology_package_shift(&t) << 12;
         break;

@@ -14,7 +14,8 @@ struct x86_model {
     unsigned family, model, stepping;
     uint32_t level, xlevel; /* last leaves */
     uint32_t set[(FEAT_COUNT + 31) / 32], missing[(FEAT_COUNT + 31) / 32];
-    bool quiet; /* check=off */
+    uint32_t phys_bits; /* of physical addresses; 0: the most */
+    bool quiet;         /* check=off */
 };
 
 struct x86_feature_row {

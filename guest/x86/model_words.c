@@ -83,8 +83,8 @@ static const struct {
     {"pclmuldq", FEAT_PCLMULQDQ}, {"lzcnt", FEAT_ABM},
 };
 
-static const char *const settings[] = {"vendor", "family", "model", "stepping", "model-id",
-                                       "level",  "xlevel", "check", "enforce"};
+static const char *const settings[] = {"vendor", "family", "model",   "stepping",  "model-id",      "level",
+                                       "xlevel", "check",  "enforce", "phys-bits", "host-phys-bits"};
 
 /* ---- names
  * ------------------------------------------------------------------------------------------------------------- */
@@ -368,9 +368,15 @@ static bool parse_setting(struct words *w, const char *word, size_t length, size
             w->enforce = on;
         return true;
     }
+    if (is_word("host-phys-bits", word, length)) /* the guest's are never those of this processor: nothing to do */
+        return parse_switch(w, word, n, value, &on);
     *known = value != NULL;
     if (!value)
         return true;
+    if (is_word("phys-bits", word, length))
+        return parse_number(w, "phys-bits", value, rest, X86_PHYS_BITS_MAX, &m->phys_bits) &&
+               (m->phys_bits >= X86_PHYS_BITS_LEAST ||
+                status_set(w->st, "-cpu: \"phys-bits=%u\": at least %u", m->phys_bits, X86_PHYS_BITS_LEAST));
     if (is_word("family", word, length))
         return parse_number(w, "family", value, rest, 255 + 15, &m->family);
     if (is_word("model", word, length))
@@ -543,7 +549,7 @@ void x86_model_list(FILE *out)
     list_features(out, &available, true);
     fprintf(out, "Features that are known but cannot be had here:");
     list_features(out, &available, false);
-    fprintf(out,
-            "Settings: vendor=, family=, model=, stepping=, model-id=, level=, xlevel=; check=off (no warning about\n"
-            "features that cannot be had), enforce (do not start without them)\n");
+    fprintf(out, "Settings: vendor=, family=, model=, stepping=, model-id=, level=, xlevel=, phys-bits=; check=off (no "
+                 "warning about\n"
+                 "features that cannot be had), enforce (do not start without them)\n");
 }

@@ -19,7 +19,18 @@
 #define X86_HELPER(NAME, fn, doc) x86_helper_fn fn;
 #include "guest/x86/helpers.def"
 
-enum { X86_PHYS_BITS = 40 }; /* MAXPHYADDR, as CPUID 80000008H tells it */
+/* MAXPHYADDR, as CPUID 80000008H tells it. */
+enum { X86_PHYS_BITS_LEAST = 32, X86_PHYS_BITS_MAX = 40 };
+unsigned x86_model_phys_bits(const struct x86_model *m);
+static inline unsigned x86_phys_bits(const struct x86 *x)
+{
+    return x86_model_phys_bits(x->model);
+}
+/* Bits of a physical address that name a page. */
+static inline uint64_t x86_phys_page(const struct x86 *x)
+{
+    return mask_bits(x86_phys_bits(x)) & ~0xfffull;
+}
 
 /* ---- small questions ------------------------------------------------------------------------------------------- */
 

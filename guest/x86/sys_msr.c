@@ -175,9 +175,9 @@ static uint64_t *mtrr_find(struct x86 *x, uint32_t msr)
     return msr == MSR_MTRR_DEF ? &x->mtrr_def : NULL;
 }
 
-static bool mtrr_valid(uint32_t msr, uint64_t v)
+static bool mtrr_valid(const struct x86 *x, uint32_t msr, uint64_t v)
 {
-    uint64_t beyond = ~mask_bits(X86_PHYS_BITS);
+    uint64_t beyond = ~mask_bits(x86_phys_bits(x));
 
     if (mtrr_fixed_index(msr) >= 0)
         return types_valid(v, 8, MTRR_TYPES);
@@ -409,9 +409,9 @@ static bool msr_write(struct x86 *x, uint32_t msr, uint64_t v)
     if (field)
         return plain_write(x, field, rule, v);
     if ((field = mtrr_find(x, msr))) {
-        if (mtrr_valid(msr, v))
+        if (mtrr_valid(x, msr, v))
             *field = v;
-        return mtrr_valid(msr, v);
+        return mtrr_valid(x, msr, v);
     }
     if (msr == MSR_APIC_BASE || msr == MSR_TSC_DEADLINE || (msr >= MSR_X2APIC && msr <= MSR_X2APIC_LAST))
         return apic_write(x, msr, v);

@@ -22,8 +22,7 @@
 
 /* Bits of paging-structure entries, vol. 3, tables 4-5 to 4-20. */
 enum { PTE_P = 1, PTE_W = 2, PTE_U = 4, PTE_A = 32, PTE_D = 64, PTE_PS = 128, PTE_G = 256 };
-#define PTE_NX      (1ull << 63)
-#define PTE_ADDRESS (mask_bits(X86_PHYS_BITS) & ~0xfffull)
+#define PTE_NX (1ull << 63)
 /* Page-fault error code, vol. 3, figure 4-12. */
 enum { PF_P = 1, PF_W = 2, PF_U = 4, PF_RSVD = 8, PF_I = 16, PF_PK = 32 };
 
@@ -94,8 +93,8 @@ static bool entry_set(struct x86 *x, struct entry *e, const struct format *f, ui
 static uint64_t reserved_bits(const struct x86 *x, const struct format *f, unsigned level, bool page)
 {
     if (f->entry == 4) /* PSE-36: bits 20..13 are address bits 39..32, bit 21 is reserved (vol. 3, table 4-4) */
-        return page && level == 2 ? (1ull << 22) - (1ull << (X86_PHYS_BITS - 19)) : 0;
-    uint64_t r = mask_bits(52) & ~mask_bits(X86_PHYS_BITS);
+        return page && level == 2 ? (1ull << 22) - (1ull << (x86_phys_bits(x) - 19)) : 0;
+    uint64_t r = mask_bits(52) & ~mask_bits(x86_phys_bits(x));
     if (f->pae)
         r |= mask_bits(63) & ~mask_bits(52);
     if (!(x->efer & EFER_NXE))
@@ -107,11 +106,11 @@ static uint64_t reserved_bits(const struct x86 *x, const struct format *f, unsig
     return r;
 }
 
-static gpa_t page_base(const struct format *f, unsigned level, uint64_t v)
+static gpa_t page_base(const struct x86 *x, const struct format *f, unsigned level, uint64_t v)
 {
     if (f->entry == 4 && level == 2)
         return (v & 0xffc00000u) | (v >> 13 & 0xff) << 32;
-    return v & PTE_ADDRESS & ~mask_bits(12 + f->index_bits * (level - 1));
+    return v & x86_phys_page(x) & ~mask_bits(12 + f->index_bits * (level - 1));
 }
 
 /* What the key of a user page forbids: bit 0 any data access, bit 1 writes (vol. 3, 4.6.2). */
@@ -186,7 +185,7 @@ static bool walk_leaf(struct x86 *x, gva_t gva, unsigned access, const struct fo
         return false;
     }
     unsigned shift = 12 + f->index_bits * (level - 1);
-    w->gpa = (page_base(f, level, e->value) | (gva & mask_bits(shift))) & x->a20_mask;
+    w->gpa = (page_base(x, f, level, e->value) | (gva & mask_bits(shift))) & x->a20_mask;
     w->writable = writable && e->value & PTE_D;
     w->user = rights & PTE_U;
     w->fill = (e->value & PTE_G && x->cr4 & CR4_PGE ? TLB_GLOBAL : 0) | (level == 2 ? TLB_LARGE : 0) |
@@ -198,12 +197,12 @@ static bool walk_once(struct x86 *x, gva_t gva, unsigned access, struct x86_walk
 {
     struct format f = format_now(x);
     uint64_t rights = PTE_W | PTE_U;
-    gpa_t table = x->cr3 & (f.entry == 4 ? 0xfffff000u : PTE_ADDRESS);
+    gpa_t table = x->cr3 & (f.entry == 4 ? 0xfffff000u : x86_phys_page(x));
     if (f.pae) {
         uint64_t top = x->pdpte[gva >> 30 & 3];
         if (!(top & PTE_P))
             return walk_fails(x, access, w, 0);
-        table = top & PTE_ADDRESS;
+        table = top & x86_phys_page(x);
     }
     for (unsigned level = f.levels;; level--) {
         unsigned shift = 12 + f.index_bits * (level - 1);
@@ -221,7 +220,7 @@ static bool walk_once(struct x86 *x, gva_t gva, unsigned access, struct x86_walk
             *again = true;
             return false;
         }
-        table = f.entry == 4 ? e.value & 0xfffff000u : e.value & PTE_ADDRESS;
+        table = f.entry == 4 ? e.value & 0xfffff000u : e.value & x86_phys_page(x);
     }
 }
 

@@ -254,6 +254,11 @@ static void test_settings(void **state)
     assert_int_equal(ask(f, 0x80000000, 0).eax, 0x80000008);
     assert_int_equal(ask(f, 1, 0).ecx >> 31, 0);
     fake_free(f);
+    f = fake_new("max,host-phys-bits,phys-bits=36");
+    assert_int_equal(ask(f, 0x80000008, 0).eax & 0xff, 36);
+    assert_int_equal(msr_write(f, 0x201, 0xfffc00800), -1);
+    assert_int_equal(msr_write(f, 0x201, 0x1ffffc00800), LEAVE_FAULT);
+    fake_free(f);
 }
 
 /* Public facts: signature and vendor. */
@@ -379,7 +384,7 @@ static void test_msr_rules(void **state)
     assert_int_equal(msr_write(f, 0x2ff, 0xc02), LEAVE_FAULT);
     assert_int_equal(msr_write(f, 0x201, 0xffc0000800), -1);
     assert_int_equal(msr_write(f, 0x201, 0xffc0000801), LEAVE_FAULT);
-    assert_int_equal(msr_write(f, 0x201, 1ull << X86_PHYS_BITS), LEAVE_FAULT);
+    assert_int_equal(msr_write(f, 0x201, 1ull << 40), LEAVE_FAULT);
     assert_int_equal(msr_write(f, 0xfe, 0), LEAVE_FAULT); /* read only */
     assert_int_equal(msr_read(f, 0x49, &v), LEAVE_FAULT); /* write only */
     assert_int_equal(msr_read(f, 0x12345678, &v), LEAVE_FAULT);
