@@ -58,6 +58,8 @@ enum msr {
 #define MSR_GS_BASE          0xc0000101u
 #define MSR_KERNEL_GS_BASE   0xc0000102u
 #define MSR_TSC_AUX          0xc0000103u
+#define MSR_AMD_PERF         0xc0010000u /* four selections, four counters */
+#define MSR_AMD_PERF_LAST    0xc0010007u
 #define MSR_AMD_SYSCFG       0xc0010010u
 #define MSR_AMD_HWCR         0xc0010015u
 #define MSR_AMD_TOP_MEM      0xc001001au
@@ -125,10 +127,16 @@ X86_HELP(help_rdpid)
     return x->tsc_aux;
 }
 
-/* There are no counters, so every number is out of range. */
+/* Intel's CPUID says that there are no counters, so every number is out of range; AMD's processors always have four (APM vol. 2, 13.2),
+ * which here stand still. */
 X86_HELP(help_rdpmc)
 {
-    x86_raise_error(x, EX_GP, 0);
+    enum { AMD_COUNTERS = 4 };
+    bool allowed = (x->cr4 & CR4_PCE) || !x86_cpl(x);
+    if (!allowed || x86_model_is_intel(x->model) || (uint32_t)x->cpu.reg[X86_RCX] >= AMD_COUNTERS)
+        x86_raise_error(x, EX_GP, 0);
+    put_edx_eax(x, 0);
+    return 0;
 }
 
 /* ---- memory types (vol. 3, 12.11, 12.12)
@@ -257,6 +265,7 @@ static bool amd_read(struct x86 *x, uint32_t msr, uint64_t *v)
         return false;
     switch (msr) {
     case MSR_AMD_HWCR: *v = TSC_AT_P0; return true;
+    case MSR_AMD_PERF ... MSR_AMD_PERF_LAST:
     case MSR_AMD_SYSCFG:
     case MSR_AMD_TOP_MEM:
     case MSR_AMD_TOP_MEM2:
@@ -390,6 +399,7 @@ static bool amd_write(struct x86 *x, uint32_t msr)
     if (x86_model_is_intel(x->model))
         return false;
     switch (msr) { /* nothing behind them: writes are dropped */
+    case MSR_AMD_PERF ... MSR_AMD_PERF_LAST:
     case MSR_AMD_SYSCFG:
     case MSR_AMD_HWCR:
     case MSR_AMD_NB_CFG:

@@ -397,6 +397,34 @@ static void test_msr_rules(void **state)
     fake_free(f);
 }
 
+/* Four event selections and four counters, which every processor by AMD has (APM vol. 2, 13.2). */
+static void test_amd_counters(void **state)
+{
+    struct fake *f = fake_new("qemu64");
+    uint64_t v;
+    (void)state;
+
+    for (uint32_t msr = 0xc0010000; msr <= 0xc0010007; msr++) {
+        assert_int_equal(msr_write(f, msr, 0x430076), -1);
+        assert_int_equal(msr_read(f, msr, &v), -1);
+    }
+    f->x.cpu.reg[X86_RCX] = 3;
+    assert_int_equal(fake_call(f, help_rdpmc, 0, 0, 0), -1);
+    assert_int_equal(f->x.cpu.reg[X86_RAX] | f->x.cpu.reg[X86_RDX], 0);
+    f->x.cpu.reg[X86_RCX] = 4;
+    assert_int_equal(fake_call(f, help_rdpmc, 0, 0, 0), LEAVE_FAULT);
+    f->x.cpu.reg[X86_RCX] = 0;
+    f->x.mode |= 3;
+    assert_int_equal(fake_call(f, help_rdpmc, 0, 0, 0), LEAVE_FAULT);
+    f->x.cr4 |= CR4_PCE;
+    assert_int_equal(fake_call(f, help_rdpmc, 0, 0, 0), -1);
+    fake_free(f);
+    f = fake_new("max");
+    assert_int_equal(msr_read(f, 0xc0010000, &v), LEAVE_FAULT);
+    assert_int_equal(fake_call(f, help_rdpmc, 0, 0, 0), LEAVE_FAULT);
+    fake_free(f);
+}
+
 static void test_tsc(void **state)
 {
     struct fake *f = fake_new("max");
@@ -575,12 +603,13 @@ static void test_frames(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_identity),     cmocka_unit_test(test_xsave_leaf),  cmocka_unit_test(test_live_bits),
-        cmocka_unit_test(test_topology),     cmocka_unit_test(test_frequency),   cmocka_unit_test(test_words),
-        cmocka_unit_test(test_msr_rules),    cmocka_unit_test(test_tsc),         cmocka_unit_test(test_popf_rights),
-        cmocka_unit_test(test_virtual_8086), cmocka_unit_test(test_warnings),    cmocka_unit_test(test_settings),
-        cmocka_unit_test(test_known_models), cmocka_unit_test(test_every_model), cmocka_unit_test(test_msr_features),
-        cmocka_unit_test(test_decimal),      cmocka_unit_test(test_cmpxchg),     cmocka_unit_test(test_frames),
+        cmocka_unit_test(test_identity),     cmocka_unit_test(test_xsave_leaf),   cmocka_unit_test(test_live_bits),
+        cmocka_unit_test(test_topology),     cmocka_unit_test(test_frequency),    cmocka_unit_test(test_words),
+        cmocka_unit_test(test_msr_rules),    cmocka_unit_test(test_amd_counters), cmocka_unit_test(test_tsc),
+        cmocka_unit_test(test_popf_rights),  cmocka_unit_test(test_virtual_8086), cmocka_unit_test(test_warnings),
+        cmocka_unit_test(test_settings),     cmocka_unit_test(test_known_models), cmocka_unit_test(test_every_model),
+        cmocka_unit_test(test_msr_features), cmocka_unit_test(test_decimal),      cmocka_unit_test(test_cmpxchg),
+        cmocka_unit_test(test_frames),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
