@@ -409,7 +409,7 @@ static unsigned dr_number(struct x86 *x, uint64_t n)
     if (n > 7 || ((n == 4 || n == 5) && x->cr4 & CR4_DE))
         x86_raise(x, EX_UD);
     if (x->dr[7] & DR7_GD) {
-        x->dr[6] |= 1 << 13; /* BD */
+        x86_debug_status(x, 1 << 13); /* BD */
         x86_raise(x, EX_DB);
     }
     return (unsigned)(n == 4 || n == 5 ? n + 2 : n);

@@ -247,7 +247,12 @@ uint64_t help_int(struct x86 *x, uint64_t vector, uint64_t length, uint64_t kind
     if (log_on(x->log, LOG_INT))
         log_print(x->log, "cpu %u: int %02x at %04x:%016llx\n", x->index, e.vector, x->seg[SEG_CS].selector,
                   (unsigned long long)rip);
+    uint64_t held_back = kind == INT_1 ? x->pending_db : 0; /* by MOV SS: one #DB tells of both */
     x86_deliver(x, &e);
+    if (held_back) {
+        x86_debug_status(x, held_back);
+        x->pending_db &= ~held_back;
+    }
     x->step_tf = false; /* the trap comes after the handler's IRET (vol. 3, 17.3.1.4) */
     return 0;
 }

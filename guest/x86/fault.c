@@ -145,6 +145,12 @@ void x86_deliver_fault(struct x86 *x)
     x->delivering = false;
 }
 
+/* B0 to B3 say what this exception is about, all else in DR6 stays until software clears it (vol. 3, 18.2.3; AMD APM vol. 2, 13.1.1.3). */
+void x86_debug_status(struct x86 *x, uint64_t conditions)
+{
+    x->dr[6] = (x->dr[6] & ~15ull) | conditions;
+}
+
 /* ---- interrupts --------------------------------------------------------------------------------------------- */
 
 static bool taken(bool *flag)
@@ -191,7 +197,7 @@ static void deliver_external(struct x86 *x, unsigned vector, const char *what)
 void x86_take_interrupt(struct x86 *x)
 {
     if (x->pending_db) {
-        x->dr[6] |= x->pending_db;
+        x86_debug_status(x, x->pending_db);
         x->pending_db = 0;
         x->fault = (struct x86_fault){.vector = EX_DB};
         x86_mode_update(x);
@@ -252,7 +258,7 @@ bool x86_before_step(struct x86 *x)
             hit |= 1u << n;
     if (!hit)
         return false;
-    x->dr[6] |= hit;
+    x86_debug_status(x, hit);
     x->fault = (struct x86_fault){.vector = EX_DB};
     return true;
 }
@@ -270,7 +276,7 @@ bool x86_after_step(struct x86 *x)
         return false;
     x->pending_db = 0;
     x->step_tf = false;
-    x->dr[6] |= due;
+    x86_debug_status(x, due);
     x86_mode_update(x);
     x->fault = (struct x86_fault){.vector = EX_DB};
     return true;

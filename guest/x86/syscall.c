@@ -78,6 +78,9 @@ uint64_t help_sysret(struct x86 *x, uint64_t osize, uint64_t b, uint64_t c)
     else
         x->flags |= FL_IF;
     x->step_rf = false;
+    x->step_tf = false;
+    if (x->flags & FL_TF) /* the one insn that looks at TF when it is done: the trap comes before the next insn */
+        x->pending_db |= 1u << 14;
     uint16_t base = (uint16_t)(x->star >> 48);
     enter_flat(x, (uint16_t)((base + (bits64 ? 16 : 0)) | 3), (uint16_t)((base + 8) | 3), 3, bits64, rip);
     x86_check_kick(x);
