@@ -21,10 +21,12 @@ X86_HELP(help_avx_enable)
     x86_leave(x, LEAVE_NEXT);
 }
 
-/* Touch the elements of a masked access one by one, so that the first that faults is told: a page fault within the
- * segment comes before its limit, as AMD has it. */
-static void touch_elements(struct x86 *x, gva_t ea, unsigned seg, unsigned bytes, uint64_t selected, bool write)
+/* Touch the elements of a masked access one by one, so that the first that faults is told: a page fault or #AC
+ * within the segment comes before its limit, as AMD has it. */
+static void touch_elements(struct x86 *x, gva_t ea, unsigned seg, uint32_t how, uint64_t selected, bool write)
 {
+    unsigned bytes = ir_avx_element_bytes(how);
+    unsigned desc = bytes | sys_tag(seg) | (ir_avx_checked_alignment(how) == 1 ? MD_ANY_ALIGN : 0);
     for (unsigned at = 0; at < 64; at += bytes) {
         if (!(selected >> at & 1))
             continue;
@@ -32,9 +34,9 @@ static void touch_elements(struct x86 *x, gva_t ea, unsigned seg, unsigned bytes
             x86_raise_error(x, seg == SEG_SS ? EX_SS : EX_GP, 0);
         gva_t gva = help_seg_linear(x, ea + at, seg, bytes | (write ? SEG_WRITES : 0u));
         if (write)
-            sys_probe_write(x, gva, bytes, (enum x86_seg)seg);
+            x->access->write(&x->cpu, gva, desc | MD_WRITE | MD_PROBE);
         else
-            x86_load(x, gva, bytes, (enum x86_seg)seg);
+            x->access->read(&x->cpu, gva, desc);
     }
 }
 
@@ -54,7 +56,7 @@ X86_HELP(help_avx_linear)
         x86_raise_error(x, EX_GP, 0);
     unsigned first = (unsigned)__builtin_ctzll(bytes), n = 64 - first - (unsigned)__builtin_clzll(bytes);
     if (a + first > UINT32_MAX || !x86_seg_within(&x->seg[seg], (uint32_t)(a + first), n))
-        touch_elements(x, a, seg, ir_avx_element_bytes(how), bytes, write);
+        touch_elements(x, a, seg, how, bytes, write);
     return (uint32_t)(help_seg_linear(x, a + first, seg, n | (write ? SEG_WRITES : 0u)) - first);
 }
 
