@@ -2,7 +2,7 @@
  *
  * Private to guest/x86.  Bulk accesses go in pieces of at most 64 bytes; an insn that must not store half of its
  * operand calls sys_probe_write first, one that must not load half of it reads everything into a buffer before it
- * changes any state.
+ * changes any state.  Bulk accesses check no alignment: an insn that does calls sys_check_alignment before them.
  */
 #ifndef RHEA_X86_SYS_H
 #define RHEA_X86_SYS_H
@@ -95,6 +95,15 @@ static inline void sys_check_aligned(struct x86 *x, gva_t gva, unsigned align, e
         x86_raise_error(x, EX_GP, 0);
 }
 
+/* #AC if the guest asks for checks and gva is not aligned so (vol. 3, 6.15, interrupt 17). */
+static inline void sys_check_alignment(struct x86 *x, gva_t gva, unsigned align, enum x86_seg seg)
+{
+    if (!x86_canonical(x, gva))
+        x86_raise_error(x, seg == SEG_SS ? EX_SS : EX_GP, 0);
+    if (gva & (align - 1) && x86_table_kind(x, x86_walk_access(x, 0)) == TLB_NONE)
+        x86_raise_error(x, EX_AC, 0);
+}
+
 /* An unsigned view of the host address of a guest one. */
 static inline void *sys_host(gva_t gva, int64_t addend)
 {
@@ -105,7 +114,7 @@ static inline void sys_read(struct x86 *x, gva_t gva, void *to, unsigned n, enum
 {
     for (unsigned done = 0; done < n;) {
         unsigned k = n - done < 64 ? n - done : 64;
-        x86_read_bytes(x, gva + done, (uint8_t *)to + done, k, sys_tag(seg));
+        x86_read_bytes(x, gva + done, (uint8_t *)to + done, k, MD_ANY_ALIGN | sys_tag(seg));
         done += k;
     }
 }
@@ -114,9 +123,16 @@ static inline void sys_write(struct x86 *x, gva_t gva, const void *from, unsigne
 {
     for (unsigned done = 0; done < n;) {
         unsigned k = n - done < 64 ? n - done : 64;
-        x86_write_bytes(x, gva + done, (const uint8_t *)from + done, k, sys_tag(seg));
+        x86_write_bytes(x, gva + done, (const uint8_t *)from + done, k, MD_ANY_ALIGN | sys_tag(seg));
         done += k;
     }
+}
+
+/* Fault as a store of one operand of n bytes would, its alignment checked; change nothing. */
+static inline void sys_probe_operand(struct x86 *x, gva_t gva, unsigned n, enum x86_seg seg)
+{
+    x->access->write(&x->cpu, gva, n | MD_WRITE | MD_PROBE | sys_tag(seg));
+    x->cpu.pending = 0;
 }
 
 /* Fault as a write of [gva, gva + n) would; change nothing. */

@@ -43,7 +43,7 @@ X86_HELP(help_enter)
     if (level)
         x86_push(x, &s, frame, size);
     s.sp = (s.sp & ~s.mask) | ((s.sp - (a & 0xffff)) & s.mask);
-    sys_probe_write(x, stack_linear(x, &s, s.sp, size, true), size, SEG_SS);
+    sys_probe_operand(x, stack_linear(x, &s, s.sp, size, true), size, SEG_SS);
     x86_stack_commit(x, &s);
     reg_put(x, X86_RBP, frame, size);
     return 0;

@@ -123,14 +123,12 @@ static uint64_t mmx_value(struct x86 *x, unsigned mm)
     return v;
 }
 
-/* MASKMOVQ: the bytes of `reg` whose byte in `rm` has its top bit set. */
+/* MASKMOVQ: the bytes of `reg` whose byte in `rm` has its top bit set.  All eight must be writable, as AMD's have it. */
 static void masked_store(struct x86 *x, const struct x87_insn *i)
 {
     uint64_t v = mmx_value(x, i->modrm >> 3), mask = mmx_value(x, i->modrm);
 
-    for (unsigned k = 0; k < 8; k++)
-        if (mask >> (8 * k + 7) & 1)
-            sys_probe_write(x, i->gva + k, 1, i->seg);
+    sys_probe_operand(x, i->gva, 8, i->seg);
     for (unsigned k = 0; k < 8; k++)
         if (mask >> (8 * k + 7) & 1)
             x86_store(x, i->gva + k, v >> (8 * k) & 0xff, 1, i->seg);
@@ -212,9 +210,9 @@ void x87_mmx(struct x86 *x, const struct x87_insn *i)
     if (bytes == 16 && i->mem && (i->gva & 15))
         x86_raise_error(x, EX_GP, 0);
     if (i->mem && bytes > 0)
-        sys_read(x, i->gva, buf, (unsigned)bytes, i->seg);
+        x86_read_bytes(x, i->gva, buf, (unsigned)bytes, sys_tag(i->seg));
     else if (i->mem)
-        sys_probe_write(x, i->gva, (unsigned)-bytes, i->seg);
+        sys_probe_operand(x, i->gva, (unsigned)-bytes, i->seg);
     if (is_mixed(i))
         mixed(x, i, buf);
     else

@@ -274,7 +274,7 @@ static void do_port(struct string *s)
     sys_io_check(x, port, s->bytes);
     if (s->kind == STR_INS) {
         gva_t dst = linear(s, X86_RDI, true);
-        sys_probe_write(x, dst, s->bytes, SEG_ES);
+        sys_probe_operand(x, dst, s->bytes, SEG_ES);
         store(s, dst, bus_read(x->io, port, s->bytes));
         reg_step(s, X86_RDI, 1);
     } else {

@@ -232,6 +232,7 @@ static void environment_store(struct x86 *x, const struct x87_insn *i, bool regi
     environment_make(x, image, wide);
     for (unsigned r = 0; registers && r < 8; r++, n += 10)
         memcpy(image + n, x->fx + FX_ST + 16 * r, 10);
+    sys_check_alignment(x, i->gva, wide ? 4 : 2, i->seg);
     sys_probe_write(x, i->gva, n, i->seg);
     sys_write(x, i->gva, image, n, i->seg);
     if (registers) {
@@ -248,6 +249,7 @@ static void environment_load(struct x86 *x, const struct x87_insn *i, bool regis
     bool wide = i->osize != 2;
     unsigned n = wide ? 28 : 14;
 
+    sys_check_alignment(x, i->gva, wide ? 4 : 2, i->seg);
     sys_read(x, i->gva, image, registers ? n + 80 : n, i->seg);
     environment_take(x, image, wide);
     for (unsigned r = 0; registers && r < 8; r++)
@@ -320,7 +322,7 @@ static void run_store(struct x86 *x, const struct x87_insn *i, const uint8_t cod
 {
     uint8_t image[sizeof x->fx] __attribute__((aligned(64))), buf[16], untouched[16];
 
-    sys_probe_write(x, i->gva, bytes, i->seg);
+    sys_probe_operand(x, i->gva, bytes, i->seg);
     memcpy(image, x->fx, sizeof image);
     memset(buf, X87_UNTOUCHED, sizeof buf);
     memset(untouched, X87_UNTOUCHED, sizeof untouched);
@@ -344,7 +346,7 @@ static void run_memory(struct x86 *x, const struct x87_insn *i)
         run_store(x, i, code, (unsigned)-bytes);
         return;
     }
-    sys_read(x, i->gva, buf, (unsigned)bytes, i->seg);
+    x86_read_bytes(x, i->gva, buf, (unsigned)bytes, sys_tag(i->seg));
     x87_native(x, x->fx, code, 2, buf);
 }
 

@@ -229,6 +229,7 @@ static void fx_checks(struct x86 *x, gva_t gva, enum x86_seg seg)
 {
     if (x->cr0 & (CR0_EM | CR0_TS))
         x86_raise(x, EX_NM);
+    sys_check_alignment(x, gva, 4, seg); /* AMD's; vol. 3, 6.15 leaves open what goes before #GP */
     sys_check_aligned(x, gva, 16, seg);
 }
 

@@ -115,10 +115,10 @@ static bool large_operand(const struct hw_case *c)
 }
 
 /* An access across 4 GB in a segment whose limit is 4 GB may or may not raise #GP or #SS (SDM vol. 3, 5.3).  Long
- * operands may meet a missing page or the end of the segment first. */
+ * operands are touched in pieces: a missing page or a misaligned first piece may be met before the segment's end. */
 static bool wraps(const struct hw_case *c, const struct hw_result *n, const struct hw_result *r)
 {
-    if (large_operand(c) && n->vector == 14 && (r->vector == 12 || r->vector == 13))
+    if (large_operand(c) && (n->vector == 14 || n->vector == 17) && (r->vector == 12 || r->vector == 13))
         return true;
     bool limit = n->vector == 12 || n->vector == 13;
     return limit && (r->vector == 17 || (r->vector == 14 && (uint32_t)(r->cr2 + 512) < 1024));

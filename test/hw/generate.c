@@ -639,21 +639,6 @@ void hw_narrow(struct hw_case *c)
         c->in.gpr[i] = i < 8 ? (uint32_t)c->in.gpr[i] : 0;
 }
 
-/* Rows whose #AC is compared: not yet those that go by helpers. */
-static bool checks_alignment(const struct x86_insn *i)
-{
-    switch (i->row->lift) {
-    case LIFT_x87:
-    case LIFT_mmx:
-    case LIFT_maskmov:
-    case LIFT_avx_maskmov:
-    case LIFT_fxsave:
-    case LIFT_fxrstor:
-    case LIFT_enter: return false;
-    default: return true;
-    }
-}
-
 /* Undefined by the manuals, but AMD's run it: VPERMQ and VPERMPD by an immediate ignore VEX.W. */
 static bool takes_more(const struct x86_insn *i)
 {
@@ -752,8 +737,7 @@ bool hw_generate(struct hw_case *c, const struct hw_run *run, uint32_t row_index
     bool reads_code = c->bits != 64 && g.i.mem.seg == SEG_CS;
     c->stub = room && !reads_code && !g.spoiled && !ends_elsewhere(&g.i) && c->length == g.i.length;
     c->flush = rng_chance(&g.r, 10);
-    if (rng_chance(&g.r, 4) && (run->options->alignment ||
-                                checks_alignment(&g.i))) { /* alignment checks; the stub's own access is not aligned */
+    if (rng_chance(&g.r, 4)) { /* alignment checks; the stub's own access is not aligned */
         c->in.flags |= FL_AC;
         c->stub = false;
     }

@@ -170,7 +170,7 @@ struct hw_options {
     const char *row, *report;
     long index;
     unsigned failures, bits, jobs;
-    bool has_one, no_shrink, sequence, alignment;
+    bool has_one, no_shrink, sequence;
 };
 
 /* How cases ended on the processor: vectors up to #XM, and two more. */

@@ -8,7 +8,6 @@
  *     test_hw --seed SEED       another set                                   --report FILE   a line for every row
  *     test_hw --failures N      how many differences to print (one a row)     --no-shrink
  *
- *     test_hw --alignment       EFLAGS.AC with x87, MMX and SSE rows too (known to differ)
  *
  * doc/hardware-comparison.md says how to read what it prints.
  */
@@ -56,13 +55,19 @@ static uint64_t run_all(const struct hw_options *o, uint64_t *cases)
 
 static bool parse(int argc, char **argv, struct hw_options *o)
 {
-    static const struct option options[] = {{"seed", 1, NULL, 's'},      {"count", 1, NULL, 'c'},
-                                            {"sequences", 1, NULL, 'q'}, {"row", 1, NULL, 'r'},
-                                            {"index", 1, NULL, 'i'},     {"case", 1, NULL, 'o'},
-                                            {"failures", 1, NULL, 'f'},  {"report", 1, NULL, 'v'},
-                                            {"bits", 1, NULL, 'b'},      {"no-shrink", 0, NULL, 'n'},
-                                            {"sequence", 0, NULL, 'S'},  {"jobs", 1, NULL, 'j'},
-                                            {"alignment", 0, NULL, 'a'}, {0}};
+    static const struct option options[] = {{"seed", 1, NULL, 's'},
+                                            {"count", 1, NULL, 'c'},
+                                            {"sequences", 1, NULL, 'q'},
+                                            {"row", 1, NULL, 'r'},
+                                            {"index", 1, NULL, 'i'},
+                                            {"case", 1, NULL, 'o'},
+                                            {"failures", 1, NULL, 'f'},
+                                            {"report", 1, NULL, 'v'},
+                                            {"bits", 1, NULL, 'b'},
+                                            {"no-shrink", 0, NULL, 'n'},
+                                            {"sequence", 0, NULL, 'S'},
+                                            {"jobs", 1, NULL, 'j'},
+                                            {0}};
     int c;
     while ((c = getopt_long(argc, argv, "", options, NULL)) >= 0) {
         uint64_t v = optarg ? strtoull(optarg, NULL, 0) : 0;
@@ -77,7 +82,6 @@ static bool parse(int argc, char **argv, struct hw_options *o)
         case 'b': o->bits = v == 16 || v == 32 ? (unsigned)v : 64; break;
         case 'j': o->jobs = v < 1 ? 1 : v > HW_JOBS_MAX ? HW_JOBS_MAX : (unsigned)v; break;
         case 'v': o->report = optarg; break;
-        case 'a': o->alignment = true; break;
         case 'n': o->no_shrink = true; break;
         case 'S': o->sequence = true; break;
         default: return false;
