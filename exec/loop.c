@@ -338,12 +338,15 @@ static enum cpu_leave run(struct vcpu *v)
         why = run_block(v, b);
         if (!(v->x86.mode & MODE_64))
             c->pc = (uint32_t)c->pc; /* linear addresses wrap at 4 GB outside 64-bit mode */
-        if (shadow && !step)
-            v->x86.shadow = false;
         if (exec_branched_nowhere(v, why))
             return LEAVE_FAULT;
         if (step && why != LEAVE_FAULT && why != LEAVE_AGAIN && x86_after_step(&v->x86))
             return LEAVE_FAULT;
+        if (shadow && !step && why != LEAVE_AGAIN) {
+            v->x86.shadow = false;
+            if (x86_interrupt_ready(&v->x86))
+                return why;
+        }
     } while ((why == LEAVE_LINK || why == LEAVE_LOOKUP) && !__atomic_load_n(&c->kick, __ATOMIC_RELAXED));
     return why;
 }

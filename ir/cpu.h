@@ -70,7 +70,7 @@ enum cpu_leave {
     LEAVE_KICK,   /* the poll saw `kick`: pc is the next insn */
     LEAVE_FAULT,  /* a helper raised a guest fault: see the guest's state; pc is the insn */
     LEAVE_HALT,   /* the guest waits for an interrupt; pc is the next insn */
-    LEAVE_AGAIN,  /* run the insn at pc once more, alone (one_insn is set) */
+    LEAVE_AGAIN,  /* run the insn at pc once more; alone if one_insn is set */
     LEAVE_NEXT,   /* nothing special: look at interrupts, go on at pc */
 };
 
@@ -96,7 +96,7 @@ struct cpu {
     uint64_t pair_page[CPU_PAIRS], pair_addend[CPU_PAIRS];
     uint32_t counter[CPU_COUNTERS];         /* how often blocks ran, those that count it (ir_block.counter) */
     uint32_t pair_budget[CPU_PAIR_BUDGETS]; /* misses until mem_worn is called, by place of the access */
-    uint8_t vec_ran; /* vector insns may have run since the last helper call: homes and mxcsr may be old */
+    uint8_t vec_ran;     /* vector insns may have run since the last helper call: homes and mxcsr may be old */
     const void *link;    /* LEAVE_LINK: a host address inside the exit stub of the jump that was taken */
     uint64_t tsc_offset; /* guest TSC = host TSC + tsc_offset (unless scaled by a helper) */
     struct cpu *self;    /* this very address */

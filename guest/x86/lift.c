@@ -167,14 +167,24 @@ static void lift_one(struct x86_lift *l, enum x86_status s, const struct x86_ins
     }
 }
 
+static void tell_shadow(struct x86_lift *l, unsigned shadow)
+{
+    if (!shadow)
+        return;
+    struct ir_op *o = ir_append(l->b, IR_STF, I8);
+    o->a = ops_const(l, (int64_t)shadow);
+    o->imm = offsetof(struct x86, shadow);
+}
+
+void ops_keep_shadow(struct x86_lift *l)
+{
+    tell_shadow(l, l->shadowed);
+}
+
 /* The block ends before the insn at l->next.  If that is the one in the shadow of STI or MOV SS, the loop must know. */
 static void end_block(struct x86_lift *l)
 {
-    if (l->last) {
-        struct ir_op *o = ir_append(l->b, IR_STF, I8);
-        o->a = ops_const(l, l->last);
-        o->imm = offsetof(struct x86, shadow);
-    }
+    tell_shadow(l, l->last);
     ops_goto(l, 0, l->next, l->last != 0);
 }
 

@@ -39,9 +39,9 @@ struct x86_lift {
     int64_t next;             /* page offset of the insn after it */
     bool ended;               /* a terminal op was appended */
     bool one_insn;            /* end with LEAVE LEAVE_NEXT instead of GOTO, GOTOI */
-    uint8_t last;  /* end the block after the insn that follows: 1 STI, 2 MOV SS; x86.shadow when none does */
-    bool shadowed; /* this insn is the one that follows */
-    bool lacks;    /* the CPU model lacks the row's feature (TZCNT, LZCNT: BSF, BSR then) */
+    uint8_t last;     /* end the block after the insn that follows: 1 STI, 2 MOV SS; x86.shadow when none does */
+    uint8_t shadowed; /* this insn is the one that follows: its `last` */
+    bool lacks;       /* the CPU model lacks the row's feature (TZCNT, LZCNT: BSF, BSR then) */
     const struct x86_insn *insn;
 };
 

@@ -27,6 +27,7 @@ static bool available(struct x86_lift *l, const struct x86_insn *i)
     bool wide = on_masks(i);
     if (l->mode & (wide ? MODE_AVX512 : MODE_AVX))
         return true;
+    ops_keep_shadow(l);
     ops_call_const(l, HELPER_AVX_ENABLE, wide ? 64 : 32, 0, 0);
     ops_leave(l, LEAVE_NEXT, l->off);
     return false;

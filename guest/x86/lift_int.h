@@ -108,6 +108,8 @@ void ops_goto_ip(struct x86_lift *l, ir_ref ip); /* IP, EIP, RIP: already cut to
 void ops_goto_next(struct x86_lift *l);          /* helpers that "end": everything may have changed */
 void ops_goto_jumped(struct x86_lift *l);        /* helpers that "jump" */
 void ops_leave(struct x86_lift *l, enum cpu_leave why, int64_t target);
+/* Before an op that leaves to run this insn again: interrupts wait for it still if STI or MOV SS stands before it. */
+void ops_keep_shadow(struct x86_lift *l);
 void ops_raise(struct x86_lift *l, enum x86_vector v); /* error code 0 where the vector has one; ends the block */
 ir_ref ops_return_address(struct x86_lift *l);         /* IP after this insn, uncut */
 

@@ -18,7 +18,7 @@ X86_HELP(help_avx_enable)
     x->vec_wanted[cpl == 3] = (uint8_t)usable; /* all there is: AVX clears the upper halves of ZMM */
     x86_mode_update(x);
     x->cpu.pc = cpu_insn_pc(&x->cpu);
-    x86_leave(x, LEAVE_NEXT);
+    x86_leave(x, LEAVE_AGAIN);
 }
 
 /* Touch the elements of a masked access one by one, so that the first that faults is told: a page fault or #AC

@@ -376,14 +376,53 @@ __asm__(".pushsection .text\n"
         "p2: nop\n cli\n ret\n"
         "popf_code: pushfq\n orl $0x200, (%rsp)\n popfq\n" /* POPF makes no shadow */
         "q1: nop\n cli\n ret\n"
+        "sti_avx: sti\n vmovaps %ymm0, %ymm1\n"
+        "u1: nop\n cli\n ret\n"
+        "   .balign 4096\n .skip 4095, 0x90\n"
+        "sti_page_avx: sti\n"
+        "   vmovaps %ymm0, %ymm1\n"
+        "u2: nop\n cli\n ret\n"
+        "step_avx: pushfq\n orl $0x100, (%rsp)\n popfq\n vmovaps %ymm0, %ymm1\n"
+        "u3: pushfq\n andl $~0x100, (%rsp)\n popfq\n ret\n"
         "movss_only: mov %ss, %eax\n pushfq\n orl $0x200, (%rsp)\n cli\n"
         "    popfq\n"
         "r1: mov %eax, %ss\n"
         "r2: nop\n cli\n ret\n"
         ".popsection\n");
-LABELS(n1[], n2[], m1[], m2[], m3[], h1[], p1[], p2[], q1[], r1[], r2[]);
+LABELS(n1[], n2[], m1[], m2[], m3[], h1[], p1[], p2[], q1[], r1[], r2[], u1[], u2[], u3[]);
 void sti_code(void *), sti_cli(void *), sti_sti(void *), sti_hlt(void *), sti_movss(void *), popf_code(void *),
-    movss_only(void *);
+    movss_only(void *), sti_avx(void *), sti_page_avx(void *), step_avx(void *);
+
+/* An AVX insn is held back when it is the first in its mode, which a change of CR0.TS makes. */
+static void first_avx(void)
+{
+    struct {
+        const char *name;
+        void (*fn)(void *);
+        char *at;
+    } list[] = {
+        {"STI: an AVX insn runs before the interrupt", sti_avx, u1},
+        {"the same, on the next page", sti_page_avx, u2},
+    };
+    if (!(cpuid(1, 0).c >> 28 & 1))
+        return;
+    WRITE_REG(cr4, READ_REG(cr4) | CR4_OSFXSR | CR4_OSXSAVE);
+    __asm__ volatile("xsetbv" : : "c"(0), "a"(7), "d"(0));
+    for (unsigned n = 0; n < 2 * ARRAY_LEN(list); n++) {
+        WRITE_REG(cr0, READ_REG(cr0) | CR0_TS);
+        WRITE_REG(cr0, READ_REG(cr0) & ~(uint64_t)CR0_TS);
+        arrived = 0;
+        self_ipi(0x61);
+        list[n / 2].fn(NULL);
+        CHECK(list[n / 2].name, arrived == 1 ? arrived_at[0] : arrived, PA(list[n / 2].at));
+    }
+    begin(step_handler);
+    WRITE_REG(cr0, READ_REG(cr0) | CR0_TS);
+    WRITE_REG(cr0, READ_REG(cr0) & ~(uint64_t)CR0_TS);
+    step_avx(NULL);
+    CHECK("single step: one trap behind an AVX insn", trace[0], PA(u3));
+    end();
+}
 
 static void shadow(void)
 {
@@ -416,6 +455,7 @@ static void shadow(void)
     self_ipi(0x61);
     sti_movss(NULL); /* 6.8.3 lets the processor hold for MOV SS behind STI, or not */
     CHECK("STI, MOV SS: behind either", arrived == 1 && (arrived_at[0] == PA(p1) || arrived_at[0] == PA(p2)), true);
+    first_avx();
     on_vector[0x61] = NULL;
 }
 
