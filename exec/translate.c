@@ -38,7 +38,7 @@ static uint64_t exec_entry(struct vcpu *v, gva_t pc, struct x86_walk *w)
         return 0;
     uint64_t value = (w->gpa >> 12) + 1;
     if (x86_table_whole(pc))
-        tlb_fill(x->tlb, x->cur_slot, user ? TLB_X_USER : TLB_X_SUP, pc, value, w->fill);
+        x86_fill_code(x, pc, value, w->fill);
     return value;
 }
 

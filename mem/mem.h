@@ -112,12 +112,17 @@ static inline uint64_t *tlb_entry(uint8_t *table, gva_t gva)
     return (uint64_t *)(table + ((gva >> 9) & 0x7ffffffff8ull));
 }
 void tlb_fill(struct tlb *t, unsigned slot, enum tlb_kind kind, gva_t gva, uint64_t entry, unsigned flags);
-/* Each returns how many entries it dropped.  *x_dropped is set, and never cleared, if one of them was an X entry
- * (jump caches then need care). */
-unsigned tlb_flush_slot(struct tlb *t, unsigned slot, bool keep_global, bool *x_dropped);
-unsigned tlb_flush_all(struct tlb *t, bool *x_dropped);
+/* Each returns how many entries it dropped.  *x_dropped gains TLB_X_ bits for the X entries among them, since jump caches
+ * rest on those; bits are never cleared. */
+enum {
+    TLB_X_OF_USER = 1,
+    TLB_X_OF_SUP = 2,
+    TLB_X_LOST = 4, /* earlier, any: a log was full */
+};
+unsigned tlb_flush_slot(struct tlb *t, unsigned slot, bool keep_global, unsigned *x_dropped);
+unsigned tlb_flush_all(struct tlb *t, unsigned *x_dropped);
 /* Drop gva's page from `slot` and, if its entry may be global, from every slot. */
-unsigned tlb_flush_page(struct tlb *t, unsigned slot, gva_t gva, bool *x_dropped);
+unsigned tlb_flush_page(struct tlb *t, unsigned slot, gva_t gva, unsigned *x_dropped);
 /* Drop every W entry whose host address lies in the 4 KB page at `host` (the page gains code).  Looks no further if
  * RAM_WMAPPED is not set for it: who fills a W entry sets that first, then fills, then looks at RAM_CODE again. */
 unsigned tlb_drop_writes(struct tlb *t, const struct ram *r, const uint8_t *host);

@@ -10,8 +10,9 @@
  * from the vCPU's pool when first filled; what is not there points to a leaf that stays empty, so readers need not
  * look.  When the pool runs dry everything is dropped and it begins anew.
  *
- * Beside each table there is a log of the pages that were ever filled, each once (META_LOGGED), so a flush touches
- * only those.  When the log is full the table is emptied by giving its memory back.
+ * Beside each table there are two logs of the pages that were ever filled, each once a log: one of global entries, one
+ * of others.  So a flush touches only what it may drop, and switching to another of a hundred processes does not
+ * depend on how much of the kernel is in the table.  When a log is full the table is emptied by giving its memory back.
  *
  * Finding what INVLPG must drop without looking everywhere (Intel SDM vol. 3A 4.10.4.1: INVLPG drops the page in the
  * current PCID, and global translations of it in all) needs four more sparse maps:
@@ -41,9 +42,11 @@
 #define PAGES_MASK (PAGES - 1)
 
 enum {
-    META_LOGGED = 1, /* the page is in the log */
-    META_GLOBAL = 2, /* the entry survives a non-global flush */
+    META_LOGGED = 1,        /* the page is in the log of others */
+    META_LOGGED_GLOBAL = 2, /* ... of global ones */
+    META_GLOBAL = 4,        /* the entry survives a non-global flush */
 };
+enum { LOG_OTHER, LOG_GLOBAL, LOGS };
 enum {
     VCPUS_MAX = 255,
 #ifdef __SANITIZE_ADDRESS__
@@ -56,7 +59,7 @@ enum {
     LEAF_BITS = 27,
     TOP_ENTRIES = 1 << (36 - LEAF_BITS),
     LEAVES_MAX = 256,  /* of one vCPU: 288 GB */
-    LOG_MAX = 1 << 18, /* pages of one table; 1 GB of guest memory */
+    LOG_MAX = 1 << 18, /* pages of one log; 1 GB of guest memory */
     LARGE_BITS = 10,   /* pages in a region of 4 MB, the largest "large" page, as a shift */
     HUGE_BITS = 18,    /* pages in a 1 GB region */
     REGIONS_LARGE = 1 << (36 - LARGE_BITS),
@@ -73,8 +76,8 @@ enum {
 struct table {
     uint8_t **top; /* leaves, by the high bits of the page; NULL: not asked for yet */
     uint8_t *one;  /* direct: the only leaf */
-    uint64_t *log;
-    unsigned nlog;
+    uint64_t *log[LOGS];
+    unsigned nlog[LOGS];
 };
 
 struct slot {
@@ -139,9 +142,13 @@ static bool slot_reserve(const struct tlb *t, struct slot *s, enum tlb_kind kind
         return true;
     if (!s->touched)
         s->touched = reserve_small(REGIONS_LARGE);
-    if (!tab->log)
-        tab->log = reserve_small(LOG_MAX * sizeof(tab->log[0]));
-    if (!s->touched || !tab->log || !table_make(t, tab))
+    for (unsigned l = 0; l < LOGS; l++) {
+        if (!tab->log[l])
+            tab->log[l] = reserve_small(LOG_MAX * sizeof(uint64_t));
+        if (!tab->log[l])
+            return false;
+    }
+    if (!s->touched || !table_make(t, tab))
         return false;
     s->kinds |= 1u << kind;
     return true;
@@ -206,7 +213,8 @@ void tlb_fini(struct tlb *t)
                 release(t->slot[i].table[k].one, leaf_size(t->bits));
             else
                 release(t->slot[i].table[k].top, TOP_ENTRIES * sizeof(uint8_t *));
-            release(t->slot[i].table[k].log, LOG_MAX * sizeof(uint64_t));
+            for (unsigned l = 0; l < LOGS; l++)
+                release(t->slot[i].table[k].log[l], LOG_MAX * sizeof(uint64_t));
         }
         release(t->slot[i].touched, REGIONS_LARGE);
     }
@@ -270,6 +278,18 @@ static uint64_t *entry_of(const struct tlb *t, const struct table *tab, uint64_t
 static uint8_t *meta_of(const struct tlb *t, const struct table *tab, uint64_t page)
 {
     return tab->top[page >> t->bits] + ((size_t)8 << t->bits) + (page & mask_bits(t->bits));
+}
+
+/* Both logs as one; a page may be in both. */
+static unsigned logged(const struct table *tab)
+{
+    return tab->nlog[LOG_OTHER] + tab->nlog[LOG_GLOBAL];
+}
+
+static uint64_t logged_page(const struct table *tab, unsigned i)
+{
+    unsigned n = tab->nlog[LOG_OTHER];
+    return i < n ? tab->log[LOG_OTHER][i] : tab->log[LOG_GLOBAL][i - n];
 }
 
 /* Drop one entry; its place in the log stays.  Returns whether there was one. */
@@ -339,8 +359,8 @@ static unsigned writes_search(struct tlb *t, uint64_t host)
     for (unsigned s = 0; s < t->nslots; s++)
         for (unsigned k = TLB_W_USER; k <= TLB_W_SUPAC; k++) {
             const struct table *tab = &t->slot[s].table[k];
-            for (unsigned i = 0; i < tab->nlog; i++) {
-                uint64_t page = tab->log[i], e = *entry_of(t, tab, page), to = host_of(e, page);
+            for (unsigned i = 0; i < logged(tab); i++) {
+                uint64_t page = logged_page(tab, i), e = *entry_of(t, tab, page), to = host_of(e, page);
                 if (e && to == host)
                     dropped += entry_drop(t, tab, page);
                 else if (e && writes_set(t, to) == set)
@@ -378,7 +398,7 @@ static void table_empty(struct tlb *t, struct table *tab, unsigned kind)
     for (uint64_t i = 0; i < PAGES >> t->bits; i++)
         if (tab->top[i] != t->empty)
             os_discard(tab->top[i], leaf_size(t->bits));
-    tab->nlog = 0;
+    tab->nlog[LOG_OTHER] = tab->nlog[LOG_GLOBAL] = 0;
     forget(t);
     if (1u << kind & X_KINDS)
         t->x_lost = true;
@@ -421,6 +441,17 @@ static void region_mark(struct region *r, unsigned slot, unsigned flags)
         r->global |= (uint8_t)(1u << slot);
 }
 
+static void log_page(struct tlb *t, struct table *tab, enum tlb_kind kind, uint64_t page, unsigned log)
+{
+    uint8_t *meta = meta_of(t, tab, page), bit = log == LOG_GLOBAL ? META_LOGGED_GLOBAL : META_LOGGED;
+    if (!(*meta & bit)) {
+        if (tab->nlog[log] == LOG_MAX)
+            table_empty(t, tab, kind);
+        tab->log[log][tab->nlog[log]++] = page;
+    }
+    *meta = (uint8_t)((*meta & (META_LOGGED | META_LOGGED_GLOBAL)) | bit | (log == LOG_GLOBAL ? META_GLOBAL : 0));
+}
+
 void tlb_fill(struct tlb *t, unsigned slot, enum tlb_kind kind, gva_t gva, uint64_t entry, unsigned flags)
 {
     uint64_t page = page_of(gva);
@@ -432,12 +463,7 @@ void tlb_fill(struct tlb *t, unsigned slot, enum tlb_kind kind, gva_t gva, uint6
     rh_assert(entry, "fill of 0x%llx with nothing", (unsigned long long)gva);
     tlb_table(t, slot, kind);
     leaf_need(t, tab, page);
-    if (!(*meta_of(t, tab, page) & META_LOGGED)) {
-        if (tab->nlog == LOG_MAX)
-            table_empty(t, tab, kind);
-        tab->log[tab->nlog++] = page;
-    }
-    *meta_of(t, tab, page) = META_LOGGED | (flags & TLB_GLOBAL ? META_GLOBAL : 0);
+    log_page(t, tab, kind, page, flags & TLB_GLOBAL ? LOG_GLOBAL : LOG_OTHER);
     s->touched[page >> LARGE_BITS] |= (uint8_t)(1u << kind);
     if (flags & TLB_HUGE)
         region_mark(&t->huge[page >> HUGE_BITS], slot, flags);
@@ -454,24 +480,36 @@ void tlb_fill(struct tlb *t, unsigned slot, enum tlb_kind kind, gva_t gva, uint6
 
 static unsigned table_flush(struct tlb *t, struct table *tab, bool keep_global)
 {
-    unsigned dropped = 0, kept = 0;
+    unsigned dropped = 0;
 
-    for (unsigned i = 0; i < tab->nlog; i++) {
-        uint64_t page = tab->log[i], *e = entry_of(t, tab, page);
+    for (unsigned i = 0; i < tab->nlog[LOG_OTHER]; i++) {
+        uint64_t page = tab->log[LOG_OTHER][i], *e = entry_of(t, tab, page);
         uint8_t *meta = meta_of(t, tab, page);
-        if (keep_global && *e && *meta & META_GLOBAL) {
-            tab->log[kept++] = page;
+        *meta &= (uint8_t)~META_LOGGED;
+        if (*meta & META_GLOBAL) /* it became global: the other log has it */
             continue;
-        }
         dropped += *e != 0;
         *e = 0;
-        *meta = 0;
     }
-    tab->nlog = kept;
+    tab->nlog[LOG_OTHER] = 0;
+    if (keep_global)
+        return dropped;
+    for (unsigned i = 0; i < tab->nlog[LOG_GLOBAL]; i++) {
+        uint64_t page = tab->log[LOG_GLOBAL][i], *e = entry_of(t, tab, page);
+        dropped += *e != 0;
+        *e = 0;
+        *meta_of(t, tab, page) = 0;
+    }
+    tab->nlog[LOG_GLOBAL] = 0;
     return dropped;
 }
 
-unsigned tlb_flush_slot(struct tlb *t, unsigned slot, bool keep_global, bool *x_dropped)
+static unsigned x_bit(unsigned kind)
+{
+    return kind == TLB_X_USER ? TLB_X_OF_USER : kind == TLB_X_SUP ? TLB_X_OF_SUP : 0;
+}
+
+unsigned tlb_flush_slot(struct tlb *t, unsigned slot, bool keep_global, unsigned *x_dropped)
 {
     struct slot *s = &t->slot[slot];
     unsigned dropped = 0;
@@ -481,15 +519,15 @@ unsigned tlb_flush_slot(struct tlb *t, unsigned slot, bool keep_global, bool *x_
         unsigned kind = (unsigned)__builtin_ctz(kinds);
         unsigned n = table_flush(t, &s->table[kind], keep_global);
         dropped += n;
-        if (n && 1u << kind & X_KINDS)
-            *x_dropped = true;
+        if (n)
+            *x_dropped |= x_bit(kind);
     }
     if (t->x_lost)
-        *x_dropped = true;
+        *x_dropped |= TLB_X_LOST;
     return dropped;
 }
 
-unsigned tlb_flush_all(struct tlb *t, bool *x_dropped)
+unsigned tlb_flush_all(struct tlb *t, unsigned *x_dropped)
 {
     unsigned dropped = 0;
 
@@ -503,7 +541,7 @@ unsigned tlb_flush_all(struct tlb *t, bool *x_dropped)
     return dropped;
 }
 
-static unsigned slot_drop_page(const struct tlb *t, struct slot *s, uint64_t page, bool *x_dropped)
+static unsigned slot_drop_page(const struct tlb *t, struct slot *s, uint64_t page, unsigned *x_dropped)
 {
     unsigned dropped = 0;
 
@@ -513,13 +551,13 @@ static unsigned slot_drop_page(const struct tlb *t, struct slot *s, uint64_t pag
         unsigned kind = (unsigned)__builtin_ctz(kinds);
         unsigned n = entry_drop(t, &s->table[kind], page);
         dropped += n;
-        if (n && 1u << kind & X_KINDS)
-            *x_dropped = true;
+        if (n)
+            *x_dropped |= x_bit(kind);
     }
     return dropped;
 }
 
-static unsigned slot_drop_large(const struct tlb *t, struct slot *s, uint64_t page, bool *x_dropped)
+static unsigned slot_drop_large(const struct tlb *t, struct slot *s, uint64_t page, unsigned *x_dropped)
 {
     uint64_t first = page >> LARGE_BITS << LARGE_BITS;
     unsigned dropped = 0;
@@ -529,15 +567,15 @@ static unsigned slot_drop_large(const struct tlb *t, struct slot *s, uint64_t pa
     return dropped;
 }
 
-static unsigned slot_drop_huge(const struct tlb *t, struct slot *s, uint64_t page, bool *x_dropped)
+static unsigned slot_drop_huge(const struct tlb *t, struct slot *s, uint64_t page, unsigned *x_dropped)
 {
     unsigned dropped = 0;
 
     for (unsigned k = 0; k < TLB_KINDS; k++) {
         const struct table *tab = &s->table[k];
-        for (unsigned i = 0; i < tab->nlog; i++)
-            if (tab->log[i] >> HUGE_BITS == page >> HUGE_BITS)
-                dropped += slot_drop_page(t, s, tab->log[i], x_dropped);
+        for (unsigned i = 0; i < logged(tab); i++)
+            if (logged_page(tab, i) >> HUGE_BITS == page >> HUGE_BITS)
+                dropped += slot_drop_page(t, s, logged_page(tab, i), x_dropped);
     }
     return dropped;
 }
@@ -554,7 +592,7 @@ static unsigned region_take(struct region *r, unsigned slot)
     return slots;
 }
 
-unsigned tlb_flush_page(struct tlb *t, unsigned slot, gva_t gva, bool *x_dropped)
+unsigned tlb_flush_page(struct tlb *t, unsigned slot, gva_t gva, unsigned *x_dropped)
 {
     uint64_t page = page_of(gva);
     unsigned dropped = 0;
@@ -572,7 +610,7 @@ unsigned tlb_flush_page(struct tlb *t, unsigned slot, gva_t gva, bool *x_dropped
     for (; huge; huge &= huge - 1)
         dropped += slot_drop_huge(t, &t->slot[__builtin_ctz(huge)], page, x_dropped);
     if (t->x_lost)
-        *x_dropped = true;
+        *x_dropped |= TLB_X_LOST;
     return dropped;
 }
 
@@ -583,10 +621,11 @@ void tlb_each(const struct tlb *t, unsigned slot, void (*fn)(void *arg, enum tlb
 {
     for (unsigned k = 0; k < TLB_KINDS; k++) {
         const struct table *tab = &t->slot[slot].table[k];
-        for (unsigned i = 0; i < tab->nlog; i++) {
-            uint64_t e = *entry_of(t, tab, tab->log[i]);
-            if (e)
-                fn(arg, (enum tlb_kind)k, gva_of(tab->log[i]), e);
+        for (unsigned i = 0; i < logged(tab); i++) {
+            uint64_t page = logged_page(tab, i), e = *entry_of(t, tab, page);
+            bool twice = i >= tab->nlog[LOG_OTHER] && *meta_of(t, tab, page) & META_LOGGED;
+            if (e && !twice)
+                fn(arg, (enum tlb_kind)k, gva_of(page), e);
         }
     }
 }

@@ -150,7 +150,7 @@ static void on_a20(void *arg, bool on)
     uint64_t mask = on ? ~0ull : ~(1ull << 20);
     for (unsigned i = 0; i < m->ncpus; i++) {
         struct x86 *x = &m->cpu[i].vcpu->x86;
-        bool dropped = false;
+        unsigned dropped = 0;
         if (x->a20_mask == mask)
             continue;
         x->a20_mask = mask;

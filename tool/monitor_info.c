@@ -188,9 +188,9 @@ void info_tlb(struct monitor *mon, const char *args)
     (void)args;
     for (unsigned slot = 0; slot < tlb_slots(x->tlb) && slot < ARRAY_LEN(x->slot); slot++) {
         struct tlb_lines t = {.out = mon->out, .ram = x->ram};
-        if (x->slot[slot].tag == ~0ull)
+        if (x->slot[slot].pcid == X86_SLOT_FREE)
             continue;
-        fprintf(mon->out, "address space %u (tag %llx)%s\n", slot, (ull)x->slot[slot].tag,
+        fprintf(mon->out, "address space %u (PCID %x)%s\n", slot, x->slot[slot].pcid,
                 slot == x->cur_slot ? ", current" : "");
         tlb_each(x->tlb, slot, print_entry, &t);
         fprintf(mon->out, "  %u entries\n", t.n);

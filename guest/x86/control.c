@@ -1,11 +1,13 @@
 /* guest/x86/control.c: control and debug registers, EFER, TLB invalidation, the derived mode, and reset.
  *
  * Address spaces.  x->tlb has a few slots, each a full set of translation tables.  With CR4.PCIDE a slot belongs to a
- * (CR3 base, PCID) pair and MOV CR3 mostly just switches slots; without it one slot serves all.  Entries of a PCID
- * may sit in several slots (same PCID, other base), so invalidating a PCID visits them all.
+ * PCID and MOV CR3 mostly just switches slots; without it one slot serves all.  A slot that goes to another PCID keeps its
+ * global entries, as a processor does (vol. 3, 4.10.2.4), so a hundred processes in turn do not lose the kernel's.
  *
- * Jump caches.  Entries of cpu.jc carry a tag: (slot generation, mode).  Losing X entries of a slot gives the slot a
- * new generation, so its old entries can never match again.
+ * Jump caches.  Entries of cpu.jc carry a tag: (generation, mode).  An entry rests on an X entry in some slot; when
+ * such may have gone there is a new generation, so it can never match again.  User code has a generation a slot.
+ * Supervisor code has one for all slots as long as all of it is global (x->global_code); a slot where some is not gets one of
+ * its own (slot.own_code) until that is flushed.
  *
  * Rules to know before editing
  *   - Checks first (#GP leaves at once), then the register, then flushes, then x86_mode_update.
@@ -16,8 +18,7 @@
 
 #include <string.h>
 
-#define SLOT_FREE (~0ull)
-#define PCID_MASK 0xfffull
+enum { PCID_MASK = 0xfff };
 #define CR4_ALL                                                                                                        \
     (CR4_VME | CR4_PVI | CR4_TSD | CR4_DE | CR4_PSE | CR4_PAE | CR4_MCE | CR4_PGE | CR4_PCE | CR4_OSFXSR |             \
      CR4_OSXMMEXCPT | CR4_UMIP | CR4_LA57 | CR4_FSGSBASE | CR4_PCIDE | CR4_OSXSAVE | CR4_SMEP | CR4_SMAP | CR4_PKE)
@@ -29,21 +30,52 @@ void x86_jc_clear(struct x86 *x)
     memset(x->cpu.jc, 0xff, sizeof(x->cpu.jc));
 }
 
+static void tag_update(struct x86 *x)
+{
+    unsigned n = x->cur_slot;
+    uint32_t generation = (x->mode & MODE_CPL) == 3 ? x->slot[n].generation
+                          : x->slot[n].own_code     ? x->slot[n].own_code
+                                                    : x->global_code;
+    x->cpu.jc_tag = (uint64_t)generation << 32 | x->mode;
+}
+
+/* Slot n lost X entries, of which `all`: global ones too. */
+static void code_lost(struct x86 *x, unsigned n, unsigned lost, bool all)
+{
+    if (lost & (TLB_X_OF_USER | TLB_X_LOST))
+        x->slot[n].generation = ++x->generations;
+    if (lost & TLB_X_LOST || (lost & TLB_X_OF_SUP && (all || !x->slot[n].own_code)))
+        x->global_code = ++x->generations;
+    if (lost & (TLB_X_OF_SUP | TLB_X_LOST) && x->slot[n].own_code)
+        x->slot[n].own_code = ++x->generations;
+}
+
 /* ---- slots ------------------------------------------------------------------------------------------------------ */
 
 static void slot_flush(struct x86 *x, unsigned slot, bool keep_global)
 {
-    bool dropped = false;
+    unsigned lost = 0;
     x->count.cr3_flushes++;
-    tlb_flush_slot(x->tlb, slot, keep_global, &dropped);
-    if (dropped)
-        x->slot[slot].generation = ++x->generations;
+    tlb_flush_slot(x->tlb, slot, keep_global, &lost);
+    code_lost(x, slot, lost, !keep_global);
+    x->slot[slot].own_code = 0; /* what is left is global */
 }
 
 static unsigned slot_count(const struct x86 *x)
 {
     unsigned n = tlb_slots(x->tlb);
     return n < ARRAY_LEN(x->slot) ? n : (unsigned)ARRAY_LEN(x->slot);
+}
+
+void x86_fill_code(struct x86 *x, gva_t pc, uint64_t entry, unsigned fill)
+{
+    bool user = x86_cpl(x) == 3;
+    uint32_t *own = &x->slot[x->cur_slot].own_code;
+    if (!user && !(fill & TLB_GLOBAL) && !*own) {
+        *own = ++x->generations;
+        tag_update(x);
+    }
+    tlb_fill(x->tlb, x->cur_slot, user ? TLB_X_USER : TLB_X_SUP, pc, entry, fill);
 }
 
 void x86_flush_all(struct x86 *x)
@@ -58,33 +90,30 @@ void x86_flush_all(struct x86 *x)
 static void slots_free(struct x86 *x)
 {
     for (unsigned n = 0; n < ARRAY_LEN(x->slot); n++) {
-        x->slot[n].tag = SLOT_FREE;
+        x->slot[n].pcid = X86_SLOT_FREE;
         x->slot[n].used = 0;
         x->slot[n].generation = ++x->generations;
     }
+    x->global_code = ++x->generations;
     x->cur_slot = 0;
     x86_flush_all(x);
 }
 
-/* Flush what belongs to a PCID. */
-static void pcid_flush(struct x86 *x, uint64_t pcid, bool keep_global)
-{
-    for (unsigned n = 0; n < slot_count(x); n++)
-        if (x->slot[n].tag != SLOT_FREE && (x->slot[n].tag & PCID_MASK) == pcid)
-            slot_flush(x, n, keep_global);
-}
-
-static unsigned slot_for(struct x86 *x, uint64_t tag)
+/* The slot of a PCID; what it holds of that PCID's goes if `flush`. */
+static unsigned slot_for(struct x86 *x, uint32_t pcid, bool flush)
 {
     unsigned victim = 0;
     for (unsigned n = 0; n < slot_count(x); n++) {
-        if (x->slot[n].tag == tag)
+        if (x->slot[n].pcid == pcid) {
+            if (flush)
+                slot_flush(x, n, true);
             return n;
+        }
         if (x->slot[n].used < x->slot[victim].used)
             victim = n;
     }
-    slot_flush(x, victim, false);
-    x->slot[victim].tag = tag;
+    slot_flush(x, victim, true);
+    x->slot[victim].pcid = pcid;
     return victim;
 }
 
@@ -97,9 +126,7 @@ static void address_space_enter(struct x86 *x, bool flush)
             slot_flush(x, x->cur_slot, true);
         return;
     }
-    if (flush)
-        pcid_flush(x, x->cr3 & PCID_MASK, true);
-    x->cur_slot = slot_for(x, x->cr3 & (x86_phys_page(x) | PCID_MASK));
+    x->cur_slot = slot_for(x, x->cr3 & PCID_MASK, flush);
     x->slot[x->cur_slot].used = ++x->slot_clock;
 }
 
@@ -221,7 +248,7 @@ void x86_mode_update(struct x86 *x)
         x->cpu.reg[X86_BASE_ES + n] = m & MODE_64 ? 0 : x->seg[n].base;
     x->cpu.reg[X86_BASE_FS] = x->seg[SEG_FS].base;
     x->cpu.reg[X86_BASE_GS] = x->seg[SEG_GS].base;
-    x->cpu.jc_tag = (uint64_t)x->slot[x->cur_slot].generation << 32 | m;
+    tag_update(x);
     tables_update(x);
 }
 
@@ -446,13 +473,13 @@ uint64_t help_write_dr(struct x86 *x, uint64_t n, uint64_t v, uint64_t c)
 
 static void page_flush(struct x86 *x, unsigned slot, gva_t gva)
 {
-    bool dropped = false;
-    tlb_flush_page(x->tlb, slot, gva, &dropped);
+    unsigned lost = 0;
+    tlb_flush_page(x->tlb, slot, gva, &lost);
     if (!x86_long_mode(x) && !(x->cr4 & CR4_PAE) && x->cr4 & CR4_PSE)
-        tlb_flush_page(x->tlb, slot, gva ^ 0x200000, &dropped); /* the other half of a 4 MB page */
-    for (unsigned n = 0; dropped && n < slot_count(x); n++)
-        x->slot[n].generation = ++x->generations;
-    x->cpu.jc_tag = (uint64_t)x->slot[x->cur_slot].generation << 32 | x->mode;
+        tlb_flush_page(x->tlb, slot, gva ^ 0x200000, &lost); /* the other half of a 4 MB page */
+    for (unsigned n = 0; lost && n < slot_count(x); n++)
+        code_lost(x, n, lost, true);
+    tag_update(x);
 }
 
 uint64_t help_invlpg(struct x86 *x, uint64_t gva, uint64_t b, uint64_t c)
@@ -481,10 +508,12 @@ uint64_t help_invpcid(struct x86 *x, uint64_t type, uint64_t gva, uint64_t c)
             slot_flush(x, x->cur_slot, true);
     } else if (type == 0) {
         for (unsigned n = 0; n < slot_count(x); n++)
-            if (x->slot[n].tag != SLOT_FREE && (x->slot[n].tag & PCID_MASK) == d[0])
+            if (x->slot[n].pcid == d[0])
                 page_flush(x, n, d[1]);
     } else if (type == 1) {
-        pcid_flush(x, d[0], true);
+        for (unsigned n = 0; n < slot_count(x); n++)
+            if (x->slot[n].pcid == d[0])
+                slot_flush(x, n, true);
     } else {
         for (unsigned n = 0; n < slot_count(x); n++)
             slot_flush(x, n, type == 3);

@@ -64,6 +64,8 @@ struct x86_walk {
 /* Walk for the access; sets A and D bits atomically.  false: w->error is the error code (vol. 3, 4.7).  CR2 is not
  * changed. */
 bool x86_walk(struct x86 *x, gva_t gva, unsigned access, struct x86_walk *w);
+/* Put what such a walk for code at pc gave (x86_walk.fill) into the current X table. */
+void x86_fill_code(struct x86 *x, gva_t pc, uint64_t entry, unsigned fill);
 /* The table (enum tlb_kind of mem.h) that serves an access (WALK_ bits as for x86_walk) now; cpu.tab_* are those of
  * explicit accesses. */
 unsigned x86_table_kind(const struct x86 *x, unsigned access);

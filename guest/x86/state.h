@@ -112,6 +112,8 @@ enum x86_vector {
     EX_CP = 21
 };
 
+enum { X86_SLOT_FREE = 0x1000 }; /* no PCID */
+
 /* What a translation takes for granted: part of every block's key. */
 enum {
     MODE_CPL = 3,       /* bits 1..0 */
@@ -241,15 +243,17 @@ struct x86 {
 
     /* address spaces: which slot of tlb holds what */
     struct {
-        uint64_t tag;        /* CR3 base and PCID it belongs to, ~0 when free */
+        uint32_t pcid;       /* whose it is; X86_SLOT_FREE: nobody's */
         uint64_t used;       /* for choosing a victim */
-        uint32_t generation; /* new whenever X entries of the slot may have gone: see control.c */
+        uint32_t generation; /* of user code; new whenever X entries of the slot may have gone: see control.c */
+        uint32_t own_code;   /* of supervisor code, if that is not global; else 0 */
     } slot[8];
+    uint32_t global_code; /* generation of global supervisor code, in all slots without own_code */
     unsigned cur_slot;
     uint64_t slot_clock;
     uint8_t *pairs_of[2][2];            /* tab_r and tab_w that remembered entries of supervisor, user are of */
     uint8_t *table[8][9];               /* what tlb_table answers for (slot, kind), once asked */
-    uint32_t generations;               /* last slot generation given out */
+    uint32_t generations;               /* last generation given out */
     uint64_t cr4_allowed, efer_allowed; /* bits the CPU model has, set with the model; 0: all we know but LA57 */
     uint32_t cpuid_signature;           /* CPUID.1:EAX, which reset leaves in EDX */
 

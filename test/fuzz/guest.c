@@ -238,7 +238,7 @@ static void load_memory(struct guest *g, const struct fuzz_input *in)
 static void load_processor(struct vcpu *v, const struct fuzz_input *in)
 {
     struct x86 *x = &v->x86;
-    bool dropped;
+    unsigned dropped = 0;
     x86_reset(x, false);
     tlb_flush_all(x->tlb, &dropped);
     memcpy(x->cpu.reg, in->gpr, sizeof in->gpr);

@@ -128,7 +128,8 @@ static void test_jump_cache_tags(void **state)
     assert_int_equal(x->cpu.jc_tag, user); /* going back and forth costs nothing */
     x->seg[SEG_SS].attr &= ~DPL3;
     x86_mode_update(x);
-    tlb_fill(x->tlb, x->cur_slot, TLB_X_SUP, 0x600000, 0x601, 0);
+    x86_fill_code(x, 0x600000, 0x601, 0);
+    kernel = x->cpu.jc_tag;
     RUNS(e, help_write_cr(x, 3, PML4, 0));
     assert_true(x->cpu.jc_tag != kernel); /* an X entry is gone: old keys must not match */
     uint64_t now = x->cpu.jc_tag;
@@ -139,9 +140,9 @@ static void test_jump_cache_tags(void **state)
     RUNS(e, help_write_cr(x, 4, CR4_PAE | CR4_PCIDE, 0));
     RUNS(e, help_write_cr(x, 3, PML4 | 1, 0));
     unsigned one = x->cur_slot;
+    x86_fill_code(x, 0x600000, 0x601, 0);
     uint64_t tag = x->cpu.jc_tag;
     tlb_fill(x->tlb, one, TLB_R_SUPAC, 0x600000, 0x1000, 0);
-    tlb_fill(x->tlb, one, TLB_X_SUP, 0x600000, 0x601, 0);
     RUNS(e, help_write_cr(x, 3, PML4 | 2, 0));
     assert_int_not_equal(x->cur_slot, one);
     assert_true(x->cpu.jc_tag != tag);
@@ -158,6 +159,52 @@ static void test_jump_cache_tags(void **state)
         help_write_cr(x, 3, PML4 | pcid | 1ull << 63, 0);
     RUNS(e, help_write_cr(x, 3, PML4 | 1 | 1ull << 63, 0));
     assert_true(x->cpu.jc_tag != tag || x->cur_slot == one);
+    tlb_fini(x->tlb);
+    x->tlb = NULL;
+}
+
+/* What is global survives whatever goes on between processes, the jump cache's keys for it included, until it is dropped. */
+static void test_global_code_is_shared(void **state)
+{
+    struct env *e = *state;
+    struct x86 *x = &e->x;
+    struct status st = {0};
+    assert_true(tlb_init(&x->tlb, 1, &st));
+    x86_reset(x, false);
+    long_mode(e, 0);
+    help_write_cr(x, 4, CR4_PAE | CR4_PGE | CR4_PCIDE, 0);
+    help_write_cr(x, 3, PML4 | 1, 0);
+    x86_fill_code(x, 0x600000, 0x601, TLB_GLOBAL);
+    uint64_t tag = x->cpu.jc_tag;
+    tlb_fill(x->tlb, x->cur_slot, TLB_R_SUPAC, 0x700000, 0x1000, TLB_GLOBAL);
+    tlb_fill(x->tlb, x->cur_slot, TLB_R_SUPAC, 0x800000, 0x1000, 0);
+    unsigned one = x->cur_slot;
+    for (unsigned pcid = 2; pcid < 40; pcid++) {
+        help_write_cr(x, 3, PML4 | pcid, 0);
+        assert_int_equal(x->cpu.jc_tag, tag);
+    }
+    assert_int_equal(*tlb_entry(tlb_table(x->tlb, one, TLB_R_SUPAC), 0x700000), 0x1000);
+    assert_int_equal(*tlb_entry(tlb_table(x->tlb, one, TLB_R_SUPAC), 0x800000), 0); /* the slot is another's now */
+    assert_int_equal(*tlb_entry(tlb_table(x->tlb, one, TLB_X_SUP), 0x600000), 0x601);
+
+    /* A slot with code of its own has keys of its own, until that is flushed. */
+    x86_fill_code(x, 0x900000, 0x901, 0);
+    uint64_t own = x->cpu.jc_tag;
+    assert_int_not_equal(own, tag);
+    help_write_cr(x, 3, PML4 | 50, 0);
+    assert_int_equal(x->cpu.jc_tag, tag);
+    help_write_cr(x, 3, PML4 | 39 | 1ull << 63, 0);
+    assert_int_equal(x->cpu.jc_tag, own);
+    help_write_cr(x, 3, PML4 | 39, 0);
+    assert_int_equal(x->cpu.jc_tag, tag);
+
+    help_invlpg(x, 0x600000, 0, 0);
+    assert_int_not_equal(x->cpu.jc_tag, tag);
+    assert_int_equal(*tlb_entry(tlb_table(x->tlb, one, TLB_X_SUP), 0x600000), 0);
+    x86_fill_code(x, 0x600000, 0x601, TLB_GLOBAL);
+    tag = x->cpu.jc_tag;
+    help_write_cr(x, 4, CR4_PAE | CR4_PCIDE, 0); /* without PGE nothing is global */
+    assert_int_not_equal(x->cpu.jc_tag, tag);
     tlb_fini(x->tlb);
     x->tlb = NULL;
 }
@@ -181,8 +228,9 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_single_step),    TEST(test_instruction_breakpoint), TEST(test_data_breakpoint),
-        TEST(test_control_checks), TEST(test_jump_cache_tags),        TEST(test_sti_shadow_lasts_one_step),
+        TEST(test_single_step),           TEST(test_instruction_breakpoint), TEST(test_data_breakpoint),
+        TEST(test_control_checks),        TEST(test_jump_cache_tags),        TEST(test_sti_shadow_lasts_one_step),
+        TEST(test_global_code_is_shared),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

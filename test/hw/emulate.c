@@ -283,7 +283,7 @@ void emulator_run(struct emulator *e, const struct hw_case *c, bool interp, stru
     hw_patch(c, mem);
     load_state(x, c);
     if (c->flush) {
-        bool dropped;
+        unsigned dropped = 0;
         tlb_flush_all(x->tlb, &dropped);
     }
     *r = (struct hw_result){0};

@@ -39,7 +39,7 @@ static unsigned live(struct tlb *t, unsigned slot)
 
 static unsigned flush_page(struct tlb *t, unsigned slot, gva_t gva)
 {
-    bool x;
+    unsigned x = 0;
     return tlb_flush_page(t, slot, gva, &x);
 }
 
@@ -82,7 +82,7 @@ static void test_fill_and_page(void **state)
     }
     assert_int_equal(live(t, 1), 12);
     for (unsigned i = 0; i < ARRAY_LEN(at); i++) {
-        bool x = false;
+        unsigned x = 0;
         assert_int_equal(tlb_flush_page(t, 1, at[i] + 123, &x), 2);
         assert_true(x);
         assert_int_equal(entry(t, 1, TLB_R_USER, at[i]), 0);
@@ -101,7 +101,7 @@ static void test_fill_and_page(void **state)
 static void test_flush_slot(void **state)
 {
     struct tlb *t = make(2);
-    bool x = false;
+    unsigned x = 0;
     (void)state;
 
     for (unsigned i = 0; i < 100; i++) {
@@ -129,7 +129,7 @@ static void test_flush_slot(void **state)
 static void test_global_changes(void **state)
 {
     struct tlb *t = make(many(state));
-    bool x;
+    unsigned x = 0;
     (void)state;
 
     for (unsigned drop = 0; drop < 2; drop++) {
@@ -147,7 +147,7 @@ static void test_global_changes(void **state)
 static void test_global_page(void **state)
 {
     struct tlb *t = make(many(state));
-    bool x = false;
+    unsigned x = 0;
     (void)state;
 
     for (unsigned s = 0; s < 4; s++) {
@@ -174,7 +174,7 @@ static void test_large(void **state)
 {
     struct tlb *t = make(many(state));
     gva_t base = 0x7f0000400000;
-    bool x;
+    unsigned x = 0;
     (void)state;
 
     /* 2 MB: any address of the page drops all of it, in this slot. */
@@ -227,7 +227,7 @@ static void test_log_overflow(void **state)
 {
     enum { N = 300000 };
     struct tlb *t = make(many(state));
-    bool x = false;
+    unsigned x = 0;
     (void)state;
 
     for (uint64_t i = 0; i < N; i++)
@@ -265,7 +265,7 @@ static void test_log_same_page(void **state)
 static void test_x_overflow_is_told(void **state)
 {
     struct tlb *t = make(many(state));
-    bool x = false;
+    unsigned x = 0;
     (void)state;
 
     for (uint64_t i = 0; i < 270000; i++)
@@ -333,7 +333,7 @@ static void test_drop_writes_model(void **state)
             uint8_t *host = r.host + (seed >> 40) % PAGES * 4096;
             tlb_fill(t, seed % 2, TLB_W_USER + seed % 3, gva, (uintptr_t)host - gva, 0);
         }
-        bool x;
+        unsigned x = 0;
         if (round % 50 == 20)
             tlb_flush_slot(t, round / 50 % 2, false, &x);
         if (round % 170 == 30)
@@ -366,7 +366,7 @@ static void test_leaf_overflow(void **state)
 {
     enum { N = 600 };
     struct tlb *t = make(many(state));
-    bool x = false;
+    unsigned x = 0;
 
     for (uint64_t i = 0; i < N; i++) {
         tlb_fill(t, (unsigned)i / 512, TLB_R_USER, at(i), i + 1, 0);
