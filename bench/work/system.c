@@ -155,22 +155,23 @@ static uint64_t run_mmap(unsigned n)
 }
 
 /* A token goes round among 100 processes. */
-static uint64_t run_ring(unsigned n)
+enum { RING_MOST = 400 };
+
+static uint64_t ring(unsigned processes, unsigned n)
 {
-    enum { PROCESSES = 100 };
-    int pipes[PROCESSES][2];
-    pid_t pid[PROCESSES];
+    int pipes[RING_MOST][2];
+    pid_t pid[RING_MOST];
     uint64_t token = 0;
-    for (unsigned i = 0; i < PROCESSES; i++)
+    for (unsigned i = 0; i < processes; i++)
         check(!pipe(pipes[i]), "pipe");
-    for (unsigned i = 1; i < PROCESSES; i++) {
+    for (unsigned i = 1; i < processes; i++) {
         pid[i] = fork();
         if (pid[i])
             continue;
         for (unsigned k = 0; k <= n; k++) {
             check(read(pipes[i][0], &token, 8) == 8, "read");
             token += i;
-            check(write(pipes[(i + 1) % PROCESSES][1], &token, 8) == 8, "write");
+            check(write(pipes[(i + 1) % processes][1], &token, 8) == 8, "write");
         }
         _exit(0);
     }
@@ -180,9 +181,24 @@ static uint64_t run_ring(unsigned n)
         check(write(pipes[1][1], &token, 8) == 8 && read(pipes[0][0], &token, 8) == 8, "ring");
     }
     work_end();
-    for (unsigned i = 1; i < PROCESSES; i++)
+    for (unsigned i = 1; i < processes; i++)
         child_ends(pid[i]);
     return token;
+}
+
+static uint64_t run_ring(unsigned n)
+{
+    return ring(100, n);
+}
+
+static uint64_t run_ring_10(unsigned n)
+{
+    return ring(10, n);
+}
+
+static uint64_t run_ring_400(unsigned n)
+{
+    return ring(RING_MOST, n);
 }
 
 static uint64_t run_files(unsigned n)
@@ -210,4 +226,4 @@ static uint64_t run_files(unsigned n)
 
 const struct work works[] = {{"getpid", run_getpid}, {"pipe", run_pipe}, {"futex", run_futex}, {"futex-smp", run_futex_smp}, {"fork", run_fork},
                              {"exec", run_exec},     {"wide", run_wide}, {"faults", run_faults}, {"mmap", run_mmap},         {"ring", run_ring},
-                             {"files", run_files},   {NULL, NULL}};
+                             {"files", run_files},   {"ring-10", run_ring_10}, {"ring-400", run_ring_400},   {NULL, NULL}};
