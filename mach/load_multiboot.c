@@ -199,6 +199,7 @@ enum pc_loaded load_multiboot(struct pc *pc, const struct pc_file *f, struct sta
                    m.flags);
         return PC_BAD;
     }
+    bios_stand_in(pc);
     memset(m.info, 0, 4096);
     uint32_t line, name;
     if (!kernel_place(&m) || !(line = string_put(&m, f->path, pc->config.append ? pc->config.append : "")) ||

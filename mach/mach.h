@@ -161,6 +161,7 @@ enum pc_loaded load_pvh(struct pc *pc, const struct pc_file *kernel, struct stat
 uint8_t *pc_ram(struct pc *pc, gpa_t gpa, uint64_t n);
 void acpi_build(struct pc *pc); /* tables into RAM, sets rsdp, tables_at, reserves in e820 */
 void e820_build(struct pc *pc);
+void bios_stand_in(struct pc *pc); /* real mode's vectors, and the timer running (multiboot kernels) */
 void boot_state_set(struct x86 *x, const struct pc_entry *e); /* x is in its reset state; caller runs x86_mode_update */
 /* Write the flat GDT that entries use (null, null, code 10h, data 18h) at gpa. */
 void boot_gdt_write(uint8_t *at, bool code64);

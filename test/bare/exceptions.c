@@ -284,6 +284,7 @@ static void selectors(void)
     CHECK_CAUGHT("#GP: FS system descriptor", GP, D, load_fs_at);
     catch_call(load_fs, (void *)(GDT_ENTRIES * 8));
     CHECK_CAUGHT("#GP: FS beyond the GDT", GP, GDT_ENTRIES * 8, load_fs_at);
+    __asm__ volatile("lldt %w0" : : "r"(0)); /* reset leaves one of 64 KB at 0 (table 10-1) */
     catch_call(load_fs, (void *)(GDT_ENTRIES * 8 | 7));
     CHECK_CAUGHT("#GP: FS in an LDT that is not there", GP, GDT_ENTRIES * 8 | 4, load_fs_at);
     catch_user(load_ds, (void *)KDATA);

@@ -42,6 +42,12 @@ __asm__(".pushsection .text\n"
         "rint_back: cli\n"
         "    mov %ax, %es:0\n"     /* 0: 1234 from the handler */
         "    pushf\n popw %es:2\n" /* 2: FLAGS after IRET */
+        /* the BIOS: its timer ticks, its other vectors return */
+        "    movl 0x46c, %ecx\n mov $0xfe, %al\n out %al, $0x21\n"
+        "    sti\n hlt\n cli\n"
+        "    mov $0xff, %al\n out %al, $0x21\n"
+        "    movl 0x46c, %eax\n subl %ecx, %eax\n movl %eax, %es:24\n"
+        "    int $0x1c\n"
         /* #GP: word at FFFF */
         "    mov $0xffff, %bx\n"
         "rgp: mov %es:(%bx), %ax\n"
@@ -86,6 +92,7 @@ static void real(void)
     CHECK("real mode: INT and IRET", word(0), 0x1234);
     CHECK("real mode: IF cleared in the handler (20.1.4)", word(16) & F_IF, 0);
     CHECK("real mode: IF restored by IRET", word(2) & F_IF, 0);
+    CHECK("real mode: the BIOS counts timer ticks", *(volatile uint32_t *)(data + 24) != 0, true);
     CHECK("real mode: a word at FFFFH is #GP, its IP", word(4), LOW + (rgp - real_begin));
     CHECK("real mode: #DE's IP is the DIV", word(6), LOW + (rdiv - real_begin));
     CHECK("real mode: FFFF:0010 is 100000H (A20 on)", data[8], *(volatile uint8_t *)0x100000);

@@ -340,6 +340,8 @@ static void test_multiboot(void **state)
     snprintf(line, sizeof line, "%s a b", first);
     assert_string_equal((const char *)pc_ram(&b.pc, bytes_get(m + 8, 4), 64), line);
     assert_memory_equal(pc_ram(&b.pc, bytes_get(m + 16, 4), 6), "second", 6);
+    uint32_t vector = (uint32_t)bytes_get(pc_ram(&b.pc, 4 * 0x1c, 4), 4);
+    assert_int_equal(*pc_ram(&b.pc, (vector >> 16) * 16 + (vector & 0xffff), 1), 0xcf); /* IRET */
     uint64_t map = bytes_get(i + 48, 4), end = map + bytes_get(i + 44, 4), entries = 0;
     for (; map < end; map += bytes_get(pc_ram(&b.pc, map, 4), 4) + 4)
         entries++;
