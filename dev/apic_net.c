@@ -77,7 +77,7 @@ void apic_deliver(struct apic_net *n, const struct apic_message *m)
     }
     bool one = !m->logical && m->dest != (m->x2 ? 0xffffffffu : 0xffu);
     for (unsigned i = 0; i < n->n; i++)
-        if ((!one || lapic_id(n->lapic[i]) == m->dest) && lapic_matches(n->lapic[i], m))
+        if ((!one || lapic_answers(n->lapic[i]) == m->dest) && lapic_matches(n->lapic[i], m))
             lapic_take(n->lapic[i], m);
 }
 

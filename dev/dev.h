@@ -193,7 +193,8 @@ uint64_t lapic_get_base(void *lapic);
 bool lapic_set_base(void *lapic, uint64_t v);
 bool lapic_msr_read(void *lapic, uint32_t msr, uint64_t *v);
 bool lapic_msr_write(void *lapic, uint32_t msr, uint64_t v);
-uint32_t lapic_id(const struct lapic *l);
+uint32_t lapic_id(const struct lapic *l);      /* as it was made with */
+uint32_t lapic_answers(const struct lapic *l); /* the physical id that messages reach it by now.  No lock. */
 /* What firmware leaves on CPU 0: enabled, LINT0 = ExtINT, LINT1 = NMI.  For boards that start kernels without
  * firmware. */
 void lapic_virtual_wire(struct lapic *l);

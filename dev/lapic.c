@@ -79,7 +79,8 @@ struct lapic {
     struct pic *extint;
     atomic_int pending; /* vector, PENDING_NONE or PENDING_EXTINT */
 
-    uint32_t id; /* all 32 bits; xAPIC mode shows the low 8 */
+    uint32_t id;      /* as the processor got it at power-on, and x2APIC mode's */
+    uint32_t answers; /* to this physical id: xAPIC mode's may be written (11.4.6).  Changed and read atomically */
     bool bsp, pin[2];
     uint64_t base;
     uint32_t tpr, ldr, dfr, svr, esr, esr_next, divide, initial_count;
@@ -263,6 +264,16 @@ static uint32_t x2_logical_id(uint32_t id)
     return (id >> 4) << 16 | 1u << (id & 15);
 }
 
+uint32_t lapic_answers(const struct lapic *l)
+{
+    return __atomic_load_n(&l->answers, __ATOMIC_RELAXED);
+}
+
+static void lapic_answer_to(struct lapic *l, uint32_t id)
+{
+    __atomic_store_n(&l->answers, id, __ATOMIC_RELAXED);
+}
+
 static bool lapic_matches_logical(const struct lapic *l, uint32_t dest)
 {
     if (l->base & BASE_X2) {
@@ -284,7 +295,7 @@ bool lapic_matches(struct lapic *l, const struct apic_message *m)
     if (!all && m->logical)
         yes = lapic_matches_logical(l, m->dest);
     else if (!all)
-        yes = m->dest == l->id;
+        yes = m->dest == lapic_answers(l);
     pthread_mutex_unlock(&l->lock);
     return yes;
 }
@@ -393,9 +404,19 @@ static void timer_event(void *arg)
     lapic_unlock(l);
 }
 
+/* A new mode goes on from where the count is; one that has come to its end stands still. */
 static void timer_set_lvt(struct lapic *l, uint32_t v)
 {
     unsigned before = timer_mode(l);
+    uint64_t now = dev_now(l->env), period = timer_period(l);
+    if (before != TIMER_DEADLINE && l->due <= now)
+        timer_fire(l);
+    if (before == TIMER_ONE_SHOT && l->due <= now) {
+        timer_arm(l, UINT64_MAX);
+    } else if (before == TIMER_PERIODIC && l->due != UINT64_MAX && period) {
+        l->started += (now - l->started) / period * period;
+        timer_arm(l, l->started + period);
+    }
     l->lvt[LVT_TIMER] = v;
     if ((before == TIMER_DEADLINE) != (timer_mode(l) == TIMER_DEADLINE)) {
         l->deadline = 0;
@@ -435,7 +456,7 @@ static bool reg_get(struct lapic *l, unsigned reg, uint32_t *v)
         *v = l->lvt[(reg - REG_LVT) >> 4];
     else
         switch (reg) {
-        case REG_ID: *v = lapic_x2(l) ? l->id : l->id << 24; break;
+        case REG_ID: *v = lapic_x2(l) ? l->id : l->answers << 24; break;
         case REG_VERSION: *v = VERSION; break;
         case REG_TPR: *v = l->tpr; break;
         case REG_PPR: *v = lapic_ppr(l); break;
@@ -519,7 +540,7 @@ static bool reg_set(struct lapic *l, unsigned reg, uint32_t v, struct after *aft
     case REG_ICR_HIGH: l->icr = (l->icr & 0xffffffffu) | (uint64_t)(v & 0xff000000u) << 32; break;
     case REG_LDR: l->ldr = v & 0xff000000u; break;
     case REG_DFR: l->dfr = v | 0x0fffffffu; break;
-    case REG_ID:
+    case REG_ID: lapic_answer_to(l, v >> 24); break;
     case REG_VERSION:
     case REG_PPR:
     case REG_APR:
@@ -644,6 +665,8 @@ bool lapic_set_base(void *lapic, uint64_t v)
         l->base = (v & ~(uint64_t)BASE_BSP) | (l->bsp ? BASE_BSP : 0);
         if (stopped)
             lapic_clear(l);
+        if (stopped || lapic_x2(l))
+            lapic_answer_to(l, lapic_x2(l) ? l->id : l->id & 0xff);
     }
     lapic_unlock(l);
     if (ok && (v & BASE_ENABLE) && !(v & BASE_X2))
@@ -736,6 +759,7 @@ void lapic_reset(struct lapic *l)
 {
     pthread_mutex_lock(&l->lock);
     l->base = APIC_BASE | BASE_ENABLE | (l->bsp ? BASE_BSP : 0);
+    lapic_answer_to(l, l->id & 0xff);
     lapic_clear(l);
     lapic_unlock(l);
     apic_move(l->net, APIC_BASE);

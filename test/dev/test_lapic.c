@@ -185,6 +185,59 @@ static void test_timer(void **state)
     finish(m);
 }
 
+/* 11.5.4: the mode changes, the count goes on; after its end a one-shot count stays zero. */
+static void test_timer_modes(void **state)
+{
+    (void)state;
+    struct machine *m = start();
+    struct lapic *l = m->l[0];
+    lapic_write(l, 0x3e0, 0xb, 4);
+    lapic_write(l, LVT_TIMER, 0x20040, 4);
+    lapic_write(l, 0x380, 5000, 4);
+    fake_pass(&m->f, 7000);
+    assert_int_equal(lapic_accept(l), 0x40);
+    lapic_write(l, EOI, 0, 4);
+    lapic_write(l, LVT_TIMER, 0x40, 4);
+    assert_int_equal(lapic_read(l, 0x390, 4), 3000);
+    fake_pass(&m->f, 3000);
+    assert_int_equal(lapic_accept(l), 0x40);
+    lapic_write(l, EOI, 0, 4);
+    assert_int_equal(lapic_read(l, 0x390, 4), 0);
+    lapic_write(l, 0x380, 5000, 4);
+    m->f.now += 6000; /* over, but the timer's thread has not come to it yet */
+    lapic_write(l, LVT_TIMER, 0x20041, 4);
+    assert_int_equal(lapic_accept(l), 0x40);
+    lapic_write(l, EOI, 0, 4);
+    assert_int_equal(lapic_read(l, 0x390, 4), 0);
+    fake_pass(&m->f, 50000);
+    assert_int_equal(lapic_pending(l), -1);
+    finish(m);
+}
+
+/* 11.4.6 */
+static void test_id(void **state)
+{
+    (void)state;
+    struct machine *m = start();
+    lapic_write(m->l[2], 0x20, 7u << 24, 4);
+    assert_int_equal(lapic_read(m->l[2], 0x20, 4), 7u << 24);
+    send(m, 7, 0x50);
+    assert_int_equal(lapic_pending(m->l[2]), 0x50);
+    send(m, 2, 0x60);
+    assert_int_equal(lapic_pending(m->l[2]), 0x50);
+    lapic_write(m->l[3], 0x20, 7u << 24, 4); /* two of one id */
+    send(m, 7, 0x70);
+    assert_int_equal(lapic_pending(m->l[2]), 0x70);
+    assert_int_equal(lapic_pending(m->l[3]), 0x70);
+    assert_true(lapic_set_base(m->l[2], APIC_BASE | 1 << 11 | 1 << 10));
+    send(m, 2, 0x80);
+    assert_int_equal(lapic_pending(m->l[2]), 0x80);
+    assert_true(lapic_set_base(m->l[2], APIC_BASE));
+    assert_true(lapic_set_base(m->l[2], APIC_BASE | 1 << 11));
+    assert_int_equal(lapic_read(m->l[2], 0x20, 4), 2u << 24);
+    finish(m);
+}
+
 static void test_deadline(void **state)
 {
     (void)state;
@@ -374,10 +427,11 @@ static void test_extint(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_priorities), cmocka_unit_test(test_software_disabled),
-        cmocka_unit_test(test_timer),      cmocka_unit_test(test_deadline),
-        cmocka_unit_test(test_ipis),       cmocka_unit_test(test_logical),
-        cmocka_unit_test(test_x2apic),     cmocka_unit_test(test_ioapic),
+        cmocka_unit_test(test_priorities),  cmocka_unit_test(test_software_disabled),
+        cmocka_unit_test(test_timer),       cmocka_unit_test(test_deadline),
+        cmocka_unit_test(test_timer_modes), cmocka_unit_test(test_id),
+        cmocka_unit_test(test_ipis),        cmocka_unit_test(test_logical),
+        cmocka_unit_test(test_x2apic),      cmocka_unit_test(test_ioapic),
         cmocka_unit_test(test_extint),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
