@@ -363,7 +363,7 @@ static bool apic_write(struct x86 *x, uint32_t msr, uint64_t v)
     if (!apic_has(x, msr) || (msr == MSR_APIC_BASE && v & X2APIC_ENABLE && !x86_model_has(x->model, FEAT_X2APIC)))
         return false;
     if (msr == MSR_APIC_BASE)
-        ok = x->intc.set_base && x->intc.set_base(x->intc.dev, v);
+        ok = !(v & ~mask_bits(x86_phys_bits(x))) && x->intc.set_base && x->intc.set_base(x->intc.dev, v);
     else
         ok = x->intc.msr_write && x->intc.msr_write(x->intc.dev, msr, v);
     if (ok)

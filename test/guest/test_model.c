@@ -367,6 +367,12 @@ static void test_msr_features(void **state)
     fake_free(f);
 }
 
+static bool any_base(void *dev, uint64_t v)
+{
+    (void)dev, (void)v;
+    return true;
+}
+
 static void test_msr_rules(void **state)
 {
     struct fake *f = fake_new("max");
@@ -386,6 +392,9 @@ static void test_msr_rules(void **state)
     assert_int_equal(msr_write(f, 0x201, 0xffc0000801), LEAVE_FAULT);
     assert_int_equal(msr_write(f, 0x201, 1ull << 40), LEAVE_FAULT);
     assert_int_equal(msr_write(f, 0xfe, 0), LEAVE_FAULT); /* read only */
+    f->x.intc.set_base = any_base;
+    assert_int_equal(msr_write(f, 0x1b, 0xfee00800 | 1ull << 39), -1);
+    assert_int_equal(msr_write(f, 0x1b, 0xfee00800 | 1ull << 40), LEAVE_FAULT);
     assert_int_equal(msr_read(f, 0x49, &v), LEAVE_FAULT); /* write only */
     assert_int_equal(msr_read(f, 0x12345678, &v), LEAVE_FAULT);
     assert_int_equal(msr_write(f, 0xda0, 1), LEAVE_FAULT);
