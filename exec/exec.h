@@ -44,9 +44,8 @@ enum { BLOCK_INSNS_MAX = 512, VCPUS_MAX = 255 };
 enum vcpu_request {
     REQUEST_PAUSE = 1, /* stand still until it is taken back */
     REQUEST_QUIT = 2,  /* leave the thread */
-    REQUEST_NMI = 4,
-    REQUEST_INIT = 8,
-    REQUEST_STARTUP = 16, /* SIPI with vcpu.startup_vector */
+    REQUEST_INIT = 4,
+    REQUEST_STARTUP = 8, /* SIPI with vcpu.startup_vector */
 };
 
 /* A store that waits for its commit. */
@@ -142,6 +141,7 @@ bool vcpu_start(struct vcpu *v, struct status *st); /* its thread; starts paused
 void vcpu_join(struct vcpu *v);
 void vcpu_kick(struct vcpu *v);                   /* any thread: look at interrupts and requests soon */
 void vcpu_ask(struct vcpu *v, uint32_t requests); /* any thread: set bits and kick */
+void vcpu_nmi(struct vcpu *v);                    /* any thread */
 void vcpu_pause(struct vcpu *v);                  /* any other thread: returns when it stands still */
 void vcpu_resume(struct vcpu *v);
 /* The vCPU loop itself, on the calling thread, until REQUEST_QUIT. */

@@ -62,6 +62,12 @@ void vcpu_ask(struct vcpu *v, uint32_t requests)
     vcpu_kick(v);
 }
 
+void vcpu_nmi(struct vcpu *v)
+{
+    x86_nmi_ask(&v->x86);
+    vcpu_kick(v);
+}
+
 void vcpu_pause(struct vcpu *v)
 {
     vcpu_ask(v, REQUEST_PAUSE);
@@ -175,8 +181,6 @@ static bool serve(struct vcpu *v)
         stand_still(v);
     if (requests(v) & REQUEST_QUIT)
         return false;
-    if (take(v, REQUEST_NMI))
-        v->x86.nmi_pending = true;
     if (take(v, REQUEST_INIT)) {
         x86_reset(&v->x86, true);
         v->wait_sipi = v->index != 0;

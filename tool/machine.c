@@ -170,7 +170,7 @@ static void cpu_kick(void *arg)
 
 static void cpu_nmi(void *arg)
 {
-    vcpu_ask(((struct machine_cpu *)arg)->vcpu, REQUEST_NMI);
+    vcpu_nmi(((struct machine_cpu *)arg)->vcpu);
 }
 
 static void cpu_smi(void *arg)

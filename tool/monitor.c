@@ -134,7 +134,7 @@ void command_powerdown(struct monitor *mon, const char *args)
 void command_nmi(struct monitor *mon, const char *args)
 {
     (void)args;
-    vcpu_ask(monitor_vcpu(mon), REQUEST_NMI);
+    vcpu_nmi(monitor_vcpu(mon));
 }
 
 void command_log(struct monitor *mon, const char *args)

@@ -582,7 +582,9 @@ void x86_reset(struct x86 *x, bool init_only)
         reset_units(x);
     x->delivering = x->nmi_blocked = x->triple = x->step_tf = x->step_rf = false;
     x->shadow = 0;
-    x->nmi_pending = x->step_shadow = false;
+    x->step_shadow = false;
+    x->nmi_pending = 0;
+    __atomic_store_n(&x->nmi_asked, 0, __ATOMIC_RELAXED);
     x->pending_db = x->watch_pc = 0;
     x->cpu.pending = x->cpu.one_insn = 0;
     slots_free(x);

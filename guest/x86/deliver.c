@@ -379,6 +379,7 @@ static void iret_protected(struct x86 *x, unsigned osize)
 uint64_t help_iret(struct x86 *x, uint64_t osize, uint64_t length, uint64_t c)
 {
     (void)c;
+    x86_nmi_count(x);
     x->nmi_blocked = false; /* even if it faults: vol. 3, 6.7.1 */
     if (!x86_protected(x)) {
         iret_8086(x, (unsigned)osize);

@@ -153,14 +153,26 @@ void x86_debug_status(struct x86 *x, uint64_t conditions)
 
 /* ---- interrupts --------------------------------------------------------------------------------------------- */
 
-static bool taken(bool *flag)
+void x86_nmi_ask(struct x86 *x)
 {
-    return __atomic_load_n(flag, __ATOMIC_RELAXED) && __atomic_exchange_n(flag, false, __ATOMIC_ACQ_REL);
+    __atomic_fetch_add(&x->nmi_asked, 1, __ATOMIC_RELEASE);
 }
 
-static bool waits(const bool *flag)
+static bool nmi_waits(const struct x86 *x)
 {
-    return __atomic_load_n(flag, __ATOMIC_ACQUIRE);
+    return !x->nmi_blocked && (x->nmi_pending || __atomic_load_n(&x->nmi_asked, __ATOMIC_ACQUIRE));
+}
+
+/* A processor takes an NMI at once, and while its handler runs remembers one more (vol. 3, 6.7.1).  Here two may come
+ * before either is looked at: the first would have been taken by then. */
+void x86_nmi_count(struct x86 *x)
+{
+    uint32_t most = x->nmi_blocked ? 1 : 2, n = x->nmi_pending;
+    if (__atomic_load_n(&x->nmi_asked, __ATOMIC_RELAXED)) {
+        uint32_t asked = __atomic_exchange_n(&x->nmi_asked, 0, __ATOMIC_ACQ_REL);
+        n = asked < most - n ? n + asked : most;
+        x->nmi_pending = (uint8_t)n;
+    }
 }
 
 static bool external_ready(const struct x86 *x)
@@ -172,7 +184,7 @@ bool x86_interrupt_ready(struct x86 *x)
 {
     if (x->triple || x->shadow)
         return false;
-    return x->pending_db || (waits(&x->nmi_pending) && !x->nmi_blocked) || external_ready(x);
+    return x->pending_db || nmi_waits(x) || external_ready(x);
 }
 
 void x86_check_kick(struct x86 *x)
@@ -204,7 +216,9 @@ void x86_take_interrupt(struct x86 *x)
         x86_deliver_fault(x);
         return;
     }
-    if (!x->nmi_blocked && taken(&x->nmi_pending)) {
+    if (nmi_waits(x)) {
+        x86_nmi_count(x);
+        x->nmi_pending--;
         x->nmi_blocked = true;
         deliver_external(x, EX_NMI, "nmi");
         return;

@@ -18,6 +18,7 @@ _Noreturn void x86_raise_error(struct x86 *x, enum x86_vector v, uint32_t error)
  * memory access of delivery may leave with LEAVE_FAULT again; the loop then calls this again, which sees
  * x->delivering). */
 void x86_deliver_fault(struct x86 *x);
+void x86_nmi_ask(struct x86 *x); /* an NMI comes; any thread, which then kicks */
 /* True if an interrupt, NMI or debug trap can be taken now at cpu.pc (an insn boundary). */
 bool x86_interrupt_ready(struct x86 *x);
 /* Take the highest-priority one. */

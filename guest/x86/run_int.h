@@ -178,6 +178,7 @@ struct x86_segment x86_return_stack(struct x86 *x, uint16_t selector, unsigned c
 void x86_check_target(struct x86 *x, const struct x86_segment *cs, uint64_t rip);
 /* Registers of outer levels that the new CPL may not use become null (vol. 2, RET). */
 void x86_null_outer_segments(struct x86 *x, unsigned new_cpl);
+void x86_nmi_count(struct x86 *x); /* NMIs that came become pending ones; before nmi_blocked ends */
 /* A debug exception is due: its condition bits into DR6. */
 void x86_debug_status(struct x86 *x, uint64_t conditions);
 /* Stack for privilege level `cpl` from the current TSS: loads and checks SS of legacy modes (#TS), RSP of long mode.

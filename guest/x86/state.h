@@ -228,7 +228,9 @@ struct x86 {
     uint8_t delivering_vector;
     uint8_t delivering_depth; /* exceptions raised in a row, each by the delivery of the one before */
     uint8_t shadow;           /* 1: interrupts are held off for one insn (STI); 2: debug traps too (MOV SS) */
-    bool nmi_blocked, nmi_pending;
+    bool nmi_blocked;
+    uint8_t nmi_pending; /* how many will be delivered: at most one waits for another's IRET */
+    uint32_t nmi_asked;  /* how many came since x86_nmi_count last looked; any thread adds */
     bool triple;         /* triple fault: shut down until reset */
     uint64_t pending_db; /* DR6 bits of debug traps to raise after the current insn */
     bool step_tf;        /* TF was set when the insn that now runs alone began */

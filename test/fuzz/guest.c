@@ -309,7 +309,7 @@ static void interrupt(struct guest *g, unsigned i)
     if (kind < 30)
         __atomic_store_n(&g->pending[i], 16 + (int)rng_below(&g->r, 240), __ATOMIC_RELAXED);
     if (kind == 30)
-        vcpu_ask(g->v[i], REQUEST_NMI);
+        vcpu_nmi(g->v[i]);
     else if (kind == 31 && rng_chance(&g->r, 5))
         vcpu_ask(g->v[i], REQUEST_INIT);
     else if (kind == 32) {

@@ -163,6 +163,33 @@ static void test_nmi_blocks_until_iret(void **state)
     assert_true(x->cpu.kick);
 }
 
+/* Vol. 3, 6.7.1: while a handler runs one NMI is remembered.  Two that come before either is looked at: the first would
+ * have been taken by then. */
+static void test_nmis_are_counted(void **state)
+{
+    struct env *e = *state;
+    struct x86 *x = &e->x;
+    long_mode(e, 0);
+    x->flags &= ~(uint32_t)FL_IF;
+    for (unsigned n = 0; n < 5; n++)
+        x86_nmi_ask(x);
+    for (unsigned taken = 0; taken < 2; taken++) {
+        assert_true(x86_interrupt_ready(x));
+        RUNS(e, x86_take_interrupt(x));
+        assert_false(x86_interrupt_ready(x));
+        RUNS(e, help_iret(x, 8, 2, 0));
+    }
+    assert_false(x86_interrupt_ready(x));
+    x86_nmi_ask(x);
+    RUNS(e, x86_take_interrupt(x));
+    for (unsigned n = 0; n < 5; n++)
+        x86_nmi_ask(x);
+    RUNS(e, help_iret(x, 8, 2, 0));
+    RUNS(e, x86_take_interrupt(x));
+    RUNS(e, help_iret(x, 8, 2, 0));
+    assert_false(x86_interrupt_ready(x));
+}
+
 static void put_frame(struct env *e, uint64_t rsp, uint64_t rip, unsigned cs, uint64_t flags, uint64_t sp, unsigned ss)
 {
     const uint64_t v[] = {rip, cs, flags, sp, ss};
@@ -611,6 +638,7 @@ int main(void)
         TEST(test_double_and_triple_fault),
         TEST(test_external_interrupt),
         TEST(test_nmi_blocks_until_iret),
+        TEST(test_nmis_are_counted),
         TEST(test_long_iret_checks),
         TEST(test_iret_keeps_iopl_and_if_from_users),
         TEST(test_syscall_sysret),
