@@ -133,6 +133,9 @@ $(BUILD)/test/fuzz/test_fuzz: $(FUZZ_OBJ) $(filter-out $(BUILD)/tool/main.o,$(TO
 check-userland: all kernels ## Debian's programs in a guest, compared with the same natively (root): ONLY="python openssl 7z video libm" COUNT=1000000
 	COUNT=$(or $(COUNT),1000000) BUILD=$(BUILD) script/check-userland.sh $(ONLY)
 
+check-kvm-unit-tests: all ## the independent suite kvm-unit-tests, built outside of here (doc/suites.md): SUITE=folder ONLY="pku debug" QEMU=qemu-system-x86_64
+	BUILD=$(BUILD) QEMU=$(QEMU) script/check-kvm-unit-tests.sh $(SUITE) $(ONLY)
+
 fuzz: $(BUILD)/test/fuzz/test_fuzz ## random guests, kernels, command lines: SECONDS=60 FUZZ="--mode 64 --ring 3"; failing inputs go to build/
 	+$(SAN_MAKE) $(BUILD)/san/test/fuzz/test_fuzz
 	@third=$$(($(or $(SECONDS),60) / 3)); ok=0; \
@@ -167,7 +170,7 @@ clean: ## remove what was built (fetched kernels too)
 help: ## print this
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
 
-.PHONY: all kernels more-kernels run tests test check-san check-userland fuzz bless bars fmt bench bench-quick deps install clean help
+.PHONY: all kernels more-kernels run tests test check-san check-userland check-kvm-unit-tests fuzz bless bars fmt bench bench-quick deps install clean help
 .SECONDARY:
 -include $(LIB_OBJ:.o=.d) $(CHECKED_OBJ:.o=.d) $(TOOL_OBJ:.o=.d) $(TEST_SRC:%.c=$(BUILD)/%.d)
 
