@@ -318,7 +318,7 @@ static enum cpu_leave run(struct vcpu *v)
         bool fault;
         gva_t pc = c->pc;
         bool step = v->x86.mode & MODE_STEP;
-        bool shadow = v->x86.shadow; /* no interrupt between STI and the next insn */
+        uint8_t shadow = v->x86.shadow; /* no interrupt between STI and the next insn */
         if (shadow)
             c->one_insn = 1;
         if (step) {
@@ -339,18 +339,19 @@ static enum cpu_leave run(struct vcpu *v)
         } else if (b != &v->alone && why == LEAVE_LOOKUP && jumps && !g->off[EXEC_JUMP_CACHE]) {
             after_lookup(v, b, pc);
         }
+        if (!step)
+            v->x86.shadow = 0; /* ends with the insn, which may make a new one */
         why = run_block(v, b);
         if (!(v->x86.mode & MODE_64))
-            c->pc = (uint32_t)c->pc; /* linear addresses wrap at 4 GB outside 64-bit mode */
+            c->pc = (uint32_t)c->pc;              /* linear addresses wrap at 4 GB outside 64-bit mode */
+        if (why == LEAVE_AGAIN && !v->x86.shadow) /* STI may be before it in the block: nothing may come in between */
+            v->x86.shadow = shadow ? shadow : 1;
         if (exec_branched_nowhere(v, why))
             return LEAVE_FAULT;
         if (step && why != LEAVE_FAULT && why != LEAVE_AGAIN && x86_after_step(&v->x86))
             return LEAVE_FAULT;
-        if (shadow && !step && why != LEAVE_AGAIN) {
-            v->x86.shadow = false;
-            if (x86_interrupt_ready(&v->x86))
-                return why;
-        }
+        if (shadow && !step && x86_interrupt_ready(&v->x86))
+            return why;
     } while ((why == LEAVE_LINK || why == LEAVE_LOOKUP) && !__atomic_load_n(&c->kick, __ATOMIC_RELAXED));
     return why;
 }

@@ -122,5 +122,5 @@ void pairs_worn(struct cpu *c, const void *hpc)
     mark(&e->worn, (b->gpa & ~0xfffull) + c->insn_off);
     code_drop(e->code, b);
     c->pc = cpu_insn_pc(c);
-    host_leave(c, LEAVE_NEXT);
+    host_leave(c, LEAVE_AGAIN);
 }

@@ -271,7 +271,7 @@ static void lock_world(struct vcpu *v)
         return;
     unlock_world(v);
     v->x86.cpu.pc = cpu_insn_pc(&v->x86.cpu);
-    host_leave(&v->x86.cpu, LEAVE_NEXT);
+    host_leave(&v->x86.cpu, LEAVE_AGAIN);
 }
 
 /* The block that runs now, if one that can be looked up does. */

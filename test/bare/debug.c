@@ -384,14 +384,17 @@ __asm__(".pushsection .text\n"
         "u2: nop\n cli\n ret\n"
         "step_avx: pushfq\n orl $0x100, (%rsp)\n popfq\n vmovaps %ymm0, %ymm1\n"
         "u3: pushfq\n andl $~0x100, (%rsp)\n popfq\n ret\n"
+        "sti_load: sti\n"
+        "l1: testb $0, (%rdi)\n"
+        "l2: nop\n cli\n ret\n"
         "movss_only: mov %ss, %eax\n pushfq\n orl $0x200, (%rsp)\n cli\n"
         "    popfq\n"
         "r1: mov %eax, %ss\n"
         "r2: nop\n cli\n ret\n"
         ".popsection\n");
-LABELS(n1[], n2[], m1[], m2[], m3[], h1[], p1[], p2[], q1[], r1[], r2[], u1[], u2[], u3[]);
+LABELS(l1[], n1[], n2[], m1[], m2[], m3[], h1[], p1[], p2[], q1[], r1[], r2[], u1[], u2[], u3[]);
 void sti_code(void *), sti_cli(void *), sti_sti(void *), sti_hlt(void *), sti_movss(void *), popf_code(void *),
-    movss_only(void *), sti_avx(void *), sti_page_avx(void *), step_avx(void *);
+    movss_only(void *), sti_avx(void *), sti_page_avx(void *), step_avx(void *), sti_load(void *);
 
 /* An AVX insn is held back when it is the first in its mode, which a change of CR0.TS makes. */
 static void first_avx(void)
@@ -445,6 +448,14 @@ static void shadow(void)
         list[n].fn(NULL);
         CHECK(list[n].name, arrived == 1 ? arrived_at[0] : arrived, PA(list[n].at));
     }
+    unsigned early = 0; /* the load goes to another page each time */
+    for (uint64_t n = 0; n < 20000; n++) {
+        arrived = 0;
+        self_ipi(0x61);
+        sti_load((void *)(0x100000 + n % 256 * 4096));
+        early += arrived != 1 || arrived_at[0] == PA(l1);
+    }
+    CHECK("STI, load: never between them", early, 0);
     arrived = 0;
     self_ipi(0x61);
     sti_cli(NULL);
