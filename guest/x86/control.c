@@ -21,7 +21,8 @@
 enum { PCID_MASK = 0xfff };
 #define CR4_ALL                                                                                                        \
     (CR4_VME | CR4_PVI | CR4_TSD | CR4_DE | CR4_PSE | CR4_PAE | CR4_MCE | CR4_PGE | CR4_PCE | CR4_OSFXSR |             \
-     CR4_OSXMMEXCPT | CR4_UMIP | CR4_LA57 | CR4_FSGSBASE | CR4_PCIDE | CR4_OSXSAVE | CR4_SMEP | CR4_SMAP | CR4_PKE)
+     CR4_OSXMMEXCPT | CR4_UMIP | CR4_LA57 | CR4_FSGSBASE | CR4_PCIDE | CR4_OSXSAVE | CR4_SMEP | CR4_SMAP | CR4_PKE |   \
+     CR4_PKS)
 
 /* ---- jump cache tags ------------------------------------------------------------------------------------------ */
 
@@ -336,7 +337,7 @@ void x86_write_cr4(struct x86 *x, uint64_t v)
     if (changed & CR4_PCIDE) {
         slots_free(x);
         address_space_enter(x, false);
-    } else if (changed & (CR4_PGE | CR4_PSE | CR4_PAE | CR4_LA57 | CR4_PKE | CR4_SMEP)) {
+    } else if (changed & (CR4_PGE | CR4_PSE | CR4_PAE | CR4_LA57 | CR4_PKE | CR4_PKS | CR4_SMEP)) {
         x86_flush_all(x);
     }
     x86_mode_update(x);
@@ -552,7 +553,7 @@ static void reset_units(struct x86 *x)
     x->cpu.mxcsr = 0x1f80;
     x->xcr0 = 1;
     x->xss = 0;
-    x->pkru = 0;
+    x->pkru = x->pkrs = 0;
     x->tsc_aux = 0;
     x->star = x->lstar = x->cstar = x->fmask = x->kernel_gs_base = 0;
     x->sysenter_cs = x->sysenter_esp = x->sysenter_eip = 0;

@@ -131,7 +131,7 @@ void x86_model_apply(struct x86 *x, const struct x86_model *m)
         {FEAT_PAE, CR4_PAE},           {FEAT_MCE, CR4_MCE},   {FEAT_PGE, CR4_PGE},    {FEAT_FXSR, CR4_OSFXSR},
         {FEAT_SSE, CR4_OSXMMEXCPT},    {FEAT_UMIP, CR4_UMIP}, {FEAT_PCID, CR4_PCIDE}, {FEAT_FSGSBASE, CR4_FSGSBASE},
         {FEAT_XSAVE, CR4_OSXSAVE},     {FEAT_SMEP, CR4_SMEP}, {FEAT_SMAP, CR4_SMAP},  {FEAT_PKU, CR4_PKE},
-        {FEAT_LA57, CR4_LA57},
+        {FEAT_LA57, CR4_LA57},         {FEAT_PKS, CR4_PKS},
     };
 
     x->model = m;

@@ -74,6 +74,7 @@ enum {
     CR4_SMEP = 1 << 20,
     CR4_SMAP = 1 << 21,
     CR4_PKE = 1 << 22,
+    CR4_PKS = 1 << 24,
     EFER_SCE = 1,
     EFER_LME = 1 << 8,
     EFER_LMA = 1 << 10,
@@ -202,7 +203,7 @@ struct x86 {
     uint32_t mode;  /* MODE_ bits, derived */
     struct x86_segment seg[SEG_COUNT];
     uint64_t cr0, cr2, cr3, cr4, efer, xcr0, xss;
-    uint32_t pkru, tsc_aux;
+    uint32_t pkru, pkrs, tsc_aux;
     uint64_t tsc_deadline_unused;
 
     /* How much vector state generated code shall keep in host registers at CPL 0..2 and at CPL 3: cpu.vec_bytes, if the

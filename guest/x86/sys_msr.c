@@ -44,6 +44,7 @@ enum msr {
     MSR_PAT = 0x277,
     MSR_MTRR_DEF = 0x2ff,
     MSR_TSC_DEADLINE = 0x6e0,
+    MSR_PKRS = 0x6e1,
     MSR_X2APIC = 0x800,
     MSR_X2APIC_LAST = 0x8ff,
     MSR_XSS = 0xda0,
@@ -327,6 +328,7 @@ static bool msr_read(struct x86 *x, uint32_t msr, uint64_t *v)
     case MSR_MTRR_CAP: *v = MTRR_CAP; return x86_model_has(x->model, FEAT_MTRR);
     case MSR_PAT: *v = x->pat; return x86_model_has(x->model, FEAT_PAT);
     case MSR_DEBUGCTL: *v = x->debugctl; return true;
+    case MSR_PKRS: *v = x->pkrs; return x86_model_has(x->model, FEAT_PKS);
     case MSR_XSS: *v = x->xss; return x86_model_has(x->model, FEAT_XSAVES);
     case MSR_EFER: *v = x->efer; return x->efer_allowed != 0;
     case MSR_FS_BASE: *v = x->seg[SEG_FS].base; return x86_model_has(x->model, FEAT_LM);
@@ -454,6 +456,14 @@ static bool msr_write(struct x86 *x, uint32_t msr, uint64_t v)
         if (v & ~(uint64_t)(BTF | LBR))
             return false;
         x->debugctl = v;
+        return true;
+    case MSR_PKRS:
+        if (!x86_model_has(x->model, FEAT_PKS) || v >> 32)
+            return false;
+        if (v != x->pkrs) {
+            x->pkrs = (uint32_t)v;
+            x86_flush_all(x);
+        }
         return true;
     case MSR_XSS: return x86_model_has(x->model, FEAT_XSAVES) && !v;
     case MSR_EFER:

@@ -113,12 +113,12 @@ static gpa_t page_base(const struct x86 *x, const struct format *f, unsigned lev
     return v & x86_phys_page(x) & ~mask_bits(12 + f->index_bits * (level - 1));
 }
 
-/* What the key of a user page forbids: bit 0 any data access, bit 1 writes (vol. 3, 4.6.2). */
-static unsigned key_rights(const struct x86 *x, uint64_t leaf, unsigned access)
+/* What a page's key forbids: bit 0 any data access, bit 1 writes (vol. 3, 4.6.2). */
+static unsigned key_rights(const struct x86 *x, uint64_t leaf, bool user_page, unsigned access)
 {
-    if (!(x->cr4 & CR4_PKE) || !x86_long_mode(x) || access & WALK_FETCH)
+    if (!(x->cr4 & (user_page ? CR4_PKE : CR4_PKS)) || !x86_long_mode(x) || access & WALK_FETCH)
         return 0;
-    unsigned pair = x->pkru >> (leaf >> 59 & 15) * 2 & 3;
+    unsigned pair = (user_page ? x->pkru : x->pkrs) >> (leaf >> 59 & 15) * 2 & 3;
     if (pair & 1)
         return 3;
     if (pair & 2 && (access & WALK_USER || x->cr0 & CR0_WP))
@@ -173,7 +173,7 @@ static bool walk_leaf(struct x86 *x, gva_t gva, unsigned access, const struct fo
     bool writable = true;
     bool peek = access & WALK_PEEK;
     if (!peek) {
-        unsigned key = rights & PTE_U ? key_rights(x, e->value, access) : 0;
+        unsigned key = key_rights(x, e->value, rights & PTE_U, access);
         bool key_denies = key & 1 || (key & 2 && access & WALK_WRITE);
         if (!allowed(x, rights, access, &writable) || key_denies) /* PK is told even when the rights alone deny (4.7) */
             return walk_fails(x, access, w, PF_P | (key_denies ? PF_PK : 0));

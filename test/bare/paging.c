@@ -54,6 +54,7 @@ struct situation {
     bool p, w, u, nx, w2, u2, nx2, wp, smep, smap, ac, user;
     unsigned access;
     unsigned pkru; /* bits AD, WD of the page's key; 0 without PKE */
+    unsigned pkrs; /* the same, for supervisor pages; 0 without PKS */
 };
 
 /* Vol. 3, 4.6.1, 4.6.2, 4.7.  -1: allowed, else the error code.  EFER.NXE is 1. */
@@ -72,11 +73,8 @@ static int model(const struct situation *s)
         ok = user_page && (s->access == READ || writable);
     else
         ok = !(user_page && s->smap && !s->ac) && (s->access == READ || writable || !s->wp);
-    if (user_page) {
-        key = s->pkru & 1;
-        if (s->access == WRITE && s->pkru & 2 && (s->user || s->wp))
-            key = true;
-    }
+    unsigned rights = user_page ? s->pkru : s->pkrs;
+    key = rights & 1 || (s->access == WRITE && rights & 2 && (s->user || s->wp));
     if (!ok)
         return error | E_P | (key ? E_PK : 0);
     return key ? error | E_P | E_PK : -1;
@@ -145,11 +143,13 @@ static void keys(void)
         put("skip: no protection keys\n");
         return;
     }
+    enum { PKRS = 0x6e1 };
+    bool both = cpuid(7, 0).c >> 31;
     unsigned wrong = 0;
-    WRITE_REG(cr4, READ_REG(cr4) | CR4_PKE);
+    WRITE_REG(cr4, READ_REG(cr4) | CR4_PKE | (both ? CR4_PKS : 0));
     struct situation s = {.p = true, .w2 = true, .u2 = true};
-    for (unsigned n = 0; n < 64; n++) {
-        s.w = n & 1, s.u = n & 2, s.wp = n & 4, s.user = n & 8, s.pkru = n >> 4;
+    for (unsigned n = 0; n < (both ? 256 : 64); n++) {
+        s.w = n & 1, s.u = n & 2, s.wp = n & 4, s.user = n & 8, s.pkru = n >> 4 & 3, s.pkrs = n >> 6;
         situation_set(&s);
         for (s.access = READ; s.access <= FETCH; s.access++) {
             static void (*const fn[])(void *) = {do_read, do_write, do_fetch};
@@ -158,6 +158,8 @@ static void keys(void)
             pt1[0] = PA(page_a) | P | (s.w ? W : 0) | (s.u ? U : 0) | 5ull << 59; /* key 5 */
             invlpg(T);
             uint32_t pkru = s.pkru << 10;
+            if (both)
+                wrmsr(PKRS, s.pkrs << 10);
             __asm__ volatile("wrpkru"
                              :
                              : "a"(pkru), "c"(0), "d"(0)
@@ -167,13 +169,15 @@ static void keys(void)
             else
                 catch_call(fn[s.access], (void *)T);
             __asm__ volatile("wrpkru" : : "a"(0), "c"(0), "d"(0) : "memory");
+            if (both)
+                wrmsr(PKRS, 0);
             int got = caught.vector == NONE || caught.vector == EXIT ? -1
                       : caught.vector == PF                          ? (int)caught.error
                                                                      : -2,
                 wanted = model(&s);
             if (got != wanted && ++wrong <= 8)
-                put("key: W%u U%u WP%u user%u pkru %u access %u: got %x wanted %x\n", s.w, s.u, s.wp, s.user, s.pkru,
-                    s.access, (uint64_t)(unsigned)got, (uint64_t)(unsigned)wanted);
+                put("key: W%u U%u WP%u user%u pkru %u pkrs %u access %u: got %x wanted %x\n", s.w, s.u, s.wp, s.user,
+                    s.pkru, s.pkrs, s.access, (uint64_t)(unsigned)got, (uint64_t)(unsigned)wanted);
         }
     }
     CHECK("protection keys that differ from 4.6.2", wrong, 0);
@@ -189,7 +193,18 @@ static void keys(void)
     __asm__ volatile("wrpkru" : : "a"(0), "c"(0), "d"(0) : "memory");
     catch_call(do_write, (void *)T);
     CHECK("and again", caught.vector, NONE);
-    WRITE_REG(cr4, READ_REG(cr4) & ~(uintptr_t)CR4_PKE);
+    if (both) {
+        pt1[0] = PA(page_a) | P | W | 5ull << 59;
+        invlpg(T);
+        catch_call(do_write, (void *)T);
+        wrmsr(PKRS, 2 << 10);
+        catch_call(do_write, (void *)T);
+        CHECK_CAUGHT("WRMSR of PKRS takes effect on a cached translation", PF, E_P | E_W | E_PK, do_write_at);
+        wrmsr(PKRS, 0);
+        catch_call(do_write, (void *)T);
+        CHECK("and again, PKRS", caught.vector, NONE);
+    }
+    WRITE_REG(cr4, READ_REG(cr4) & ~(uintptr_t)(CR4_PKE | CR4_PKS));
 }
 
 /* ---- structure

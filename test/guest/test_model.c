@@ -295,9 +295,10 @@ static void test_every_model(void **state)
         enum x86_feature feature;
         uint64_t cr4, efer;
     } bits[] = {
-        {FEAT_FXSR, CR4_OSFXSR, 0}, {FEAT_SMEP, CR4_SMEP, 0}, {FEAT_SMAP, CR4_SMAP, 0},     {FEAT_UMIP, CR4_UMIP, 0},
-        {FEAT_PKU, CR4_PKE, 0},     {FEAT_LA57, CR4_LA57, 0}, {FEAT_XSAVE, CR4_OSXSAVE, 0}, {FEAT_PCID, CR4_PCIDE, 0},
-        {FEAT_PAE, CR4_PAE, 0},     {FEAT_LM, 0, EFER_LME},   {FEAT_NX, 0, EFER_NXE},       {FEAT_SYSCALL, 0, EFER_SCE},
+        {FEAT_FXSR, CR4_OSFXSR, 0},  {FEAT_SMEP, CR4_SMEP, 0}, {FEAT_SMAP, CR4_SMAP, 0}, {FEAT_UMIP, CR4_UMIP, 0},
+        {FEAT_PKU, CR4_PKE, 0},      {FEAT_PKS, CR4_PKS, 0},   {FEAT_LA57, CR4_LA57, 0}, {FEAT_XSAVE, CR4_OSXSAVE, 0},
+        {FEAT_PCID, CR4_PCIDE, 0},   {FEAT_PAE, CR4_PAE, 0},   {FEAT_LM, 0, EFER_LME},   {FEAT_NX, 0, EFER_NXE},
+        {FEAT_SYSCALL, 0, EFER_SCE},
     };
     char text[16384], name[64];
     FILE *out = fmemopen(text, sizeof text, "w");
@@ -348,6 +349,7 @@ static void test_msr_features(void **state)
         {"max,-arch-capabilities", 0x10a},
         {"max,-spec-ctrl,-bhi-ctrl", 0x48},
         {"max,-tsc", 0x10},
+        {"max,-pks", 0x6e1},
     };
     uint64_t v;
     (void)state;

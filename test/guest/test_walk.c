@@ -347,7 +347,18 @@ static void test_keys(void **state)
     assert_int_equal(bad(f, GVA, WALK_WRITE | WALK_USER), 1 | 2 | 4 | 32);
     map(f, GVA, 4, 1, P | W, PAGE | P | W | 5ull << 59);
     x->pkru = 3u << 10;
-    good(f, GVA, WALK_WRITE); /* supervisor pages have no key */
+    good(f, GVA, WALK_WRITE); /* PKRU is not for supervisor pages */
+    x->cr4 |= CR4_PKS;
+    x->pkrs = 1u << 10;
+    assert_int_equal(bad(f, GVA, WALK_READ), 1 | 32);
+    good(f, GVA, WALK_FETCH);
+    x->pkrs = 2u << 10;
+    good(f, GVA, WALK_WRITE);
+    x->cr0 |= CR0_WP;
+    assert_int_equal(bad(f, GVA, WALK_WRITE), 1 | 2 | 32);
+    assert_false(good(f, GVA, WALK_READ).writable);
+    x->cr4 &= ~(uint64_t)CR4_PKS;
+    good(f, GVA, WALK_WRITE);
 }
 
 static void test_tables_in_rom(void **state)

@@ -199,7 +199,8 @@ enum {
     CR4_OSXSAVE = 1 << 18,
     CR4_SMEP = 1 << 20,
     CR4_SMAP = 1 << 21,
-    CR4_PKE = 1 << 22
+    CR4_PKE = 1 << 22,
+    CR4_PKS = 1 << 24
 };
 #define CR0_PG 0x80000000u
 #define EFER   0xc0000080u
