@@ -40,7 +40,7 @@ struct pc_config {
     uint16_t debug_exit_port;                /* 501h when 0 */
     unsigned debug_exit_size;                /* 2 when 0 */
     bool testdev;                            /* pc-testdev */
-    bool no_acpi, no_hpet;
+    bool no_acpi, no_hpet, no_pit;
 };
 
 /* Any thread may make these calls; the listener must only note the wish and wake who carries it out. */

@@ -93,7 +93,8 @@ static void hpet_legacy_changed(void *arg, bool on)
 {
     struct pc *pc = arg;
     __atomic_store_n(&pc->hpet_legacy, on, __ATOMIC_RELEASE);
-    pit_mute(pc->pit, on);
+    if (pc->pit)
+        pit_mute(pc->pit, on);
 }
 
 /* Lines of the ISA bus reach both controllers, the others the I/O APIC. */
@@ -248,9 +249,10 @@ static bool clocks_init(struct pc *pc)
 {
     const struct dev_env *e = &pc->env;
     struct dev_line route = {hpet_route, pc, 0}, irq8 = {rtc_line, pc, 8};
-    pc->pit = pit_init(e, isa(pc, 0));
+    if (!pc->config.no_pit)
+        pc->pit = pit_init(e, isa(pc, 0));
     pc->rtc = rtc_init(e, pc->ram.low, pc->ram.size - pc->ram.low, irq8);
-    if (!pc->pit || !pc->rtc)
+    if ((!pc->pit && !pc->config.no_pit) || !pc->rtc)
         return false;
     if (pc->config.no_hpet)
         return true;
@@ -460,7 +462,8 @@ bool pc_reset(struct pc *pc, struct status *st)
     if (pc->hpet)
         hpet_reset(pc->hpet);
     rtc_reset(pc->rtc);
-    pit_reset(pc->pit);
+    if (pc->pit)
+        pit_reset(pc->pit);
     ioapic_reset(pc->ioapic);
     pic_reset(pc->pic);
     for (unsigned i = 0; i < pc->config.cpus; i++)

@@ -279,6 +279,7 @@ static bool board_init(struct machine *m, struct status *st)
         .testdev = o->testdev,
         .no_acpi = o->no_acpi,
         .no_hpet = o->no_hpet,
+        .no_pit = o->no_pit,
     };
     const struct pc_requests r = {on_power_off, on_reset, on_debug_exit, on_a20, m};
     memcpy(c.serial, m->consoles.serial, sizeof c.serial);

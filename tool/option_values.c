@@ -186,24 +186,31 @@ static bool set_machine(struct options *o, const struct option_word *w, struct s
         return set_board(w->value, st);
     if (!strcmp(w->key, "accel"))
         return set_accel(o, w->value, st);
-    if (!strcmp(w->key, "acpi") || !strcmp(w->key, "hpet")) {
+    const struct {
+        const char *key;
+        bool *off;
+    } parts[] = {{"acpi", &o->no_acpi}, {"hpet", &o->no_hpet}, {"pit", &o->no_pit}};
+    for (unsigned i = 0; i < ARRAY_LEN(parts); i++) {
+        if (strcmp(w->key, parts[i].key))
+            continue;
         if (!set_flag("-machine", w, &flag, st))
             return false;
-        *(w->key[0] == 'a' ? &o->no_acpi : &o->no_hpet) = !flag;
+        *parts[i].off = !flag;
         return true;
     }
     for (unsigned i = 0; i < ARRAY_LEN(off_only); i++)
         if (!strcmp(w->key, off_only[i]))
             return (set_flag("-machine", w, &flag, st) && !flag) ||
                    (!st->text[0] && status_set(st, "-machine: %s can only be off", w->key));
-    return status_set(st, "-machine: no setting '%s'; there are accel=, acpi=, hpet=", w->key);
+    return status_set(st, "-machine: no setting '%s'; there are accel=, acpi=, hpet=, pit=", w->key);
 }
 
 OPTION_VALUE(machine)
 {
     struct option_word w;
     if (!strcmp(value, "help") || !strcmp(value, "?")) {
-        printf("pc             i440FX-like PC (default)\n\nsettings: accel=tcg|interp, acpi=on|off, hpet=on|off\n");
+        printf("pc             i440FX-like PC (default)\n\nsettings: accel=tcg|interp, acpi=on|off, hpet=on|off, "
+               "pit=on|off\n");
         return OPTIONS_DONE;
     }
     for (const char *list = value; option_next(&list, &w);)

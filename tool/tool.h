@@ -33,7 +33,7 @@ struct options {
     const char *log_file, *log_filter;
     bool nographic, no_display;
     bool no_reboot, no_shutdown, start_stopped;
-    bool no_acpi, no_hpet;
+    bool no_acpi, no_hpet, no_pit;
     bool testdev, debug_exit;
     unsigned debug_exit_port, debug_exit_size;
     bool perfmap, jitdump;

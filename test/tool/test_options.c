@@ -112,7 +112,9 @@ static void test_machine(void **state)
     good(&o, "-machine", "accel=kvm:tcg");
     assert_false(o.exec.interp);
     good(&o, "-machine", "pc,acpi=off,hpet=off");
-    assert_true(o.no_acpi && o.no_hpet);
+    assert_true(o.no_acpi && o.no_hpet && !o.no_pit);
+    good(&o, "-machine", "pit=off");
+    assert_true(o.no_pit && !o.no_hpet);
     bad("-M", "microvm", "pc");
     bad("-M", "pc,usb=on", "usb");
     bad("-M", "pc,foo=bar", "foo");
