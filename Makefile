@@ -136,6 +136,9 @@ check-userland: all kernels ## Debian's programs in a guest, compared with the s
 check-kvm-unit-tests: all ## the independent suite kvm-unit-tests, built outside of here (doc/suites.md): SUITE=folder ONLY="pku debug" QEMU=qemu-system-x86_64
 	BUILD=$(BUILD) QEMU=$(QEMU) script/check-kvm-unit-tests.sh $(SUITE) $(ONLY)
 
+check-qemu-tests: all more-kernels ## QEMU's own tests/tcg natively, under rhea and under QEMU: SUITE=directory of QEMU's sources
+	BUILD=$(BUILD) script/check-qemu-tests.sh $(SUITE)
+
 fuzz: $(BUILD)/test/fuzz/test_fuzz ## random guests, kernels, command lines: SECONDS=60 FUZZ="--mode 64 --ring 3"; failing inputs go to build/
 	+$(SAN_MAKE) $(BUILD)/san/test/fuzz/test_fuzz
 	@third=$$(($(or $(SECONDS),60) / 3)); ok=0; \
@@ -170,7 +173,7 @@ clean: ## remove what was built (fetched kernels too)
 help: ## print this
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
 
-.PHONY: all kernels more-kernels run tests test check-san check-userland check-kvm-unit-tests fuzz bless bars fmt bench bench-quick deps install clean help
+.PHONY: all kernels more-kernels run tests test check-san check-userland check-kvm-unit-tests check-qemu-tests fuzz bless bars fmt bench bench-quick deps install clean help
 .SECONDARY:
 -include $(LIB_OBJ:.o=.d) $(CHECKED_OBJ:.o=.d) $(TOOL_OBJ:.o=.d) $(TEST_SRC:%.c=$(BUILD)/%.d)
 
