@@ -60,6 +60,12 @@ struct host_calls {
     void (*fp_error)(struct cpu *);     /* raises the guest's #XM */
 };
 
+/* A sequence of instructions that is copied into blocks, and which of its bytes are then patched (host/amd64/fixed.c). */
+enum { HOST_FIXED_BYTES = 44, HOST_FIXED_PLACES = 3 };
+struct host_fixed {
+    uint8_t bytes[HOST_FIXED_BYTES], size, at[HOST_FIXED_PLACES];
+};
+
 /* Offsets (from the thunk area's first byte) of code shared by all blocks. */
 struct host_thunks {
     uint8_t *rx;
@@ -68,6 +74,7 @@ struct host_thunks {
         save_vectors, load_vectors;
     bool two_levels; /* of the translation tables: see ir/cpu.h */
     size_t size;
+    struct host_fixed save_f, poll, cross, lookup[2][2][16]; /* lookup: for writing; of more than a byte; register */
 };
 /* Write the shared code into s (once, at the start of code memory). false: no room. */
 bool host_thunks_emit(struct host_thunks *t, struct host_span *s, const struct host_calls *calls, bool two_levels);

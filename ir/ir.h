@@ -223,6 +223,7 @@ struct ir_facts {
     uint16_t effects;
     uint8_t writes_f, reads_f;
     bool odd_effects, odd_writes, odd_reads; /* those three depend on more: ask the function */
+    bool plain_dest;                         /* operand d, and no e, is written as wide as the type says */
 };
 extern const struct ir_facts ir_facts[IR_OP_COUNT];
 unsigned ir_odd_effects(const struct ir_op *o);

@@ -53,12 +53,18 @@ static const uint32_t reads_column[IR_OP_COUNT] = {
 #include "ir/ops.def"
 };
 
+/* Not so: see ir_write_bits. */
+#define ODD_WIDTH(op)                                                                                                  \
+    ((op) == IR_SETCC || (op) == IR_LDS || (op) == IR_CRC32 || (op) == IR_PC || (op) == IR_GETF || (op) == IR_LDF ||   \
+     (op) == IR_LDZ || (op) == IR_VEC || (op) == IR_X87 || (op) == IR_AVX)
+
 const struct ir_facts ir_facts[IR_OP_COUNT] = {
 #define IR_OP(NAME, operands, writes, reads, eff, doc)                                                                 \
     [IR_##NAME] = {                                                                                                    \
         .effects = (eff) & ~VECTOR,                                                                                    \
         .writes_f = (writes)&IRF_ALL,                                                                                  \
         .reads_f = (eff)&IRE_FAULTS ? IRF_ALL : (reads)&IRF_ALL,                                                       \
+        .plain_dest = operands[IR_D] == 'R' && operands[IR_E] == '.' && !ODD_WIDTH(IR_##NAME),                         \
         .odd_effects = (eff) == VECTOR,                                                                                \
         .odd_writes = (writes) == SUB || IR_##NAME == IR_SETF,                                                         \
         .odd_reads = !((eff)&IRE_FAULTS) && ((reads) & ~(unsigned)IRF_ALL),                                            \

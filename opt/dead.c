@@ -48,7 +48,9 @@ static void note_dest(struct live *l, const struct ir_op *o, unsigned n, char le
 
 static void note(struct live *l, const struct ir_op *o, unsigned effects)
 {
-    if (o->d != IR_NONE || o->e != IR_NONE) {
+    if (ir_facts[o->op].plain_dest && o->type >= I32 && o->d != IR_NONE) {
+        l->seen[o->d / 64] &= ~(1ull << o->d % 64);
+    } else if (o->d != IR_NONE || o->e != IR_NONE) {
         const char *s = ir_operands(o);
         note_dest(l, o, IR_E, s[IR_E]);
         note_dest(l, o, IR_D, s[IR_D]);

@@ -9,7 +9,7 @@
  *   breaks  livef
  *
  * What is known about a place is "its low `bits` bits equal those of src", src a constant, register or temp.  Writing
- * a place bumps its version, which ends everything known through it: nothing is ever searched for.
+ * a place ends what is known of it, and what is known of others through it: seldom anything, which a bit tells.
  *
  * Most ops name nothing that anything is known about, and are passed by after one look at their sources (worth_a_look).
  *
@@ -22,37 +22,56 @@
 
 struct known {
     ir_ref src;
-    uint16_t src_version; /* src must still have this one */
-    uint16_t version;
-    uint16_t bits; /* 0: nothing known */
+    uint16_t bits;
 };
+
+/* Places: registers and temps, by ir_ref. */
+enum { WORD = 64, WORDS = IR_TEMP_MAX / WORD };
 
 struct fold {
     struct ir_block *b;
-    unsigned made;                   /* entries below are valid: a temp's is made when it is first written */
-    struct known known[IR_TEMP_MAX]; /* by ir_ref; those of vector registers are never filled */
+    unsigned words;           /* of those below, that places of this block are in */
+    uint64_t is_known[WORDS]; /* a bit a place: its entry in `known` holds */
+    uint64_t is_src[WORDS];   /* a bit a place: some entry may name it as src */
+    struct known known[IR_TEMP_MAX];
 };
 
-/* After a helper, which may have changed any. */
-static void forget_registers(struct fold *f)
+static bool has_bit(const uint64_t *set, ir_ref r)
 {
-    for (unsigned r = 0; r < IR_NREG; r++) {
-        f->known[r].bits = 0;
-        f->known[r].version++;
-    }
+    return r < IR_TEMP_MAX && set[r / WORD] >> r % WORD & 1;
 }
 
-/* At a label, and at the begin: no temp lives that could be a copy of a register, so versions need not go on. */
-static void begin_registers(struct fold *f)
+static void forget_all(struct fold *f)
 {
-    memset(f->known, 0, IR_TEMP0 * sizeof f->known[0]);
+    memset(f->is_known, 0, f->words * sizeof f->is_known[0]);
+    memset(f->is_src, 0, f->words * sizeof f->is_src[0]);
 }
 
 static void init(struct fold *f, struct ir_block *b)
 {
     f->b = b;
-    f->made = IR_TEMP0;
-    begin_registers(f);
+    f->words = (IR_TEMP0 + b->ntemps + WORD - 1) / WORD;
+    forget_all(f);
+}
+
+/* What is known through places from to last - 1 holds no longer. */
+static void forget_through(struct fold *f, ir_ref first, ir_ref last)
+{
+    for (unsigned w = 0; w < f->words; w++)
+        for (uint64_t left = f->is_known[w]; left; left &= left - 1) {
+            ir_ref src = f->known[w * WORD + (unsigned)__builtin_ctzll(left)].src;
+            if (src >= first && src < last)
+                f->is_known[w] &= ~(left & -left);
+        }
+}
+
+/* After a helper, which may have changed any. */
+static void forget_registers(struct fold *f)
+{
+    f->is_known[0] &= ~mask_bits(IR_NREG);
+    if (f->is_src[0] & mask_bits(IR_NREG))
+        forget_through(f, 0, IR_NREG);
+    f->is_src[0] &= ~mask_bits(IR_NREG);
 }
 
 /* ---- reading ----------------------------------------------------------------------------------------------- */
@@ -60,14 +79,9 @@ static void init(struct fold *f, struct ir_block *b)
 /* What the low `bits` bits of r equal: a constant, another place, or r itself. */
 static ir_ref resolve(const struct fold *f, ir_ref r, unsigned bits)
 {
-    if (ir_is_const(r) || r == IR_NONE)
+    if (!has_bit(f->is_known, r) || f->known[r].bits < bits)
         return r;
-    const struct known *k = &f->known[r];
-    if (k->bits < bits)
-        return r;
-    if (ir_is_const(k->src))
-        return k->src;
-    return ir_is_temp(r) && f->known[k->src].version == k->src_version ? k->src : r;
+    return ir_is_temp(r) || ir_is_const(f->known[r].src) ? f->known[r].src : r;
 }
 
 static bool fits(const struct fold *f, const struct ir_op *o, ir_ref constant)
@@ -187,22 +201,24 @@ static bool is_null_shift(const struct fold *f, const struct ir_op *o)
 
 static void forget(struct fold *f, ir_ref r)
 {
-    if (r == IR_NONE || ir_is_vec(r))
+    if (r >= IR_TEMP_MAX)
         return;
-    while (f->made <= r)
-        f->known[f->made++] = (struct known){.bits = 0};
-    f->known[r].bits = 0;
-    f->known[r].version++;
+    uint64_t bit = 1ull << r % WORD;
+    f->is_known[r / WORD] &= ~bit;
+    if (f->is_src[r / WORD] & bit) {
+        f->is_src[r / WORD] &= ~bit;
+        forget_through(f, r, r + 1);
+    }
 }
 
 static void remember(struct fold *f, ir_ref d, ir_ref src, unsigned bits)
 {
-    struct known *k = &f->known[d];
-    if (src == d)
+    if (src == d || (ir_is_reg(d) && !ir_is_const(src))) /* of no use */
         return;
-    k->src = src;
-    k->bits = (uint16_t)bits;
-    k->src_version = ir_is_const(src) ? 0 : f->known[src].version;
+    f->known[d] = (struct known){src, (uint16_t)bits};
+    f->is_known[d / WORD] |= 1ull << d % WORD;
+    if (src < IR_TEMP_MAX)
+        f->is_src[src / WORD] |= 1ull << src % WORD;
 }
 
 static bool room_for_const(const struct ir_block *b)
@@ -210,21 +226,35 @@ static bool room_for_const(const struct ir_block *b)
     return b->nconsts < b->const_cap;
 }
 
-static bool is_known(const struct fold *f, ir_ref r)
-{
-    return r < IR_TEMP_MAX && f->known[r].bits;
-}
-
-/* May anything come of o beyond that its destinations change?  (What has constants only has one in a, or is a LEA.) */
+/* May anything come of o beyond that its destinations change?  (What has constants only one in a, or is a LEA.) */
 static bool worth_a_look(const struct fold *f, const struct ir_op *o)
 {
+    if (ir_is_const(o->a) || has_bit(f->is_known, o->a) || has_bit(f->is_known, o->b) || has_bit(f->is_known, o->c))
+        return true;
     switch (o->op) {
-    case IR_MOV:
-    case IR_LEA:
+    case IR_MOV: return true;
+    case IR_LEA: return ir_is_const(o->b) || (o->b == IR_NONE && o->imm == 0);
     case IR_XOR:
-    case IR_SUB: return true;
-    default: return ir_is_const(o->a) || is_known(f, o->a) || is_known(f, o->b) || is_known(f, o->c);
+    case IR_SUB: return o->a == o->b;
+    default: return false;
     }
+}
+
+/* MOV, the op looked at most often; false: it goes. */
+static bool fold_mov(struct fold *f, struct ir_op *o)
+{
+    unsigned bits = ir_bits(o->type);
+    o->a = resolve(f, o->a, bits);
+    if (o->type == I64 && o->a == o->d)
+        return false;
+    forget(f, o->d);
+    ir_ref result = resolve(f, o->a, bits);
+    if (ir_is_const(result) && o->type == I32 && room_for_const(f->b)) {
+        result = ir_const(f->b, (uint32_t)ir_const_value(f->b, result));
+        bits = 64;
+    }
+    remember(f, o->d, result, bits);
+    return true;
 }
 
 /* One op; false: it goes. */
@@ -235,6 +265,8 @@ static bool fold_op(struct fold *f, struct ir_op *o)
         forget(f, o->e);
         return true;
     }
+    if (o->op == IR_MOV)
+        return fold_mov(f, o);
     const char *s = ir_operands(o);
     ir_ref all[IR_FIELDS];
     ir_ref a = o->a, b = o->b;
@@ -248,12 +280,12 @@ static bool fold_op(struct fold *f, struct ir_op *o)
         become_mov(o, result);
     else if (o->op == IR_LEA)
         fold_lea(f, o, a, b);
+    if (o->op == IR_MOV && !constant)
+        return fold_mov(f, o);
     if (o->op == IR_MOV && o->type == I64 && o->a == o->d)
         return false;
     forget(f, o->d);
     forget(f, o->e);
-    if (o->op == IR_MOV && !constant)
-        result = resolve(f, o->a, ir_bits(o->type));
     if (result == IR_NONE)
         return true;
     unsigned bits = ir_bits(o->type);
@@ -277,7 +309,7 @@ void opt_fold(struct ir_block *b)
         if (o->op == IR_CALL)
             forget_registers(&f);
         else if (o->op == IR_LABEL)
-            begin_registers(&f);
+            forget_all(&f);
         if (to != i)
             b->op[to] = *o;
         to++;

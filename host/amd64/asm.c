@@ -21,38 +21,45 @@ static uint8_t *put_memory(uint8_t *p, unsigned r, struct rm m)
     }
     unsigned base = (unsigned)m.base & 7;
     unsigned mod = m.disp == 0 && base != 5 ? 0 : m.disp == (int8_t)m.disp ? 1 : 2;
-    if (m.index != NOREG || base == 4) {
-        unsigned index = m.index == NOREG ? 4 : (unsigned)m.index & 7;
-        *p++ = (uint8_t)(mod << 6 | r | 4);
-        *p++ = (uint8_t)((unsigned)m.scale << 6 | index << 3 | base);
-    } else {
-        *p++ = (uint8_t)(mod << 6 | r | base);
-    }
+    unsigned index = m.index == NOREG ? 4 : (unsigned)m.index & 7;
+    bool sib = m.index != NOREG || base == 4;
+    p[0] = (uint8_t)(mod << 6 | r | (sib ? 4 : base));
+    p[1] = (uint8_t)((unsigned)m.scale << 6 | index << 3 | base); /* the displacement goes over it if there is none */
+    p += 1 + sib;
     static const uint8_t disp_bytes[3] = {0, 1, 4};
     bytes_put(p, (uint32_t)m.disp, 4);
     return p + disp_bytes[mod];
 }
 
-void asm_insn(struct asmbuf *a, unsigned prefix, unsigned map, unsigned opcode, unsigned flags, int reg, struct rm m)
+/* What stands before the opcode, but for GS. */
+static uint8_t *put_head(uint8_t *p, unsigned prefix, unsigned map, unsigned rex, bool byte)
 {
-    uint8_t *p = a->p;
-    bool is_reg = m.kind == RM_REG;
-    unsigned rex = (flags & ASM_W ? 8u : 0) | (unsigned)(reg >= 8) << 2 | (unsigned)(m.index >= 8) << 1 | (m.base >= 8);
-    bool byte = ((flags & ASM_BYTE_REG) && reg >= 4) || ((flags & ASM_BYTE_RM) && is_reg && m.base >= 4);
-    p = put_if(p, m.kind == RM_GS, 0x65);
     p = put_if(p, prefix, prefix);
     p = put_if(p, rex || byte, 0x40 | rex);
     if (map) {
         *p++ = 0x0f;
         p = put_if(p, map > 1, map == 2 ? 0x38 : 0x3a);
     }
+    return p;
+}
+
+void asm_insn(struct asmbuf *a, unsigned prefix, unsigned map, unsigned opcode, unsigned flags, int reg, struct rm m)
+{
+    uint8_t *p = a->p;
+    unsigned r = ((unsigned)reg & 7) << 3, rex = (flags & ASM_W ? 8u : 0) | (unsigned)(reg >= 8) << 2;
+    bool byte = (flags & ASM_BYTE_REG) && reg >= 4;
+    if (m.kind == RM_REG) {
+        byte |= (flags & ASM_BYTE_RM) && m.base >= 4;
+        p = put_head(p, prefix, map, rex | (m.base >= 8), byte);
+        p[0] = (uint8_t)opcode;
+        p[1] = (uint8_t)(0xc0 | r | ((unsigned)m.base & 7));
+        a->p = p + 2;
+        return;
+    }
+    p = put_if(p, m.kind == RM_GS, 0x65);
+    p = put_head(p, prefix, map, rex | (unsigned)(m.index >= 8) << 1 | (m.base >= 8), byte);
     *p++ = (uint8_t)opcode;
-    unsigned r = ((unsigned)reg & 7) << 3;
-    if (is_reg)
-        *p++ = (uint8_t)(0xc0 | r | ((unsigned)m.base & 7));
-    else
-        p = put_memory(p, r, m);
-    a->p = p;
+    a->p = put_memory(p, r, m);
 }
 
 static void put_vex(struct asmbuf *a, const struct ir_avx *x, struct asm_avx r, unsigned rxb)

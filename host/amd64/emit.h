@@ -138,6 +138,20 @@ static inline bool fits32(int64_t v)
     return v == (int32_t)v;
 }
 
+/* ---- fixed.c: sequences that are copied ------------------------------------------------------------------------ */
+
+void fixed_make(struct host_thunks *t);
+/* Places to patch. */
+enum { FIXED_MISS, FIXED_MISALIGNED, FIXED_LOW_BITS, FIXED_PAGES = 0 };
+/* Copy f; returns the offset of its first byte. */
+static inline uint32_t fixed_copy(struct asmbuf *a, const struct host_fixed *f)
+{
+    uint8_t *p = a->p;
+    __builtin_memcpy(p, f->bytes, sizeof f->bytes);
+    a->p = p + f->size;
+    return (uint32_t)(p - a->start);
+}
+
 /* ---- flags.c: where F lives ----------------------------------------------------------------------------------- */
 
 void f_save(struct emitter *e);                       /* make cpu.cc current; keeps the host's flags; uses rax */
@@ -180,6 +194,12 @@ typedef struct rm cpu_field(size_t offset);
 /* reg holds a guest address; it becomes the host address of that address's entry in the table.  With tables of two levels
  * reg must be rax. */
 void mem_table_entry(struct asmbuf *a, const struct host_thunks *t, enum table which, int reg, cpu_field *field);
+/* The entry of the page that ga, a register, points to, in rax, and the jumps for a miss and, if `sized`, for an address that
+ * has low bits set, of a mask still to be written.  Returns where those three are. */
+struct mem_lookup {
+    uint32_t miss, misaligned, low_bits;
+};
+struct mem_lookup mem_lookup(struct asmbuf *a, const struct host_thunks *t, bool write, bool sized, int ga);
 /* Start a memory access: look the address up; afterwards rax + *addr is the host address.  Marks `access`. */
 struct cold *mem_begin(struct emitter *e, ir_ref a, unsigned desc, bool merge, int *addr);
 void mem_end(struct emitter *e, struct cold *c);        /* the access's instructions are complete */

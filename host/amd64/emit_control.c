@@ -70,8 +70,7 @@ static struct exit_stub *new_exit(struct emitter *e, enum exit_kind kind, int64_
 
 static uint32_t poll(struct emitter *e)
 {
-    asm_alu_imm(&e->a, I32, 7, rm_cpu(offsetof(struct cpu, kick)), 0);
-    return asm_jcc(&e->a, CC_NE);
+    return fixed_copy(&e->a, &e->t->poll) + e->t->poll.at[FIXED_MISS];
 }
 
 static void emit_goto(struct emitter *e)
@@ -90,11 +89,16 @@ static void emit_goto(struct emitter *e)
     if (j->cross) {
         int64_t pages = o->imm & ~0xfffll;
         rh_assert(fits32(pages), "a direct jump reaches 2 GB");
-        asm_load(&e->a, I64, RAX, pcb());
-        asm_lea(&e->a, I64, RAX, rm_mem(RAX, (int32_t)pages));
-        asm_mov_rr(&e->a, I64, R14, RAX);
-        int page = e->t->two_levels ? R14 : RAX, entry = e->t->two_levels ? RAX : R14;
-        mem_table_entry(&e->a, e->t, TABLE_X, entry, rm_cpu);
+        int page = RAX, entry = R14;
+        if (e->t->two_levels) {
+            asm_load(&e->a, I64, RAX, pcb());
+            asm_lea(&e->a, I64, RAX, rm_mem(RAX, (int32_t)pages));
+            asm_mov_rr(&e->a, I64, page = R14, RAX);
+            mem_table_entry(&e->a, e->t, TABLE_X, entry = RAX, rm_cpu);
+        } else {
+            uint32_t at = fixed_copy(&e->a, &e->t->cross);
+            bytes_put(e->a.start + at + e->t->cross.at[FIXED_PAGES], (uint64_t)pages, 4);
+        }
         asm_align(&e->a, entry == R14 ? 3 : 2); /* 41 81 3e imm32, 81 38 imm32 */
         asm_insn(&e->a, 0, 0, 0x81, 0, 7, rm_mem(entry, 0));
         j->guard_at = asm_at(&e->a);

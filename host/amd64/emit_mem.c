@@ -92,9 +92,56 @@ void mem_table_entry(struct asmbuf *a, const struct host_thunks *t, enum table w
     asm_alu(a, I64, 0, reg, field(table[which]));
 }
 
+struct mem_lookup mem_lookup(struct asmbuf *a, const struct host_thunks *t, bool write, bool sized, int ga)
+{
+    struct mem_lookup at = {.misaligned = 0};
+    asm_mov_rr(a, I64, RAX, ga);
+    mem_table_entry(a, t, write ? TABLE_W : TABLE_R, RAX, rm_cpu);
+    asm_load(a, I64, RAX, rm_mem(RAX, 0));
+    if (sized) {
+        asm_test_imm(a, I8, rm_reg(ga), 0);
+        at.low_bits = asm_at(a) - 1;
+        at.misaligned = asm_jcc(a, CC_NE);
+    }
+    asm_typed(a, I64, 0, 0x85, RAX, rm_reg(RAX));
+    at.miss = asm_jcc(a, CC_E);
+    return at;
+}
+
+/* The same, copied where it can be. */
+static struct mem_lookup lookup_copy(struct emitter *e, bool write, bool sized, int ga)
+{
+    if (e->t->two_levels)
+        return mem_lookup(&e->a, e->t, write, sized, ga);
+    const struct host_fixed *f = &e->t->lookup[write][sized][ga];
+    uint32_t start = fixed_copy(&e->a, f);
+    return (struct mem_lookup){start + f->at[FIXED_MISS], start + f->at[FIXED_MISALIGNED],
+                               start + f->at[FIXED_LOW_BITS]};
+}
+
+/* The entry for access c, to ga, in rax, and what leads away from it. */
+static void lookup(struct emitter *e, struct cold *c, int ga)
+{
+    unsigned size = c->desc & MD_SIZE;
+    /* Ten bytes have no alignment that keeps them on one page, vectors often are not aligned: look where the access ends
+     * (the thunk will find that it crosses). */
+    bool by_end = size & (size - 1) || (size > 8 && !(c->desc & MD_ALIGN)), sized = size > 1 && !by_end;
+    if (by_end) {
+        asm_mov_rr(&e->a, I32, RAX, ga);
+        asm_alu_imm(&e->a, I32, 4, rm_reg(RAX), 0xfff);
+        asm_alu_imm(&e->a, I32, 7, rm_reg(RAX), 0x1000 - (int)size);
+        c->misaligned = asm_jcc(&e->a, CC_A);
+    }
+    struct mem_lookup at = lookup_copy(e, (c->desc & MD_WRITE) != 0, sized, ga);
+    c->miss = at.miss;
+    if (sized) {
+        c->misaligned = at.misaligned;
+        e->a.start[at.low_bits] = (uint8_t)(size - 1);
+    }
+}
+
 struct cold *mem_begin(struct emitter *e, ir_ref a, unsigned desc, bool merge, int *addr)
 {
-    unsigned size = desc & MD_SIZE;
     struct cold *c = &e->cold[e->ncold++];
     c->maker = 0;
     f_for_faults(e, c);
@@ -113,24 +160,7 @@ struct cold *mem_begin(struct emitter *e, ir_ref a, unsigned desc, bool merge, i
     }
     if (merge)
         asm_store(&e->a, I64, rm_cpu(offsetof(struct cpu, scratch[1])), ga);
-    /* Ten bytes have no alignment that keeps them on one page, vectors often are not aligned: look where the access ends
-     * (the thunk will find that it crosses). */
-    bool by_end = size & (size - 1) || (size > 8 && !(desc & MD_ALIGN));
-    if (by_end) {
-        asm_mov_rr(&e->a, I32, RAX, ga);
-        asm_alu_imm(&e->a, I32, 4, rm_reg(RAX), 0xfff);
-        asm_alu_imm(&e->a, I32, 7, rm_reg(RAX), 0x1000 - (int)size);
-        c->misaligned = asm_jcc(&e->a, CC_A);
-    }
-    asm_mov_rr(&e->a, I64, RAX, ga);
-    mem_table_entry(&e->a, e->t, desc & MD_WRITE ? TABLE_W : TABLE_R, RAX, rm_cpu);
-    asm_load(&e->a, I64, RAX, rm_mem(RAX, 0));
-    if (size > 1 && !by_end) {
-        asm_test_imm(&e->a, I8, rm_reg(ga), (int8_t)(size - 1));
-        c->misaligned = asm_jcc(&e->a, CC_NE);
-    }
-    asm_typed(&e->a, I64, 0, 0x85, RAX, rm_reg(RAX));
-    c->miss = asm_jcc(&e->a, CC_E);
+    lookup(e, c, ga);
     c->access = asm_at(&e->a);
     if (merge) {
         int host = ir_is_reg(a) && !place_unpinned(a) ? place_scratch(e) : ga;

@@ -16,9 +16,7 @@ void f_save(struct emitter *e)
     if (e->f_owed)
         f_load(e);
     rh_assert(e->f_host, "F is somewhere when op %u (%s) wants it", e->index, ir_shapes[e->op->op].name);
-    asm_byte(&e->a, 0x9f); /* lahf */
-    asm_insn(&e->a, 0, 1, 0x90 | CC_O, ASM_BYTE_RM, 0, rm_reg(RAX));
-    asm_store(&e->a, I16, rm_cpu(offsetof(struct cpu, cc)), RAX);
+    fixed_copy(&e->a, &e->t->save_f);
     e->f_mem = true;
 }
 

@@ -56,7 +56,7 @@ bool place_init(struct emitter *e, struct arena *scratch)
         const struct ir_op *o = &b->op[i];
         if (o->op == IR_INSN)
             continue;
-        e->has_vec |= ir_shapes[o->op].operands[IR_D] == 'O';
+        e->has_vec |= o->op == IR_VEC || o->op == IR_X87 || o->op == IR_AVX;
         mention(e, o->d, i);
         mention(e, o->e, i);
         mention(e, o->a, i);
@@ -290,18 +290,23 @@ static int dst_unpinned(struct emitter *e, ir_ref d)
     return reg;
 }
 
+/* Of what d held before, o keeps a part, or reads it. */
+static bool keeps_some(const struct ir_op *o, ir_ref d)
+{
+    unsigned field = d == o->d ? IR_D : IR_E;
+    return ir_write_bits(o, field) < 64 || ir_operands(o)[field] == 'X' || op_mentions_source(o, d);
+}
+
 static int dst_temp(struct emitter *e, ir_ref d, ir_ref from)
 {
     struct temp_place *t = temp_of(e, d);
-    unsigned field = d == e->op->d ? IR_D : IR_E;
-    bool partial = ir_write_bits(e->op, field) < 64 || ir_operands(e->op)[field] == 'X';
-    partial |= d == e->op->a || d == e->op->b || d == e->op->c;
-    bool reload = partial && t->in_slot && t->reg == NOREG; /* its old value is kept in part, or read */
-    t->in_slot = false;
     if (t->reg != NOREG) {
+        t->in_slot = false;
         e->locked |= 1u << scratch_index(t->reg);
         return t->reg;
     }
+    bool reload = t->in_slot && keeps_some(e->op, d);
+    t->in_slot = false;
     int reg;
     if (!reload && ir_is_temp(from) && from != d && place_dies(e, from) && temp_of(e, from)->reg != NOREG) {
         reg = temp_of(e, from)->reg; /* both names are good until this op ends */

@@ -365,6 +365,7 @@ bool host_thunks_emit(struct host_thunks *t, struct host_span *s, const struct h
         return false;
     t->rx = s->rw + s->rx_delta;
     t->two_levels = two_levels;
+    fixed_make(t);
     t->save_vectors = emit_vectors(a, true);
     t->load_vectors = emit_vectors(a, false);
     t->enter = asm_at(a); /* (rdi: unused, rsi: hpc) */
