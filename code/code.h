@@ -28,10 +28,12 @@
 struct block;
 /* One patchable jump of a block. */
 struct link {
-    struct block *to;                        /* NULL while not linked */
-    struct link *next_in;                    /* others that go to the same block */
-    uint32_t page;                           /* cross: the page it led to last, + 1; 0: it never was linked */
-    uint16_t jump_at, miss_at, guard_at;     /* offsets from the block's host code, see struct host_jump */
+    struct block *to;                    /* NULL while not linked */
+    struct link *next_in;                /* others that go to the same block */
+    uint32_t page;                       /* cross: the page it led to last, + 1; 0: it never was linked */
+    uint16_t jump_at, miss_at, guard_at; /* offsets from the block's host code, see struct host_jump */
+    uint16_t stub_at, f_regs;
+    uint8_t f : 2;
     bool present : 1, cross : 1, second : 1; /* second: it is link[1] */
 };
 
@@ -44,8 +46,10 @@ struct block {
     uint16_t guest_size, ninsns;
     uint32_t host_size;
     uint16_t nfaults;
-    uint8_t death;     /* enum block_death */
-    const uint8_t *rx; /* host code, executable view: the entry */
+    uint8_t death;        /* enum block_death */
+    uint8_t entry, f_use; /* see struct host_entry */
+    uint16_t f_spoils;
+    const uint8_t *rx; /* host code, executable view */
     struct link link[2];
     struct link *in; /* links that come here */
     struct block *hash_next;
@@ -55,6 +59,11 @@ struct block {
 static inline struct block *link_from(struct link *l)
 {
     return CONTAINER_OF(l - l->second, struct block, link);
+}
+/* Where it is entered with F in cpu.cc. */
+static inline const void *block_entry(const struct block *b)
+{
+    return b->rx + b->entry;
 }
 /* What is kept with a block, right behind its code: nfaults of host_fault, ascending by `at` (or IR, see exec/interp.c). */
 enum { CODE_AUX_ALIGN = 8 };

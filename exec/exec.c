@@ -17,9 +17,18 @@ enum { ARENA_SIZE = 4 << 20 };
 static void link_set(void *arg, struct link *l, const struct block *to)
 {
     const struct exec *e = arg;
-    struct host_jump j = {
-        .present = true, .cross = l->cross, .jump_at = l->jump_at, .miss_at = l->miss_at, .guard_at = l->guard_at};
-    host_link_set(code_rw(e->code, link_from(l)), code_rx_delta(e->code), &j, to ? to->rx : NULL,
+    struct host_jump j = {.present = true,
+                          .cross = l->cross,
+                          .jump_at = l->jump_at,
+                          .miss_at = l->miss_at,
+                          .guard_at = l->guard_at,
+                          .stub_at = l->stub_at,
+                          .f = l->f,
+                          .f_regs = l->f_regs};
+    struct host_entry entry = {0, 0, 0};
+    if (to)
+        entry = (struct host_entry){to->entry, to->f_use, to->f_spoils};
+    host_link_set(code_rw(e->code, link_from(l)), code_rx_delta(e->code), &j, to ? to->rx : NULL, &entry,
                   to ? (uint32_t)(to->gpa >> 12) + 1 : 0);
 }
 
@@ -32,7 +41,7 @@ static void dropped(void *arg, const struct block *b)
         for (unsigned k = 0; k < CPU_JC_WAYS; k++) {
             unsigned at = k << CPU_JC_PLAIN | (b->gpa & mask_bits(CPU_JC_PLAIN));
             struct cpu_jc *entry = &e->vcpu[i]->x86.cpu.jc[at];
-            if (__atomic_load_n(&entry->hpc, __ATOMIC_RELAXED) == b->rx)
+            if (__atomic_load_n(&entry->hpc, __ATOMIC_RELAXED) == block_entry(b))
                 __atomic_store_n(&entry->tag, ~0ull, __ATOMIC_RELEASE);
         }
 }
@@ -130,6 +139,7 @@ bool exec_init(struct exec *e, const struct exec_config *c, struct bus *mem, str
     s.rw = code_fixed(e->code, &s.size);
     struct host_calls calls = c->stats ? exec_stats_calls() : *exec_host_calls();
     rh_assert(host_thunks_emit(&e->thunks, &s, &calls, tlb_two_levels(e->config.vcpus)), "thunks fit their page");
+    e->thunks.f_kept = e->config.off[EXEC_OWED];
     e->faults = (struct host_faults){&e->thunks, find_fault, e};
     return host_faults_init(&e->faults, st);
 }

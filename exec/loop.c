@@ -270,7 +270,7 @@ static void after_lookup(struct vcpu *v, const struct block *to, gva_t pc)
     struct cpu_jc *e = (struct cpu_jc *)((char *)c->jc + cpu_jc_offset(pc, c->jc_tag));
     e->pc = pc; /* only its own thread uses an entry, but others look for dead blocks and take their tags away */
     __atomic_store_n(&e->tag, c->jc_tag, __ATOMIC_RELAXED);
-    __atomic_store_n(&e->hpc, to->rx, __ATOMIC_RELAXED);
+    __atomic_store_n(&e->hpc, block_entry(to), __ATOMIC_RELAXED);
     __atomic_thread_fence(__ATOMIC_SEQ_CST); /* it died meanwhile, or who lets it die will find the entry */
     if (__atomic_load_n(&to->death, __ATOMIC_RELAXED) != ALIVE)
         __atomic_store_n(&e->tag, ~0ull, __ATOMIC_RELAXED);
@@ -296,11 +296,12 @@ static enum cpu_leave run_block(struct vcpu *v, struct block *b)
     c->reg[IR_PCB] = c->pc & ~0xfffull;
     c->insn_off = (uint32_t)(c->pc & 0xfff);
     c->one_insn = 0;
+    rh_assert(!c->f_maker, "who left generated code put F away");
     v->in_code = true;
     if (!v->exec->config.interp)
         x86_x87_enter(&v->x86);
     exec_spend_code(v);
-    enum cpu_leave why = v->exec->config.interp ? exec_interp(v, b) : host_enter(&v->exec->thunks, c, b->rx);
+    enum cpu_leave why = v->exec->config.interp ? exec_interp(v, b) : host_enter(&v->exec->thunks, c, block_entry(b));
     v->in_code = false;
     exec_spend(v, SPENT_LOOP);
     v->count[COUNT_LEAVE_LINK + why]++;

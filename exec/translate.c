@@ -134,11 +134,17 @@ static void fill_block(struct block *b, const struct ir_block *ir, const struct 
     b->ninsns = (uint16_t)ir->ninsns;
     b->host_size = (uint32_t)s->used;
     b->nfaults = (uint16_t)hc->nfaults;
+    b->entry = hc->entry.at;
+    b->f_use = hc->entry.f_use;
+    b->f_spoils = hc->entry.f_spoils;
     for (unsigned i = 0; i < 2; i++) {
         const struct host_jump *j = &hc->jump[i];
         b->link[i] = (struct link){.jump_at = (uint16_t)j->jump_at,
                                    .miss_at = (uint16_t)j->miss_at,
                                    .guard_at = (uint16_t)j->guard_at,
+                                   .stub_at = (uint16_t)j->stub_at,
+                                   .f_regs = j->f_regs,
+                                   .f = j->f & 3,
                                    .present = j->present,
                                    .cross = j->cross,
                                    .second = i == 1};

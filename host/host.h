@@ -4,8 +4,8 @@
  * rw + rx_delta.
  *
  * Rules of generated code
- *   - At every block entry: guest registers in their pinned host registers or homes, F in cpu.cc, host stack aligned so
- *     that a call from the block is legal, direction flag clear, host MXCSR = cpu.mxcsr.
+ *   - At every block entry: guest registers in their pinned host registers or homes, F in cpu.cc (or as struct host_entry
+ *     says), host stack aligned so that a call from the block is legal, direction flag clear, host MXCSR = cpu.mxcsr.
  *   - A memory op that misses its table jumps to its cold stub, which hands insn_off to a thunk; that saves the pinned
  *     registers and calls a slow path.  The same stub is entered from a host SIGSEGV at the access (host_faults_init).
  *   - Links: a GOTO compiles to a jump whose target is patched by host_link_set.  Unlinked it goes to an exit that
@@ -24,6 +24,18 @@ struct host_span {
     size_t used;       /* filled by host_emit */
 };
 
+/* Where a jump that is not to another page has F: in cpu.cc; in the host's flags; nowhere, to be made anew. */
+enum host_f { HOST_F_KEPT, HOST_F_LIVE, HOST_F_OWED };
+/* What a block makes of the F it finds: overwrites it unseen, may show it in faults first, or wants it. */
+enum host_f_use { HOST_F_UNSEEN, HOST_F_FAULTS, HOST_F_WANTED };
+
+/* A block's entries: at offset 0 with F in the host's flags, at offset `at` with F in cpu.cc. */
+struct host_entry {
+    uint8_t at;
+    uint8_t f_use;     /* enum host_f_use */
+    uint16_t f_spoils; /* HOST_F_FAULTS: guest registers 0..15 that change before the last access that may show F */
+};
+
 /* A patchable jump.  Offsets are from the block's first byte. */
 struct host_jump {
     bool present, cross; /* cross: leaves the guest page, has a guard */
@@ -31,6 +43,10 @@ struct host_jump {
     uint32_t jump_at;    /* offset of the 4-byte displacement */
     uint32_t miss_at;    /* offset of the exit it jumps to when not linked */
     uint32_t guard_at;   /* cross: offset of the 4-byte expected tab_x value */
+    uint8_t f;           /* enum host_f */
+    uint16_t f_regs;     /* HOST_F_OWED: the guest registers it is made of */
+    uint32_t
+        stub_at; /* HOST_F_OWED: offset of another displacement, of a jump that makes F first; reached by miss_at */
 };
 
 /* Where a host fault inside a block goes on. */
@@ -41,6 +57,7 @@ struct host_fault {
 };
 
 struct host_code {
+    struct host_entry entry;
     struct host_jump jump[2];
     struct host_fault *fault; /* in the scratch arena; nfaults of them, ascending */
     unsigned nfaults;
@@ -71,8 +88,9 @@ struct host_thunks {
     uint8_t *rx;
     uint32_t enter, leave, mem_read, mem_write, near_read, pair_read, pair_write, mem_commit, call, divide_error,
         fp_error, exit_link, exit_lookup, exit_kick, exit_kick_off, exit_lookup_off, guard, entry_r, entry_w, entry_x,
-        save_vectors, load_vectors;
+        save_vectors, load_vectors, exit_link_f, exit_kick_f, f_resolve;
     bool two_levels; /* of the translation tables: see ir/cpu.h */
+    bool f_kept;     /* F is in cpu.cc at every jump (an optimisation less) */
     size_t size;
     struct host_fixed save_f, poll, cross, lookup[2][2][16]; /* lookup: for writing; of more than a byte; register */
 };
@@ -90,10 +108,11 @@ enum cpu_leave host_guard(const struct host_thunks *t, struct cpu *c, void (*fn)
 /* From a slow path or helper: abandon the block and return `why` from host_enter.  All guest registers are in cpu. */
 _Noreturn void host_leave(struct cpu *c, enum cpu_leave why);
 
-/* Point a jump at `target` (a block's rx entry; tab_x value `expect` for cross jumps), or back at its miss exit
- * (NULL).  Atomic with respect to vCPUs that run the code; but one that has just passed the guard of a crossing jump
+/* Point a jump at `target` (a block's code; tab_x value `expect` for cross jumps), by the entry that suits both, or back at its
+ * miss exit (NULL).  Atomic with respect to vCPUs that run the code; but one that has just passed the guard of a crossing jump
  * goes on to its target of then, or of now: no vCPU may be there when it gets a target on another page than before. */
-void host_link_set(uint8_t *code_rw, intptr_t rx_delta, const struct host_jump *j, const void *target, uint32_t expect);
+void host_link_set(uint8_t *code_rw, intptr_t rx_delta, const struct host_jump *j, const void *target,
+                   const struct host_entry *entry, uint32_t expect);
 /* Once per vCPU thread: make c the state that generated code sees. */
 void host_thread_init(struct cpu *c);
 /* Host faults in generated code.  find(arg, hpc) returns the fault record of the host instruction at hpc and its

@@ -82,14 +82,17 @@ struct cpu {
     uint64_t page_mask;     /* CPU_PAGE_MASK, a memory operand for generated code */
     uint8_t *tab_r, *tab_w; /* tables of the current address space and privilege */
     uint32_t kick;          /* nonzero: leave at the next poll */
-    uint16_t cc;            /* arithmetic flags, see above */
     uint8_t pending;        /* a slow store waits in `bounce` for its commit */
     uint8_t one_insn;       /* the next translation holds one insn and is not kept */
-    uint8_t *tab_x;         /* as tab_r */
-    uint64_t jc_tag;        /* address space (high half) and mode (low half) that jump cache entries are for */
-    uint64_t reg[IR_NREG];  /* homes; while in generated code the pinned ones are in host registers */
-    uint32_t insn_off;      /* slow paths and helper calls: offset of the insn from reg[IR_PCB] */
-    uint32_t mxcsr;         /* the guest's; loaded while generated code runs */
+    /* Arithmetic flags, see above.  Generated code writes both words at once; only from a jump that owes F to the block's
+     * next definition of F (host/amd64/owed.c) f_maker may be other than 0, and cc old. */
+    uint16_t cc __attribute__((aligned(8)));
+    uint32_t f_maker;
+    uint8_t *tab_x;        /* as tab_r */
+    uint64_t jc_tag;       /* address space (high half) and mode (low half) that jump cache entries are for */
+    uint64_t reg[IR_NREG]; /* homes; while in generated code the pinned ones are in host registers */
+    uint32_t insn_off;     /* slow paths and helper calls: offset of the insn from reg[IR_PCB] */
+    uint32_t mxcsr;        /* the guest's; loaded while generated code runs */
     uint64_t pc;
     uint64_t slot[CPU_SLOTS]; /* spilled temps of a block */
     /* Remembered entries: pair_addend[n] is the R or W entry of the page at pair_page[n], or that is CPU_NO_PAGE. */

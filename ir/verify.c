@@ -201,7 +201,7 @@ static bool legal_field(const struct ir_op *o)
                 to > (int64_t)offsetof(struct cpu, reg);
     bool vecs = from < (int64_t)(offsetof(struct cpu, mask) + sizeof((struct cpu *)0)->mask) &&
                 to > (int64_t)offsetof(struct cpu, vec);
-    bool cc = from < (int64_t)offsetof(struct cpu, cc) + 2 && to > (int64_t)offsetof(struct cpu, cc);
+    bool cc = from < (int64_t)offsetof(struct cpu, f_maker) + 4 && to > (int64_t)offsetof(struct cpu, cc);
     return !regs && !vecs && !cc;
 }
 

@@ -105,6 +105,7 @@ bool host_emit(const struct host_thunks *t, const struct ir_block *b, struct hos
     e.a = (struct asmbuf){.start = s->rw, .p = s->rw, .end = s->rw + s->size, .rx_delta = s->rx_delta};
     if (!emitter_init(&e, b, scratch))
         return false;
+    f_look_ahead(&e);
     note_vec(&e);
     if (b->counter)
         asm_alu_imm(&e.a, I32, 0, rm_cpu(offsetof(struct cpu, counter[b->counter - 1])), 1);
@@ -121,6 +122,7 @@ bool host_emit(const struct host_thunks *t, const struct ir_block *b, struct hos
         asm_patch(&e.a, e.branch[i].at, e.label_at[e.branch[i].label]);
     mem_emit_cold(&e);
     control_emit_exits(&e);
+    f_emit_maker(&e);
     s->used = asm_at(&e.a);
     return !asm_full(&e.a) && s->used <= UINT16_MAX;
 }

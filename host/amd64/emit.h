@@ -56,6 +56,7 @@ struct cold {
     uint32_t desc;
     int32_t insn_off;
     uint32_t maker; /* 1 + index of the op to compute F from, 0: cpu.cc has it */
+    bool f_entry;   /* ... or the block before owes it */
     int32_t x87_off;
     bool x87_due;               /* see struct emitter */
     int8_t addr;                /* register that holds the guest address */
@@ -71,6 +72,7 @@ struct exit_stub {
     uint32_t from[3]; /* displacements that come here; 0: none */
     enum exit_kind kind;
     unsigned jump; /* EXIT_LINK: which host_jump; EXIT_DIVIDE: which host_fault */
+    enum host_f f; /* EXIT_LINK, EXIT_KICK; owed by the block's last maker */
     int64_t pc;
 };
 
@@ -92,6 +94,9 @@ struct emitter {
 
     bool f_host, f_mem, f_owed; /* owed: in neither, the ops' cold stubs compute it anew from op f_maker */
     unsigned f_maker;           /* index of the last op that defined F */
+    bool f_entry;               /* no op defined F yet, and the block before may owe it */
+    uint32_t owes[2];           /* offsets of immediates that become what cpu.f_maker is to be */
+    unsigned nowes;
 
     bool x87_due; /* cpu.x87_ip is still to become that of the insn at x87_off */
     int32_t x87_off;
@@ -154,6 +159,11 @@ static inline uint32_t fixed_copy(struct asmbuf *a, const struct host_fixed *f)
 
 /* ---- flags.c: where F lives ----------------------------------------------------------------------------------- */
 
+void f_put_away(struct asmbuf *a, struct rm cc);      /* the host's flags into cpu.cc, and nothing is owed */
+void f_look_ahead(struct emitter *e);                 /* at the block's begin: fill e->out->entry */
+bool f_can_make(const struct emitter *e);             /* the last maker's registers hold what they held */
+uint16_t f_made_of(const struct emitter *e);          /* ... which are these */
+void f_emit_maker(struct emitter *e);                 /* behind the block: what cpu.f_maker says where to find */
 void f_save(struct emitter *e);                       /* make cpu.cc current; keeps the host's flags; uses rax */
 void f_for_faults(struct emitter *e, struct cold *c); /* the coming access spoils the host's flags; see owed.c */
 void f_pay(struct emitter *e, const struct cold *c);  /* in a cold stub: cpu.cc gets what is owed; keeps rax */

@@ -73,19 +73,53 @@ static uint32_t poll(struct emitter *e)
     return fixed_copy(&e->a, &e->t->poll) + e->t->poll.at[FIXED_MISS];
 }
 
+/* How a jump will have F; puts it away if there is no other way.  Guards and polls spoil the host's flags. */
+static enum host_f f_at_jump(struct emitter *e, bool cross, bool spoils)
+{
+    if (e->f_mem)
+        return HOST_F_KEPT;
+    if (!e->t->f_kept && !cross) {
+        if (e->f_host && !spoils)
+            return HOST_F_LIVE;
+        if (f_can_make(e))
+            return HOST_F_OWED;
+    }
+    f_save(e);
+    return HOST_F_KEPT;
+}
+
+/* Say in cpu.f_maker who makes F; a block that jumps to itself may know that nobody asks. */
+static void owe(struct emitter *e, const struct ir_op *o)
+{
+    if (o->imm == e->b->guest_off && e->out->entry.f_use == HOST_F_UNSEEN)
+        return;
+    asm_insn(&e->a, 0, 0, 0xc7, 0, 0, rm_cpu(offsetof(struct cpu, f_maker)));
+    e->owes[e->nowes++] = asm_at(&e->a);
+    asm_imm(&e->a, 0, 4);
+}
+
 static void emit_goto(struct emitter *e)
 {
     const struct ir_op *o = e->op;
     unsigned slot = o->sub;
     rh_assert(slot < 2 && !e->out->jump[slot].present, "a block has one jump a slot");
     struct host_jump *j = &e->out->jump[slot];
-    f_save(e);
+    bool cross = (o->imm & ~0xfffll) != 0;
+    enum host_f f = f_at_jump(e, cross, o->flags & IR_POLL);
     e->f_host = false;
-    if (o->flags & IR_POLL)
-        new_exit(e, EXIT_KICK, o->imm)->from[0] = poll(e);
-    *j = (struct host_jump){.present = true, .target = o->imm, .cross = (o->imm & ~0xfffll) != 0};
+    if (o->flags & IR_POLL) {
+        struct exit_stub *k = new_exit(e, EXIT_KICK, o->imm);
+        k->from[0] = poll(e);
+        k->f = f;
+    }
+    *j = (struct host_jump){.present = true, .target = o->imm, .cross = cross, .f = (uint8_t)f};
     struct exit_stub *x = new_exit(e, EXIT_LINK, o->imm);
     x->jump = slot;
+    x->f = f;
+    if (f == HOST_F_OWED) {
+        j->f_regs = f_made_of(e);
+        owe(e, o);
+    }
     if (j->cross) {
         int64_t pages = o->imm & ~0xfffll;
         rh_assert(fits32(pages), "a direct jump reaches 2 GB");
@@ -111,9 +145,8 @@ static void emit_goto(struct emitter *e)
     x->from[0] = j->jump_at;
 }
 
-/* BRCC over a GOTO to a GOTO, as conditional jumps end their blocks: with one jump taken each way instead of two.  false:
- * it is something else. */
-static bool emit_two_ways(struct emitter *e, unsigned cc)
+/* BRCC over a GOTO to a GOTO, as conditional jumps end their blocks: with one jump taken each way instead of two. */
+static bool is_two_ways(const struct emitter *e)
 {
     const struct ir_op *fall = e->op + 1, *label = e->op + 2, *taken = e->op + 3;
     if (e->b->nops - e->index < 4 || fall->op != IR_GOTO || label->op != IR_LABEL || label->imm != e->op->imm ||
@@ -122,27 +155,36 @@ static bool emit_two_ways(struct emitter *e, unsigned cc)
     for (unsigned i = 0; i < e->nbranches; i++)
         if (e->branch[i].label == label->imm)
             return false;
-    bool cross = (taken->imm & ~0xfffll) != 0;
+    return taken->flags & IR_POLL || !(taken->imm & ~0xfffll);
+}
+
+static void emit_two_ways(struct emitter *e)
+{
+    const struct ir_op *fall = e->op + 1, *taken = e->op + 3;
+    if (e->t->f_kept)
+        f_save(e);
+    unsigned cc = f_condition(e, e->op->sub);
+    bool f_host = e->f_host, f_mem = e->f_mem;
     if (taken->flags & IR_POLL) { /* a loop, most likely: fall into it */
         uint32_t out = asm_jcc(&e->a, cc ^ 1);
         e->op = taken;
         emit_goto(e);
         asm_patch(&e->a, out, asm_at(&e->a));
-    } else if (!cross) {
+        e->f_host = f_host;
+        e->f_mem = f_mem;
+    } else {
         struct host_jump *j = &e->out->jump[taken->sub];
         asm_align(&e->a, 2);
-        *j = (struct host_jump){.present = true, .target = taken->imm, .jump_at = asm_jcc(&e->a, cc)};
         struct exit_stub *x = new_exit(e, EXIT_LINK, taken->imm);
+        x->f = f_mem ? HOST_F_KEPT : HOST_F_LIVE;
         x->jump = taken->sub;
-        x->from[0] = j->jump_at;
-    } else {
-        return false;
+        x->from[0] = asm_jcc(&e->a, cc);
+        *j = (struct host_jump){.present = true, .target = taken->imm, .jump_at = x->from[0], .f = (uint8_t)x->f};
     }
     e->op = fall;
     emit_goto(e);
     e->index += 3;
     e->op = taken;
-    return true;
 }
 
 static void emit_goto_indirect(struct emitter *e)
@@ -191,11 +233,13 @@ void emit_control(struct emitter *e)
         e->f_host = false;
         break;
     case IR_BRCC: {
-        if (e->f_host)
+        if (is_two_ways(e)) {
+            emit_two_ways(e);
+            break;
+        }
+        if (!e->f_mem)
             f_save(e);
         unsigned cc = f_condition(e, o->sub);
-        if (emit_two_ways(e, cc))
-            break;
         branch_to(e, asm_jcc(a, cc));
         e->f_host = false; /* simple conditions were tested from memory */
         break;
@@ -265,12 +309,19 @@ static void exit_one(struct emitter *e, const struct exit_stub *x)
     switch (x->kind) {
     case EXIT_LINK:
         e->out->jump[x->jump].miss_at = asm_at(a);
-        asm_mov_off(a, x->pc);
-        asm_call_abs(a, e->t->rx + e->t->exit_link); /* called, so that cpu.link tells which jump it was */
+        if (x->f == HOST_F_OWED) {
+            f_make(e, e->f_maker);
+            asm_align(a, 1);
+            e->out->jump[x->jump].stub_at = asm_jmp(a);
+        }
+        asm_mov_off(a, x->pc); /* called, so that cpu.link tells which jump it was */
+        asm_call_abs(a, e->t->rx + (x->f == HOST_F_KEPT ? e->t->exit_link : e->t->exit_link_f));
         break;
     case EXIT_KICK:
+        if (x->f == HOST_F_OWED)
+            f_make(e, e->f_maker);
         asm_mov_off(a, x->pc);
-        asm_jmp_abs(a, e->t->rx + e->t->exit_kick_off);
+        asm_jmp_abs(a, e->t->rx + (x->f == HOST_F_OWED ? e->t->exit_kick_f : e->t->exit_kick_off));
         break;
     case EXIT_SECOND:
         asm_mov_off(a, x->pc);

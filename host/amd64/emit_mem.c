@@ -149,6 +149,7 @@ struct cold *mem_begin(struct emitter *e, ir_ref a, unsigned desc, bool merge, i
     *c = (struct cold){.desc = desc | (unsigned)e->op->tag << MD_TAG_SHIFT,
                        .insn_off = e->insn_off,
                        .maker = c->maker,
+                       .f_entry = e->f_entry,
                        .addr = (int8_t)ga,
                        .x87_due = e->x87_due,
                        .x87_off = e->x87_off,
@@ -201,6 +202,8 @@ static void cold_one(struct emitter *e, struct cold *c)
         asm_mov_imm(a, RAX, 0);
     asm_patch(a, c->miss, asm_at(a));
     e->out->fault[c->fault].cold = start;
+    if (c->f_entry)
+        asm_call_abs(a, e->t->rx + e->t->f_resolve);
     f_pay(e, c);
     x87_tell_cold(e, c);
     if (c->select)

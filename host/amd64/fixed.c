@@ -43,9 +43,7 @@ static void make_cross(struct host_fixed *f, const struct host_thunks *t)
 static void make_save_f(struct host_fixed *f)
 {
     struct asmbuf a = begin(f);
-    asm_byte(&a, 0x9f); /* lahf */
-    asm_insn(&a, 0, 1, 0x90 | CC_O, ASM_BYTE_RM, 0, rm_reg(RAX));
-    asm_store(&a, I16, rm_cpu(offsetof(struct cpu, cc)), RAX);
+    f_put_away(&a, rm_cpu(offsetof(struct cpu, cc)));
     end(f, &a);
 }
 

@@ -1,13 +1,20 @@
 /* host/amd64/flags.c: where F lives between ops.
  *
- *     host flags --f_save (lahf; seto al; mov [rsp + cc], ax)--> frame (in cpu.cc's form; thunks carry it there and
- *     back)
+ *     host flags --f_save (mov eax, 0; lahf; seto al; mov [rsp + cc], rax)--> frame (cpu.cc, and 0 in cpu.f_maker)
  *     frame --f_load (movzx eax, [rsp + cc]; add al, 127; sahf)--> host flags      (add makes OF from al: 127 + 1
  *     overflows)
  *
- * Both use rax alone.  LAHF and SAHF: Intel SDM vol. 2; present in 64-bit mode on every x86-64-v2 processor.
+ * Both use rax alone; the MOV spares LAHF and SETO waiting for what rax was before.  LAHF and SAHF: Intel SDM vol. 2; present in 64-bit mode on every x86-64-v2 processor.
  */
 #include "host/amd64/emit.h"
+
+void f_put_away(struct asmbuf *a, struct rm cc)
+{
+    asm_mov_imm(a, RAX, 0);
+    asm_byte(a, 0x9f); /* lahf */
+    asm_insn(a, 0, 1, 0x90 | CC_O, ASM_BYTE_RM, 0, rm_reg(RAX));
+    asm_store(a, I64, cc, RAX);
+}
 
 void f_save(struct emitter *e)
 {
@@ -62,7 +69,7 @@ void f_defined(struct emitter *e)
     if (!e->op->setf)
         return;
     e->f_host = true;
-    e->f_mem = e->f_owed = false;
+    e->f_mem = e->f_owed = e->f_entry = false;
     e->f_maker = e->index;
 }
 

@@ -10,6 +10,18 @@
  *
  * AF, undefined after the logic ops, is 0 after each of them on the host.  Nothing else is a maker: shifts lose bits, INC
  * and DEC keep a CF from before.
+ *
+ * Across links.  A block says what it makes of the F it finds (struct host_entry, from f_look_ahead), a jump in the page how
+ * it has F; host_link_set picks:
+ *
+ *     F at the jump           the block overwrites it unseen     may show it in faults         wants it
+ *     in cpu.cc               its entry                          its entry                     its entry
+ *     in the host's flags     its entry (offset 0)               offset 0, where F is put away and the entry follows
+ *     owed (it can be made)   its entry                          its entry, or as wanted (1)   a stub makes it, then offset 0
+ *
+ * (1) The jump has left the address of code that makes F in cpu.f_maker, which the cold stubs of those accesses call
+ * (f_resolve).  That needs the maker's registers, so the entry is taken if none of them changes before the last of these
+ * accesses.  Whoever puts F away sets f_maker to 0; where a block is entered with F in cpu.cc it is 0.
  */
 #include "host/amd64/emit.h"
 
@@ -45,7 +57,37 @@ static bool writes(const struct ir_op *o, ir_ref r)
     return ir_is_reg(r) && (o->d == r || o->e == r);
 }
 
-/* Whether until F is defined anew only accesses want it, each while the maker's registers are as it left them. */
+static bool spoils(const struct ir_op *o, const struct ir_op *maker)
+{
+    return writes(o, maker->d) || writes(o, maker->a) || writes(o, maker->b);
+}
+
+/* The op defines F, and nobody wants what was before. */
+static bool ends_f(const struct ir_op *o)
+{
+    return o->setf && !(o->livef & ~ir_writes_f(o));
+}
+
+/* A plain RMW: F from before is wanted if its access faults, no longer afterwards. */
+static bool plain_rmw(const struct ir_op *o)
+{
+    return o->op == IR_RMW && ends_f(o) &&
+           (o->sub == IR_ADD || o->sub == IR_SUB || o->sub == IR_AND || o->sub == IR_OR || o->sub == IR_XOR);
+}
+
+/* A reader that has F made anew if need be. */
+static bool makes_anew(const struct emitter *e, const struct ir_op *o)
+{
+    switch (o->op) {
+    case IR_BRCC:
+    case IR_SETCC:
+    case IR_CMOV: return true;
+    case IR_GOTO: return !e->t->f_kept && !(o->imm & ~0xfffll);
+    default: return false;
+    }
+}
+
+/* Whether until F is defined or made anew only accesses want it, each while the maker's registers are as it left them. */
 static bool only_faults_want(const struct emitter *e, const struct ir_op *maker)
 {
     const struct ir_op *now = e->op, *end = e->b->op + e->b->nops;
@@ -53,17 +95,13 @@ static bool only_faults_want(const struct emitter *e, const struct ir_op *maker)
     if (end - maker > LOOK_AHEAD)
         end = maker + LOOK_AHEAD;
     for (const struct ir_op *o = maker + 1; o < end; o++) {
-        bool ends = o->setf && !(o->livef & ~ir_writes_f(o)), plain_rmw = false;
         if (o->op == IR_LABEL || o->op == IR_BRZ || o->op == IR_BRNZ)
             return false;
-        if (o->op == IR_RMW)
-            plain_rmw = ends && (o->sub == IR_ADD || o->sub == IR_SUB || o->sub == IR_AND || o->sub == IR_OR ||
-                                 o->sub == IR_XOR);
-        if (o >= now && ir_reads_f(o) && (spoilt || !(ir_access_only(o) || plain_rmw)))
-            return false;
-        if (ends || (o >= now && !o->livef))
+        if (o >= now && ir_reads_f(o) && (spoilt || !(ir_access_only(o) || plain_rmw(o))))
+            return !spoilt && makes_anew(e, o);
+        if (ends_f(o) || (o >= now && !o->livef))
             return true;
-        spoilt |= writes(o, maker->d) || writes(o, maker->a) || writes(o, maker->b);
+        spoilt |= spoils(o, maker);
     }
     return false;
 }
@@ -118,4 +156,68 @@ void f_pay(struct emitter *e, const struct cold *c)
     e->f_mem = e->f_owed = false;
     f_save(e);
     asm_load(&e->a, I64, RAX, rax);
+}
+
+/* ---- from block to block ------------------------------------------------------------------------------------------ */
+
+void f_look_ahead(struct emitter *e)
+{
+    struct host_entry *n = &e->out->entry;
+    const struct ir_op *end = e->b->op + e->b->nops;
+    uint16_t wrote = 0;
+    if (e->t->f_kept)
+        return;
+    for (const struct ir_op *o = e->b->op; o < end; o++) {
+        if (o->op == IR_INSN)
+            continue;
+        bool access = ir_access_only(o) || plain_rmw(o), wants = ir_reads_f(o) || ir_effects(o) != IRE_PURE;
+        if ((wants && !access) || (o->setf && !ends_f(o))) {
+            n->f_use = HOST_F_WANTED;
+            break;
+        }
+        if (access) {
+            n->f_use = HOST_F_FAULTS;
+            n->f_spoils |= wrote;
+        }
+        if (ends_f(o) || !o->livef)
+            break;
+        wrote |= (uint16_t)(pinned(o->d) << (o->d & 15) | pinned(o->e) << (o->e & 15));
+    }
+    e->f_entry = n->f_use == HOST_F_FAULTS;
+    if (n->f_use != HOST_F_UNSEEN)
+        fixed_copy(&e->a, &e->t->save_f);
+    n->at = (uint8_t)asm_at(&e->a);
+}
+
+bool f_can_make(const struct emitter *e)
+{
+    const struct ir_op *maker = &e->b->op[e->f_maker];
+    if (!can_make(e, maker))
+        return false;
+    for (const struct ir_op *o = maker + 1; o <= e->op; o++)
+        if (spoils(o, maker))
+            return false;
+    return true;
+}
+
+uint16_t f_made_of(const struct emitter *e)
+{
+    const struct ir_op *o = &e->b->op[e->f_maker];
+    unsigned regs = 0;
+    const ir_ref of[3] = {o->d, o->a, o->b};
+    for (unsigned i = 0; i < ARRAY_LEN(of); i++)
+        if (pinned(of[i]))
+            regs |= 1u << of[i];
+    return (uint16_t)regs;
+}
+
+void f_emit_maker(struct emitter *e)
+{
+    if (!e->nowes)
+        return;
+    int64_t at = e->a.p + e->a.rx_delta - e->t->rx;
+    f_make(e, e->f_maker);
+    asm_byte(&e->a, 0xc3);
+    for (unsigned i = 0; i < e->nowes; i++)
+        bytes_put(e->a.start + e->owes[i], (uint64_t)at, 4);
 }

@@ -75,10 +75,22 @@ static void put32(uint8_t *at, uint32_t v)
     __atomic_store_n((uint32_t *)at, v, __ATOMIC_RELEASE);
 }
 
-void host_link_set(uint8_t *code_rw, intptr_t rx_delta, const struct host_jump *j, const void *target, uint32_t expect)
+/* Whether a jump that owes F may lead to where cpu.cc has it. */
+static bool may_owe(const struct host_jump *j, const struct host_entry *n)
 {
-    uint8_t *at = code_rw + j->jump_at;
-    const uint8_t *to = target ? target : code_rw + rx_delta + j->miss_at;
+    return n->f_use == HOST_F_UNSEEN || (n->f_use == HOST_F_FAULTS && !(j->f_regs & n->f_spoils));
+}
+
+void host_link_set(uint8_t *code_rw, intptr_t rx_delta, const struct host_jump *j, const void *target,
+                   const struct host_entry *entry, uint32_t expect)
+{
+    bool owes = j->f == HOST_F_OWED, stub = owes && target && !may_owe(j, entry);
+    uint8_t *at = code_rw + (stub ? j->stub_at : j->jump_at);
+    const uint8_t *to = code_rw + rx_delta + j->miss_at;
+    if (target)
+        to = (const uint8_t *)target + (stub || j->f == HOST_F_LIVE ? 0 : entry->at);
+    else if (owes)
+        put32(code_rw + j->stub_at, 0);
     uint32_t rel = (uint32_t)(to - (at + rx_delta + 4));
     /* Behind its guard a crossing jump has no exit (PCB is the target's by then): closing the guard unlinks it, and
      * who has just passed goes where it led. */

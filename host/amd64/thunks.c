@@ -140,13 +140,20 @@ static void emit_leave(struct asmbuf *a, struct host_thunks *t)
         uint32_t *at;
         unsigned why;
         bool called, offset; /* called: the return address is cpu.link; offset: eax is a page offset, not the pc */
-    } exits[] = {{&t->exit_link, LEAVE_LINK, true, true},
-                 {&t->exit_kick_off, LEAVE_KICK, false, true},
-                 {&t->exit_lookup_off, LEAVE_LOOKUP, false, true},
-                 {&t->exit_lookup, LEAVE_LOOKUP, false, false},
-                 {&t->exit_kick, LEAVE_KICK, false, false}};
+        uint32_t *f_at;      /* an entry with F in the host's flags, or NULL */
+    } exits[] = {{&t->exit_link, LEAVE_LINK, true, true, &t->exit_link_f},
+                 {&t->exit_kick_off, LEAVE_KICK, false, true, &t->exit_kick_f},
+                 {&t->exit_lookup_off, LEAVE_LOOKUP, false, true, NULL},
+                 {&t->exit_lookup, LEAVE_LOOKUP, false, false, NULL},
+                 {&t->exit_kick, LEAVE_KICK, false, false, NULL}};
     uint32_t to_leave[ARRAY_LEN(exits)];
     for (unsigned i = 0; i < ARRAY_LEN(exits); i++) {
+        if (exits[i].f_at) {
+            *exits[i].f_at = asm_at(a);
+            asm_store(a, I64, FIELD(scratch[3]), RAX);
+            f_put_away(a, FIELD(cc));
+            asm_load(a, I64, RAX, FIELD(scratch[3]));
+        }
         *exits[i].at = asm_at(a);
         if (exits[i].offset) {
             asm_insn(a, 0, 0, 0x63, ASM_W, RAX, rm_reg(RAX)); /* movsxd rax, eax */
@@ -323,6 +330,24 @@ static void emit_pair_thunk(struct asmbuf *a, const struct host_thunks *t, uint3
     asm_patch(a, asm_jmp(a), again);
 }
 
+/* In a cold stub: F as the block found it, into cpu.cc, if it is owed.  Keeps rax. */
+static void emit_resolve(struct asmbuf *a, struct host_thunks *t)
+{
+    t->f_resolve = asm_at(a);
+    asm_alu_imm(a, I32, 7, FIELD(f_maker), 0);
+    uint32_t kept = asm_jcc(a, CC_E);
+    asm_store(a, I64, FIELD(scratch[3]), RAX);
+    asm_mov_imm(a, RAX, (int64_t)(uintptr_t)t->rx);
+    asm_store(a, I64, FIELD(scratch[6]), RAX);
+    asm_load(a, I32, RAX, FIELD(f_maker));
+    asm_alu(a, I64, 0, RAX, FIELD(scratch[6]));
+    asm_insn(a, 0, 0, 0xff, 0, 2, rm_reg(RAX));
+    f_put_away(a, FIELD(cc));
+    asm_load(a, I64, RAX, FIELD(scratch[3]));
+    asm_patch(a, kept, asm_at(a));
+    asm_byte(a, 0xc3);
+}
+
 static void emit_commit(struct asmbuf *a, const struct host_thunks *t, const void *fn)
 {
     asm_byte(a, 0x9c); /* pushfq: F may be in the host's flags; rax may hold a result */
@@ -365,6 +390,7 @@ bool host_thunks_emit(struct host_thunks *t, struct host_span *s, const struct h
         return false;
     t->rx = s->rw + s->rx_delta;
     t->two_levels = two_levels;
+    t->f_kept = false;
     fixed_make(t);
     t->save_vectors = emit_vectors(a, true);
     t->load_vectors = emit_vectors(a, false);
@@ -380,6 +406,7 @@ bool host_thunks_emit(struct host_thunks *t, struct host_span *s, const struct h
     asm_byte(a, 0xff); /* jmp rax */
     asm_byte(a, 0xe0);
     emit_leave(a, t);
+    emit_resolve(a, t);
     emit_memory_thunk(a, t, &t->mem_read, (const void *)calls->mem_read, false);
     emit_memory_thunk(a, t, &t->mem_write, (const void *)calls->mem_write, true);
     if (two_levels) {

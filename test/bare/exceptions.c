@@ -76,6 +76,50 @@ CODE(cr8_reserved, "mov $16, %eax\n" AT(cr8_reserved) "mov %rax, %cr8")
 CODE(efer_lme, "mov $0xc0000080, %ecx; rdmsr; btr $8, %eax\n" AT(efer_lme) "wrmsr")
 CODE(dr7_high, "mov $1, %eax; shl $32, %rax\n" AT(dr7_high) "mov %rax, %dr7")
 
+/* Loops whose last round faults, at the first or second access after a jump; (%rdi, ...) holds pointers. */
+CODE(flags_cmp,
+     "lea 0x98(%rdi), %r8\n1: mov (%rdi), %rdx\n" AT(flags_cmp) "mov (%rdx), %eax\nadd $8, %rdi; cmp %r8, %rdi; jne 1b")
+CODE(flags_test, "1: mov (%rdi), %rdx\n" AT(flags_test) "mov (%rdx), %eax\nadd $8, %rdi; test %rdx, %rdx; jne 1b")
+CODE(flags_spoilt, "1: mov (%rdi), %rdx; add $8, %rdi; jmp 2f; nop\n2: " AT(
+                       flags_spoilt) "mov (%rdx), %eax\nmov %eax, %ecx\ntest %rdx, %rdx; jne 1b")
+CODE(flags_add, "mov $-19, %rcx; lea 0x98(%rdi), %rdi\n1: mov (%rdi, %rcx, 8), %rdx\n" AT(
+                    flags_add) "mov (%rdx), %eax\nadd $1, %rcx; jne 1b")
+CODE(flags_forward, "1: mov (%rdi), %rdx; add $8, %rdi; cmp $0, %edi; je 2f\n" AT(
+                        flags_forward) "mov (%rdx), %eax\nxor %eax, %eax; jz 1b\n2:")
+CODE(flags_store, "mov $19, %ecx; jmp 1f; nop\n1: mov -8(%rdi, %rcx, 8), %rdx\n" AT(
+                      flags_store) "mov %ecx, (%rdx)\nsub $1, %ecx; jne 1b")
+
+/* 6.5: a fault's pushed flags are those of the last insn that set any, also if that was before a jump. */
+static void pushed_flags(void)
+{
+    enum { ARITH = F_CF | F_PF | F_ZF | F_SF | F_OF };
+    static uint32_t target[64] __attribute__((aligned(256)));
+    static uint64_t list[32] __attribute__((aligned(256))); /* 19 used: the last, or first, faults */
+    static const struct {
+        const char *name;
+        void (*fn)(void *);
+        char *at;
+        bool first;
+        unsigned flags;
+    } loops[] = {
+        {"CMP", flags_cmp, flags_cmp_at, false, F_CF | F_SF},                     /* 90H - 98H = F8H */
+        {"TEST of what then changes", flags_test, flags_test_at, false, 0},       /* the low byte is 4 */
+        {"ADD in the block before", flags_spoilt, flags_spoilt_at, false, 0},     /* 90H + 8 = 98H */
+        {"ADD", flags_add, flags_add_at, false, F_PF | F_SF},                     /* -2 + 1 = -1 */
+        {"CMP before a jump forward", flags_forward, flags_forward_at, false, 0}, /* 98H - 0 */
+        {"SUB", flags_store, flags_store_at, true, 0},                            /* 2 - 1 */
+    };
+    for (unsigned i = 0; i < sizeof loops / sizeof *loops; i++)
+        for (unsigned user = 0; user < 2; user++) {
+            for (unsigned k = 0; k < 19; k++)
+                list[k] = (uintptr_t)&target[1];
+            list[loops[i].first ? 0 : 18] = UNMAPPED;
+            (user ? catch_user : catch_call)(loops[i].fn, list);
+            CHECK_CAUGHT(loops[i].name, PF, (loops[i].first ? 2 : 0) | (user ? 4 : 0), loops[i].at);
+            CHECK(loops[i].name, caught.flags & ARITH, loops[i].flags);
+        }
+}
+
 static void pushed_state(void)
 {
     /* 6.5: a fault's return address is the insn; 17.3.1.1: RF is set in the image of faults; 6.14.2: stack aligned to
@@ -541,6 +585,7 @@ static void priorities(void)
 void test_main(void)
 {
     pushed_state();
+    pushed_flags();
     undefined();
     general_protection();
     privileged();

@@ -279,7 +279,7 @@ static void run_native(struct rig *r, const struct ir_block *b)
     r->size = s.used;
     r->got->native = true;
     host_x87_load(r->got->fx);
-    enum cpu_leave why = host_enter(&r->thunks, &r->got->cpu, r->rx + r->thunk_size);
+    enum cpu_leave why = host_enter(&r->thunks, &r->got->cpu, r->rx + r->thunk_size + r->code.entry.at);
     host_x87_save(r->got->fx);
     finish(r->got, why);
 }

@@ -241,7 +241,7 @@ static enum cpu_leave run(struct emulator *e, bool interp)
         v->in_code = true;
         if (!interp)
             x86_x87_enter(&v->x86);
-        why = interp ? exec_interp(v, b) : host_enter(&e->exec.thunks, c, b->rx);
+        why = interp ? exec_interp(v, b) : host_enter(&e->exec.thunks, c, block_entry(b));
         v->in_code = false;
         if (why == LEAVE_FAULT || why == LEAVE_HALT)
             return why;

@@ -53,7 +53,7 @@ static const struct {
     {"ldf.i64 r0 = #0x8038\n" END, "field"},
     {"stf.i64 r0, #0x8038\n" END, "field"},
     {"ldf.i32 r0 = #0x8018\n" END, NULL},
-    {"ldf.i16 r0 = #0x801c\n" END, "field"},
+    {"ldf.i16 r0 = #0x8020\n" END, "field"},
     {"brcc.e L0\ngoto @0x1\nlabel L0\ngoto.1 @0x2\n", NULL},
     {"brcc.e L0\ngoto @0x1\nlabel L0\ngoto @0x2\n", "slot"},
     /* flags */
