@@ -225,7 +225,7 @@ static enum made make_block(struct vcpu *v, struct fetch *f, unsigned max, bool 
     if (!alone)
         f->seen[0] = mark_page(v, f->index);
     unsigned off = (unsigned)(f->pc & 0xfff);
-    struct x86_source src = {f->page ? f->page + off : f->copy, 0x1000 - off, next_page, f};
+    struct x86_source src = {f->page ? f->page + off : f->copy, 0x1000 - off, next_page, f, f->pc};
     if (!f->page && src.nbytes > 16)
         src.nbytes = 16;
     struct ir_block ir;

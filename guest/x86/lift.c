@@ -191,7 +191,13 @@ static void end_block(struct x86_lift *l)
 enum x86_lift_result x86_lift_block(struct ir_block *b, uint32_t mode, const uint32_t *features, int64_t off,
                                     const struct x86_source *src, unsigned max_insns, bool one_insn, bool *second)
 {
-    struct x86_lift l = {.b = b, .mode = mode, .features = features, .off = off, .next = off, .one_insn = one_insn};
+    struct x86_lift l = {.b = b,
+                         .mode = mode,
+                         .features = features,
+                         .off = off,
+                         .next = off,
+                         .page = src->pc - (uint64_t)off,
+                         .one_insn = one_insn};
     struct reader r = {.src = src, .bits = mode_to_bits(mode)};
     bool check = !mode_flat(&l);
     unsigned check_at = 0;

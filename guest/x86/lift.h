@@ -29,6 +29,7 @@ struct x86_source {
     unsigned nbytes;
     const uint8_t *(*next_page)(void *arg); /* the following page's 4096 bytes, or NULL: fetching there faults */
     void *arg;
+    uint64_t pc; /* linear address of the first; blocks do not depend on it but for what lift_control.c says */
 };
 
 struct x86_lift {
@@ -36,6 +37,7 @@ struct x86_lift {
     uint32_t mode;            /* MODE_ bits */
     const uint32_t *features; /* bit set by FEAT_ number: what the CPU model has; NULL: all */
     int64_t off;              /* page offset of the insn being lifted */
+    uint64_t page;            /* linear address of its page, where the block is first lifted */
     int64_t next;             /* page offset of the insn after it */
     bool ended;               /* a terminal op was appended */
     bool one_insn;            /* end with LEAVE LEAVE_NEXT instead of GOTO, GOTOI */

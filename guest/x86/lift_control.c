@@ -5,9 +5,9 @@
  * may be reached at several IPs), and displacements so large that EIP may wrap.  What wraps in spite of that (flat
  * 32-bit code at the very ends of its 4 GB) is cut by the loop, which sees a pc above 4 GB.
  *
- * A near branch to a non-canonical address faults when the loop looks for its target (exec/loop.c, branch_fault).  CALL by
- * a register or memory is found out before it stores the return address; CALL rel32 is not, which could only reach such
- * an address from the last 2 GB before it.
+ * A near branch to a non-canonical address faults when the loop looks for its target (exec/loop.c, branch_fault).  CALL is found
+ * out before it stores the return address; CALL rel32, which can reach such an address from the last 2 GB before it only,
+ * where the block is lifted (a page mapped at another address too, and run there first, is lifted without).
  */
 #include "guest/x86/lift_int.h"
 
@@ -228,6 +228,12 @@ static int leave_half(struct x86_lift *l, ir_ref t)
     return label;
 }
 
+/* Of 48 bits; more may be canonical too, and lose nothing by being looked at when they run. */
+static bool canonical(uint64_t linear)
+{
+    return (uint64_t)sign_extend(linear, 48) == linear;
+}
+
 static void call_indirect(struct x86_lift *l, const struct x86_insn *i)
 {
     ir_ref t = indirect_target(l, i);
@@ -249,6 +255,11 @@ void lift_call(struct x86_lift *l, const struct x86_insn *i)
 {
     if (i->op[0].kind != OPERAND_REL) {
         call_indirect(l, i);
+        return;
+    }
+    if (mode64(l) && !canonical(l->page + (uint64_t)(l->next + i->imm))) {
+        ops_call(l, HELPER_CALL_NEAR, linear_pc(l, l->next + i->imm), ops_return_address(l), IR_NONE);
+        ops_goto_jumped(l);
         return;
     }
     if (!mode_flat(l))

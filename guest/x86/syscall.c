@@ -6,24 +6,31 @@
  * Vendors differ, and the model's is followed.  Intel: SYSCALL and SYSRET are #UD outside 64-bit mode; SYSRET to a
  * non-canonical RCX faults at CPL 0.  AMD (APM vol. 3): SYSCALL and SYSRET work in compatibility mode (by CSTAR) and
  * legacy protected mode (by STAR); SYSENTER and SYSEXIT are #UD in long mode; SYSRET to a non-canonical RCX faults when
- * the insn there is fetched.  SS after SYSRET is Intel's for both: AMD's keeps its old attributes.
+ * the insn there is fetched, and SYSRET leaves SS's base, limit and attributes as they were.
  */
 #include "guest/x86/run_int.h"
 #include "guest/x86/sys.h"
 
 enum { ATTR_CODE = SEG_P | SEG_S | 8 | 2 | 1 | SEG_G, ATTR_DATA = SEG_P | SEG_S | 2 | 1 | SEG_G | SEG_DB };
 
-/* Flat CS and SS of privilege cpl; then on at rip. */
-static void enter_flat(struct x86 *x, uint16_t cs, uint16_t ss, unsigned cpl, bool bits64, uint64_t rip)
+/* Flat CS of privilege cpl; then on at rip. */
+static void enter_flat_code(struct x86 *x, uint16_t cs, unsigned cpl, bool bits64, uint64_t rip)
 {
     uint16_t dpl = (uint16_t)(cpl << 5);
-    x->seg[SEG_SS] = (struct x86_segment){.selector = ss, .attr = ATTR_DATA | dpl, .limit = 0xffffffff};
     struct x86_segment code = {
         .selector = cs,
         .attr = (uint16_t)(ATTR_CODE | dpl | (bits64 ? SEG_L : SEG_DB)),
         .limit = 0xffffffff,
     };
     x86_enter_cs(x, &code, rip);
+}
+
+/* Flat SS too. */
+static void enter_flat(struct x86 *x, uint16_t cs, uint16_t ss, unsigned cpl, bool bits64, uint64_t rip)
+{
+    uint16_t attr = (uint16_t)(ATTR_DATA | cpl << 5);
+    x->seg[SEG_SS] = (struct x86_segment){.selector = ss, .attr = attr, .limit = 0xffffffff};
+    enter_flat_code(x, cs, cpl, bits64, rip);
 }
 
 /* SYSCALL, SYSRET */
@@ -82,7 +89,14 @@ uint64_t help_sysret(struct x86 *x, uint64_t osize, uint64_t b, uint64_t c)
     if (x->flags & FL_TF) /* the one insn that looks at TF when it is done: the trap comes before the next insn */
         x->pending_db |= 1u << 14;
     uint16_t base = (uint16_t)(x->star >> 48);
-    enter_flat(x, (uint16_t)((base + (bits64 ? 16 : 0)) | 3), (uint16_t)((base + 8) | 3), 3, bits64, rip);
+    uint16_t cs = (uint16_t)((base + (bits64 ? 16 : 0)) | 3), ss = (uint16_t)((base + 8) | 3);
+    if (x86_model_is_intel(x->model)) {
+        enter_flat(x, cs, ss, 3, bits64, rip);
+    } else {
+        x->seg[SEG_SS].selector = ss;
+        x->seg[SEG_SS].attr |= 3 << 5; /* the privilege level is kept there */
+        enter_flat_code(x, cs, 3, bits64, rip);
+    }
     x86_check_kick(x);
     return 0;
 }

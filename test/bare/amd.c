@@ -18,6 +18,10 @@ CODE(do_syscall, AT(do_syscall) "syscall")
 CODE(do_syscall32, ".code32\nmov $0x55, %ebx\n" AT(do_syscall32) "syscall" NEXT(do_syscall32) "nop\n.code64")
 CODE(sysret_far_away, "mov $0x800000000000, %rcx\nmov $0x202, %r11\n" AT(sysret_far_away) "sysretq")
 
+CODE(sysret_null_ss,
+     "xor %eax, %eax\nmov %eax, %ss\nlea sysret_null_ss_user(%rip), %rcx\nmov $2, %r11\nsysretl\n.code32\n"
+     "sysret_null_ss_user: mov %ss, %ebx\n" AT(sysret_null_ss) "push %eax\n.code64")
+
 static void syscalls(void)
 {
     wrmsr(EFER, rdmsr(EFER) | 1);
@@ -35,6 +39,9 @@ static void syscalls(void)
     catch_call(sysret_far_away, NULL);
     CHECK_CAUGHT("SYSRET to a non-canonical address: #GP there", GP, 0, 0x800000000000);
     CHECK("and at CPL 3", caught.cs & 3, 3);
+    catch_call(sysret_null_ss, NULL);
+    CHECK_CAUGHT("SYSRET leaves a null SS unusable: #SS by PUSH in compatibility mode", SS, 0, sysret_null_ss_at);
+    CHECK("but changes its selector", caught.bx & 0xffff, ((USER32 & ~3u) + 8) | 3);
     wrmsr(EFER, rdmsr(EFER) & ~1ull);
     catch_user32(do_syscall32, NULL);
     CHECK_CAUGHT("#UD: SYSCALL without EFER.SCE", UD, 0, do_syscall32_at);

@@ -302,6 +302,29 @@ static void large(void)
     CHECK("A and D cleared, INVLPG, write: set again", pt1[0] & (A | D), A | D);
 }
 
+/* ---- the end of the lower half: vol. 2, CALL
+ * ----------------------------------------------------------------------------------------------------- */
+
+CODE(go_there, "push $0x55\npop %rax\njmp *%rdi")
+
+static void call_into_hole(void)
+{
+    static const uint8_t call[] = {0xe8, 0, 0x10, 0, 0}; /* one page on */
+    const uint64_t last = 0x7ffffffff000;
+    for (unsigned n = 0; n < sizeof call; n++)
+        page_c[n] = call[n];
+    pml4[255] = PA(pdpt1) | P | W;
+    pdpt1[511] = PA(pd1) | P | W;
+    pd1[511] = PA(pt1) | P | W;
+    pt1[511] = PA(page_c) | P | W;
+    flush();
+    catch_call(go_there, (void *)last);
+    CHECK_CAUGHT("#GP: CALL rel32 to a non-canonical address", GP, 0, last);
+    CHECK("it stores nothing", ((uint64_t *)caught.sp)[-1], 0x55);
+    pml4[255] = pdpt1[511] = pd1[511] = pt1[511] = 0;
+    flush();
+}
+
 /* ---- invalidation: 4.10.4
  * ----------------------------------------------------------------------------------------------------- */
 
@@ -726,6 +749,7 @@ void test_main(void)
     keys();
     reserved();
     large();
+    call_into_hole();
     invalidation();
     pcids();
     random_changes();
