@@ -202,8 +202,7 @@ static bool serve(struct vcpu *v)
  * ------------------------------------------------------------------------------------------------ */
 
 /* In 64-bit mode a near branch to a non-canonical address faults itself, with nothing changed (SDM vol. 2, JMP, CALL,
- * RET: #GP(0)).  RSP has moved by then: move it back.  (What CALL rel32 pushed stays below the stack; other
- * CALLs do not come here.) */
+ * RET: #GP(0)).  RSP has moved by then: move it back.  (CALLs come here from pages mapped twice only.) */
 static void branch_fault(struct cpu *c)
 {
     struct vcpu *v = (struct vcpu *)c;

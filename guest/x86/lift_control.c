@@ -5,9 +5,10 @@
  * may be reached at several IPs), and displacements so large that EIP may wrap.  What wraps in spite of that (flat
  * 32-bit code at the very ends of its 4 GB) is cut by the loop, which sees a pc above 4 GB.
  *
- * A near branch to a non-canonical address faults when the loop looks for its target (exec/loop.c, branch_fault).  CALL is found
- * out before it stores the return address; CALL rel32, which can reach such an address from the last 2 GB before it only,
- * where the block is lifted (a page mapped at another address too, and run there first, is lifted without).
+ * An indirect near branch to a non-canonical address faults when the loop looks for its target (exec/loop.c,
+ * branch_fault), but for CALL, which is found out before it stores the return address.  A relative one, which can reach
+ * such an address from the last 2 GB before it only, is found out where the block is lifted (a page mapped at another
+ * address too, and run there first, is lifted without the check: the fault is at the target then).
  */
 #include "guest/x86/lift_int.h"
 
@@ -102,12 +103,30 @@ static ir_ref relative_ip(struct x86_lift *l, const struct x86_insn *i)
     return i->osize == 2 ? ops_zero_extend(l, 2, ip) : ip;
 }
 
+/* Of 48 bits; more may be canonical too, and lose nothing by being looked at when they run. */
+static bool canonical(uint64_t linear)
+{
+    return (uint64_t)sign_extend(linear, 48) == linear;
+}
+
+static bool strays(const struct x86_lift *l, const struct x86_insn *i)
+{
+    return mode64(l) && !canonical(l->page + (uint64_t)(l->next + i->imm));
+}
+
+static void check_stray(struct x86_lift *l, const struct x86_insn *i)
+{
+    if (strays(l, i))
+        ops_call(l, HELPER_JUMP_CHECK, relative_ip(l, i), IR_NONE, IR_NONE);
+}
+
 static void jump_relative(struct x86_lift *l, const struct x86_insn *i, unsigned slot, bool check)
 {
     int64_t target = l->next + i->imm;
     bool near_by = i->imm > -FAR_ENOUGH_TO_WRAP && i->imm < FAR_ENOUGH_TO_WRAP;
     bool reaches = target == (int32_t)target; /* a GOTO's offset is from the page's begin */
 
+    check_stray(l, i);
     if (mode64(l) ? reaches : (l->mode & MODE_FLAT) && i->osize == 4 && near_by) {
         ops_goto(l, slot, target, target <= l->off);
         return;
@@ -164,6 +183,7 @@ static void loop_checked(struct x86_lift *l, const struct x86_insn *i)
     if (i->opcode != 0xe2)
         ops_branch(l, i->opcode == 0xe1 ? CC_NE : CC_E, out);
     check_target(l, relative_ip(l, i));
+    check_stray(l, i);
     count_down(l, i);
     jump_relative(l, i, 1, false);
     ops_label(l, out);
@@ -228,12 +248,6 @@ static int leave_half(struct x86_lift *l, ir_ref t)
     return label;
 }
 
-/* Of 48 bits; more may be canonical too, and lose nothing by being looked at when they run. */
-static bool canonical(uint64_t linear)
-{
-    return (uint64_t)sign_extend(linear, 48) == linear;
-}
-
 static void call_indirect(struct x86_lift *l, const struct x86_insn *i)
 {
     ir_ref t = indirect_target(l, i);
@@ -257,7 +271,7 @@ void lift_call(struct x86_lift *l, const struct x86_insn *i)
         call_indirect(l, i);
         return;
     }
-    if (mode64(l) && !canonical(l->page + (uint64_t)(l->next + i->imm))) {
+    if (strays(l, i)) {
         ops_call(l, HELPER_CALL_NEAR, linear_pc(l, l->next + i->imm), ops_return_address(l), IR_NONE);
         ops_goto_jumped(l);
         return;

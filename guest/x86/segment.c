@@ -181,7 +181,7 @@ uint64_t help_cs_check(struct x86 *x, uint64_t offset, uint64_t bytes, uint64_t 
 uint64_t help_jump_check(struct x86 *x, uint64_t ip, uint64_t b, uint64_t c)
 {
     (void)b, (void)c;
-    if ((uint32_t)ip > x->seg[SEG_CS].limit)
+    if (x->mode & MODE_64 ? !x86_canonical(x, ip) : (uint32_t)ip > x->seg[SEG_CS].limit)
         x86_raise_error(x, EX_GP, 0);
     return 0;
 }

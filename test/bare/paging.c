@@ -302,17 +302,23 @@ static void large(void)
     CHECK("A and D cleared, INVLPG, write: set again", pt1[0] & (A | D), A | D);
 }
 
-/* ---- the end of the lower half: vol. 2, CALL
+/* ---- the end of the lower half: vol. 2, CALL, JMP, Jcc
  * ----------------------------------------------------------------------------------------------------- */
 
 CODE(go_there, "push $0x55\npop %rax\njmp *%rdi")
 
-static void call_into_hole(void)
+static void put_code(unsigned at, const uint8_t *bytes, unsigned n)
 {
-    static const uint8_t call[] = {0xe8, 0, 0x10, 0, 0}; /* one page on */
+    for (unsigned k = 0; k < n; k++)
+        page_c[at + k] = bytes[k];
+}
+
+static void branches_into_hole(void)
+{
+    static const uint8_t call[] = {0xe8, 0, 0x10, 0, 0}, jmp[] = {0xe9, 0, 0x10, 0, 0}; /* one page on */
+    static const uint8_t jns[] = {0x48, 0x85, 0xff, 0x0f, 0x89, 0, 0x10, 0, 0};
     const uint64_t last = 0x7ffffffff000;
-    for (unsigned n = 0; n < sizeof call; n++)
-        page_c[n] = call[n];
+    put_code(0, call, sizeof call), put_code(64, jmp, sizeof jmp), put_code(128, jns, sizeof jns);
     pml4[255] = PA(pdpt1) | P | W;
     pdpt1[511] = PA(pd1) | P | W;
     pd1[511] = PA(pt1) | P | W;
@@ -321,6 +327,10 @@ static void call_into_hole(void)
     catch_call(go_there, (void *)last);
     CHECK_CAUGHT("#GP: CALL rel32 to a non-canonical address", GP, 0, last);
     CHECK("it stores nothing", ((uint64_t *)caught.sp)[-1], 0x55);
+    catch_call(go_there, (void *)(last + 64));
+    CHECK_CAUGHT("#GP: JMP rel32 to a non-canonical address", GP, 0, last + 64);
+    catch_call(go_there, (void *)(last + 128));
+    CHECK_CAUGHT("#GP: JNS rel32 to a non-canonical address", GP, 0, last + 131);
     pml4[255] = pdpt1[511] = pd1[511] = pt1[511] = 0;
     flush();
 }
@@ -749,7 +759,7 @@ void test_main(void)
     keys();
     reserved();
     large();
-    call_into_hole();
+    branches_into_hole();
     invalidation();
     pcids();
     random_changes();
