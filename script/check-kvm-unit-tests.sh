@@ -17,12 +17,13 @@ logs=${LOGS:-$work}
 trap 'rm -rf "$work"' EXIT
 mkdir -p "$logs"
 
-# Not the processor's: interfaces of hypervisors to their guests, and devices of QEMU's; by test or group.
-out_of_scope() { # NAME GROUPS ACCEL
+# What is not run, and why.  Mostly not the processor's: interfaces of hypervisors to their guests, and devices of QEMU's; by test or group.
+not_run() { # NAME GROUPS ACCEL
     case " $1 $2 " in
     *" svm "* | *" svm_"* | *" vmx "* | *" ept "*) echo "nested virtualization" ;;
     *" hyperv "*) echo "Hyper-V's interface" ;;
     *" kvmclock_test "* | *" asyncpf "* | *" hypercall "* | *" vmexit_vmcall "*) echo "KVM's interface" ;;
+    *" s3 "*) echo "rhea cannot suspend to RAM yet" ;;
     *" intel_iommu "*) echo "an IOMMU on QEMU's q35 board" ;;
     *) [ "$3" != kvm ] || echo "needs KVM itself" ;;
     esac
@@ -59,7 +60,7 @@ one() { # the test whose keys stand in name, file, smp, args, params, for_arch, 
     [ "$only" = "  " ] || [[ $only == *" $name "* ]] || return
     [ -z "$for_arch" ] || [ "$for_arch" = "$arch" ] || return
     local why image=$tree/x86/$file words mine theirs=
-    why=$(out_of_scope "$name" "$groups" "$accel")
+    why=$(not_run "$name" "$groups" "$accel")
     [ -n "$why" ] || [ -f "$image" ] || why="not built"
     [ -z "$why" ] || {
         printf '%-28s %-7s - %s\n' "$name" "$arch" "$why"
