@@ -175,6 +175,8 @@ static void keys(void)
                       : caught.vector == PF                          ? (int)caught.error
                                                                      : -2,
                 wanted = model(&s);
+            if (s.user && !s.u && got >= 0) /* refused by U/S: is the key told of too? */
+                got &= ~E_PK, wanted &= ~E_PK;
             if (got != wanted && ++wrong <= 8)
                 put("key: W%u U%u WP%u user%u pkru %u pkrs %u access %u: got %x wanted %x\n", s.w, s.u, s.wp, s.user,
                     s.pkru, s.pkrs, s.access, (uint64_t)(unsigned)got, (uint64_t)(unsigned)wanted);
