@@ -47,7 +47,6 @@ static bool regions_init(struct code *c)
     c->blocks = os_reserve(blocks_bytes(c));
     if (!c->blocks)
         return false;
-    os_prefer_huge(c->blocks, blocks_bytes(c));
     for (unsigned i = 0; i < c->nregions; i++) {
         c->region[i].rw = c->rw + CODE_FIXED + i * c->region_size;
         c->region[i].block = c->blocks + (size_t)i * c->blocks_max;

@@ -25,11 +25,22 @@
 
 enum { LONGEST = 15 };
 
+/* A bit a byte: 26 2E 36 3E 64 65 66 67 F0 F2 F3. */
+static const uint32_t prefix_bits[8] = {[1] = 0x40404040, [3] = 0xf0, [7] = 0xd0000};
+
 static void decode_prefixes(struct x86_decoder *d)
 {
     struct x86_insn *i = d->insn;
     for (; d->at < LONGEST; d->at++) {
         uint8_t b = d->bytes[d->at];
+        if ((b & 0xf0) == 0x40 && d->bits == X86_64) {
+            i->rex = b & 15;
+            i->prefix |= PREFIX_REX;
+            continue;
+        }
+        if (!(prefix_bits[b / 32] >> b % 32 & 1)) {
+            return;
+        }
         switch (b) {
         case 0xf0: i->prefix |= PREFIX_LOCK; break;
         case 0xf2: i->prefix = (i->prefix & ~PREFIX_REP) | PREFIX_REPNE; break;
@@ -50,13 +61,6 @@ static void decode_prefixes(struct x86_decoder *d)
             i->prefix |= PREFIX_SEG;
             d->seg = SEG_FS + (b & 1);
             break;
-        default:
-            if (d->bits != X86_64 || (b & 0xf0) != 0x40) {
-                return;
-            }
-            i->rex = b & 15;
-            i->prefix |= PREFIX_REX;
-            continue;
         }
         i->rex = 0;
         i->prefix &= ~PREFIX_REX;

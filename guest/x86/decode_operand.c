@@ -68,8 +68,10 @@ static unsigned size_of(const struct x86_decoder *d, unsigned size)
     if (size <= 64) {
         return size;
     }
+    if (size == SIZE_V) {
+        return i->osize;
+    }
     switch (size) {
-    case SIZE_V: return i->osize;
     case SIZE_Z: return i->osize == 2 ? 2 : 4;
     case SIZE_Y: return i->osize == 8 ? 8 : 4;
     case SIZE_MODE: return mode;

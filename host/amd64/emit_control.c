@@ -64,7 +64,10 @@ static void branch_to(struct emitter *e, uint32_t at)
 static struct exit_stub *new_exit(struct emitter *e, enum exit_kind kind, int64_t pc)
 {
     struct exit_stub *x = &e->exits[e->nexits++];
-    *x = (struct exit_stub){.kind = kind, .pc = pc};
+    x->from[0] = x->from[1] = x->from[2] = 0;
+    x->kind = kind;
+    x->jump = 0;
+    x->pc = pc;
     return x;
 }
 
