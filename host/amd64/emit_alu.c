@@ -67,6 +67,8 @@ static void lea_to(struct emitter *e, ir_ref from, struct rm m)
     const struct ir_op *o = e->op;
     int work = place_can_dst(e, o->d, from) ? place_dst(e, o->d, from) : RAX;
     asm_lea(&e->a, o->type, work, m);
+    if (work != RAX && !place_unpinned(o->d))
+        return;
     e->locked = 0;
     int d = place_dst(e, o->d, IR_NONE);
     if (d != work)

@@ -135,7 +135,7 @@ static bool op_mentions(const struct ir_op *o, ir_ref r)
 static int pick_scratch(const struct emitter *e)
 {
     int pick = -1, best = 5;
-    for (int i = 0; i < NSCRATCH; i++) {
+    for (int i = 0; i < NSCRATCH && best; i++) {
         ir_ref r = e->held[i];
         int cost = r == IR_NONE ? 0 : (ir_is_temp(r) ? 3 : 1) + op_mentions(e->op, r);
         if (!(e->locked >> i & 1) && cost < best) {
