@@ -169,7 +169,8 @@ static int region_find_oldest(const struct code *c)
 
 static void region_evict(struct code *c, struct region *r)
 {
-    for (unsigned i = 0; i < r->nblocks; i++) {
+    /* The last first: it stands first in its pages' lists and its hash chain. */
+    for (unsigned i = r->nblocks; i-- > 0;) {
         struct block *b = &r->block[i];
         if (block_listed(b))
             block_drop(c, b, DEAD_EVICTED);
@@ -278,7 +279,7 @@ void block_drop(struct code *c, struct block *b, enum block_death why)
     if (alive)
         hash_remove(c, b);
     if (why != DEAD_WORN)
-        pages_remove(c, b);
+        pages_remove(c, b, why);
     links_cut(c, b, why);
     c->counts.dropped[why]++;
     if (c->hooks.dropped)

@@ -31,6 +31,7 @@ struct code_page {
     uint64_t lines;   /* a bit a 64-byte line that holds guest code of a block */
     uintptr_t blocks; /* list, see page.c */
     uint32_t begun;   /* `stores` at the last code_page_begin */
+    bool loose;       /* lines may have bits of blocks that were evicted */
 };
 
 struct code {
@@ -74,7 +75,7 @@ bool pages_init(struct code *c);
 void pages_fini(struct code *c);
 /* Enter b in its pages' lists; false, and nothing entered, if a byte of it was stored to since `seen`. */
 bool pages_add(struct code *c, struct block *b, const uint32_t seen[2]);
-void pages_remove(struct code *c, struct block *b);
+void pages_remove(struct code *c, struct block *b, enum block_death why);
 /* Make every translation that is under way fail to commit. */
 void pages_spoil_all(struct code *c);
 

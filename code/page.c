@@ -138,6 +138,7 @@ static void page_set_lines(struct code *c, uint64_t page)
     for (uintptr_t e = c->page[page].blocks; e; e = entry_next(e))
         lines |= part_lines(block_part(entry_block(e), e & 1));
     __atomic_store_n(&c->page[page].lines, lines, __ATOMIC_SEQ_CST);
+    c->page[page].loose = false;
 }
 
 bool pages_add(struct code *c, struct block *b, const uint32_t seen[2])
@@ -167,15 +168,20 @@ bool pages_add(struct code *c, struct block *b, const uint32_t seen[2])
     return !stored;
 }
 
-void pages_remove(struct code *c, struct block *b)
+/* Many blocks of a page are evicted one after the other: then lines are found out when a store asks. */
+void pages_remove(struct code *c, struct block *b, enum block_death why)
 {
     for (unsigned i = 0; i < 2 && b->page[i] != PAGE_NONE; i++) {
         uintptr_t *at = &c->page[b->page[i]].blocks;
         while (*at != ((uintptr_t)b | i))
             at = &entry_block(*at)->page_next[*at & 1];
         *at = b->page_next[i];
-        page_set_lines(c, b->page[i]);
-        if (!c->page[b->page[i]].blocks)
+        struct code_page *page = &c->page[b->page[i]];
+        if (why == DEAD_EVICTED && page->blocks)
+            page->loose = true;
+        else
+            page_set_lines(c, b->page[i]);
+        if (!page->blocks)
             page_unmark(c, b->page[i]);
     }
 }
@@ -226,6 +232,8 @@ static unsigned page_store(struct code *c, uint64_t page, struct part p, const s
 {
     unsigned dropped = 0;
 
+    if (c->page[page].loose)
+        page_set_lines(c, page);
     for (uintptr_t e = c->page[page].blocks; self && (e = page_overlap(e, p)); e = entry_next(e))
         if (entry_block(e) == self) {
             *hit_self = true;
