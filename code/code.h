@@ -51,8 +51,8 @@ struct block {
     uint16_t f_spoils;
     const uint8_t *rx; /* host code, executable view */
     struct link link[2];
-    struct link *in; /* links that come here */
-    struct block *hash_next;
+    struct link *in;        /* links that come here */
+    uintptr_t hash_next;    /* see lookup.c */
     uintptr_t page_next[2]; /* lists of the one or two pages it lies on, see page.c */
     uint32_t page[2];       /* indexes of the RAM pages; page[1] is ~0 if there is one */
 };

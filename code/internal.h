@@ -47,7 +47,7 @@ struct code {
     struct region region[CODE_REGIONS];
     uint64_t nfilled;
 
-    struct block **hash;
+    uintptr_t *hash;
     uint64_t hash_mask;
 
     uint8_t *marks;

@@ -3,19 +3,40 @@
  * The hash table's chains are only ever prepended to; a removed block keeps its own `hash_next`, so a reader that
  * stands on it walks on into the chain as it was or is.  The memory of removed blocks is reused only when no vCPU is
  * looking (see eviction in code.c).
+ *
+ * An entry is a block's address with sixteen bits of its key above it and, in bit 0, whether another one followed when it
+ * was written: who looks for what is not there seldom has to look at a block, which would be a cache miss.
+ *     | tag of the key | address of a struct block | more |
+ *      63            48 47                        1      0
  */
 #include "code/internal.h"
 
 enum {
     HASH_BYTES_A_BLOCK = 512, /* of code memory: about one block a bucket when it is full */
     HASH_BYTES_A_BUCKET = 4,  /* of guest code */
+    ENTRY_TAG = 48,           /* first bit */
+    ENTRY_MORE = 1,
 };
 
-/* Blocks that are near each other in a page have buckets near each other: they are looked up and added together. */
-static struct block **hash_bucket(const struct code *c, gpa_t gpa, uint32_t mode)
+static uint64_t page_hash(gpa_t gpa, uint32_t mode)
 {
-    uint64_t page = (gpa / PAGE_BYTES ^ (uint64_t)mode << 40) * 0x9e3779b97f4a7c15ull;
-    return &c->hash[((page >> 32) + gpa % PAGE_BYTES / HASH_BYTES_A_BUCKET) & c->hash_mask];
+    return (gpa / PAGE_BYTES ^ (uint64_t)mode << 40) * 0x9e3779b97f4a7c15ull;
+}
+
+/* Blocks that are near each other in a page have buckets near each other: they are looked up and added together. */
+static uintptr_t *hash_bucket(const struct code *c, gpa_t gpa, uint32_t mode)
+{
+    return &c->hash[((page_hash(gpa, mode) >> 32) + gpa % PAGE_BYTES / HASH_BYTES_A_BUCKET) & c->hash_mask];
+}
+
+static uintptr_t entry_tag(gpa_t gpa, uint32_t mode)
+{
+    return (page_hash(gpa, mode) >> 16 ^ gpa % PAGE_BYTES) << ENTRY_TAG;
+}
+
+static struct block *entry_block(uintptr_t e)
+{
+    return (struct block *)(e & mask_bits(ENTRY_TAG) & ~(uintptr_t)ENTRY_MORE);
 }
 
 bool hash_init(struct code *c)
@@ -39,36 +60,44 @@ void hash_fini(struct code *c)
 
 void hash_add(struct code *c, struct block *b)
 {
-    struct block **bucket = hash_bucket(c, b->gpa, b->mode);
+    uintptr_t *bucket = hash_bucket(c, b->gpa, b->mode);
 
     b->hash_next = *bucket;
-    __atomic_store_n(bucket, b, __ATOMIC_RELEASE);
+    __atomic_store_n(bucket, (uintptr_t)b | entry_tag(b->gpa, b->mode) | (*bucket ? ENTRY_MORE : 0), __ATOMIC_RELEASE);
 }
 
 void hash_remove(struct code *c, struct block *b)
 {
-    struct block **at = hash_bucket(c, b->gpa, b->mode);
+    uintptr_t *at = hash_bucket(c, b->gpa, b->mode);
 
-    while (*at != b)
-        at = &(*at)->hash_next;
+    while (entry_block(*at) != b)
+        at = &entry_block(*at)->hash_next;
     __atomic_store_n(at, b->hash_next, __ATOMIC_RELEASE);
 }
 
-static struct block *hash_next_match(struct block *b, gpa_t gpa, uint32_t mode)
+/* The first block of that key from entry e on. */
+static struct block *hash_match(uintptr_t e, gpa_t gpa, uint32_t mode)
 {
-    while (b && !(b->gpa == gpa && b->mode == mode && block_alive(b)))
-        b = __atomic_load_n(&b->hash_next, __ATOMIC_ACQUIRE);
-    return b;
+    uintptr_t tag = entry_tag(gpa, mode);
+    while (e) {
+        struct block *b = entry_block(e);
+        if (e >> ENTRY_TAG == tag >> ENTRY_TAG && b->gpa == gpa && b->mode == mode && block_alive(b))
+            return b;
+        if (!(e & ENTRY_MORE))
+            break;
+        e = __atomic_load_n(&b->hash_next, __ATOMIC_ACQUIRE);
+    }
+    return NULL;
 }
 
 struct block *code_lookup(const struct code *c, gpa_t gpa, uint32_t mode)
 {
-    return hash_next_match(__atomic_load_n(hash_bucket(c, gpa, mode), __ATOMIC_ACQUIRE), gpa, mode);
+    return hash_match(__atomic_load_n(hash_bucket(c, gpa, mode), __ATOMIC_ACQUIRE), gpa, mode);
 }
 
 struct block *code_lookup_next(const struct block *b)
 {
-    return hash_next_match(__atomic_load_n(&b->hash_next, __ATOMIC_ACQUIRE), b->gpa, b->mode);
+    return hash_match(__atomic_load_n(&b->hash_next, __ATOMIC_ACQUIRE), b->gpa, b->mode);
 }
 
 struct block *hash_find_same(const struct code *c, const struct block *b)
