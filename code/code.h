@@ -7,8 +7,7 @@
  *
  *     region:  | host code of block 0 | its aux | code 1 | aux 1 | ...      free      |      | struct block 0 | 1 | ... |
  *
- * The structs lie in memory of their own, in huge pages where the host has them: code memory, being mapped twice, is dear
- * to touch first.
+ * The structs lie in memory of their own: code memory, being mapped twice, is dearer to touch first.
  *
  * Blocks are keyed by guest-physical address and mode.  Lookup takes no lock (a chain is only ever prepended to, and
  * removed blocks stay readable until their region is reused).  Everything that changes structure holds `code->lock`,
