@@ -116,6 +116,7 @@ struct exec {
     pthread_cond_t world_changed;
     struct vcpu *stopper;              /* the vCPU that runs alone now */
     struct pair_marks warm, hot, worn; /* blocks sampled once, twice; insns whose pairs miss: see pairs.c */
+    struct pair_marks f_shown;         /* blocks that may show the F they find in a fault, then define it */
     const struct x86_access *access;
     /* Prints code for -d in_asm and out_asm (tool/ sets it; disassembly is not exec's business). */
     void (*disassemble)(void *arg, FILE *out, const uint8_t *code, size_t n, uint64_t pc, int bits);
@@ -193,6 +194,9 @@ void exec_ir_keep(void *aux, const struct ir_block *ir);
 
 /* Choose ir_op.pair for the memory ops of a block whose page is gpa's. */
 void pairs_assign(struct exec *e, struct ir_block *b, uint32_t mode, gpa_t gpa);
+/* In hot blocks: which jumps lead to blocks that may show F in a fault (hints, from what pairs_note was told). */
+void pairs_look_ahead(struct exec *e, struct ir_block *b, gpa_t gpa);
+void pairs_note(struct exec *e, gpa_t gpa, const struct host_entry *entry);
 void pairs_sample(struct vcpu *v);               /* generated code was left for a kick, at the block at pc */
 void pairs_worn(struct cpu *c, const void *hpc); /* host_calls.mem_worn */
 

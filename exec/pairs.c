@@ -87,6 +87,23 @@ void pairs_assign(struct exec *e, struct ir_block *b, uint32_t mode, gpa_t gpa)
     }
 }
 
+void pairs_look_ahead(struct exec *e, struct ir_block *b, gpa_t gpa)
+{
+    if (!is_hot(e, gpa))
+        return;
+    for (unsigned i = 0; i < b->nops; i++) {
+        const struct ir_op *o = &b->op[i];
+        if (o->op == IR_GOTO && !(o->imm & ~0xfffll))
+            b->f_shown[o->sub] = marked(&e->f_shown, (gpa & ~0xfffull) | (uint64_t)o->imm);
+    }
+}
+
+void pairs_note(struct exec *e, gpa_t gpa, const struct host_entry *entry)
+{
+    if (entry->f_use == HOST_F_FAULTS)
+        mark(&e->f_shown, gpa);
+}
+
 /* ---- running ---------------------------------------------------------------------------------------------------- */
 
 void pairs_sample(struct vcpu *v)

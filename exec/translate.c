@@ -238,12 +238,14 @@ static enum made make_block(struct vcpu *v, struct fetch *f, unsigned max, bool 
     if (second)
         expect_second(&ir, f->gpa2);
     pairs_assign(e, &ir, v->x86.mode, f->gpa);
+    pairs_look_ahead(e, &ir, f->gpa);
     struct code_span span;
     struct host_span hs = {.used = 0};
     struct host_code hc = {.nfaults = 0};
     exec_spend(v, SPENT_EMIT);
     if (!(e->config.interp ? reserve(v, exec_ir_size(&ir), &ir, &span) : emit(v, &ir, &span, &hs, &hc)))
         return MADE_SMALLER;
+    pairs_note(e, f->gpa, &hc.entry);
     exec_spend(v, SPENT_PUBLISH);
     log_block(v, f, &src, &ir, &hs);
     struct block *b = span.block;

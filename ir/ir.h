@@ -161,6 +161,7 @@ struct ir_block {
     int64_t guest_off;   /* page offset of the first insn */
     uint32_t guest_size; /* bytes of guest code covered, from guest_off */
     unsigned counter;    /* 1 + which of cpu.counter counts how often it runs; 0: none */
+    bool f_shown[2];     /* a hint, by GOTO's slot: the block it leads to may show F in a fault before it defines it */
     bool full;           /* an append found no room: the block is void, translate a shorter one */
 };
 

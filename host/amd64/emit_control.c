@@ -76,16 +76,18 @@ static uint32_t poll(struct emitter *e)
     return fixed_copy(&e->a, &e->t->poll) + e->t->poll.at[FIXED_MISS];
 }
 
-/* How a jump will have F; puts it away if there is no other way.  Guards and polls spoil the host's flags. */
-static enum host_f f_at_jump(struct emitter *e, bool cross, bool spoils)
+/* How a jump will have F; puts it away if there is no other way.  Guards and polls spoil the host's flags.  To owe F costs a
+ * store, to find it in the host's flags costs a block that may show it four instructions. */
+static enum host_f f_at_jump(struct emitter *e, bool cross, bool spoils, bool shown)
 {
     if (e->f_mem)
         return HOST_F_KEPT;
     if (!e->t->f_kept && !cross) {
-        if (e->f_host && !spoils)
-            return HOST_F_LIVE;
-        if (f_can_make(e))
+        bool live = e->f_host && !spoils;
+        if ((!live || shown) && f_can_make(e))
             return HOST_F_OWED;
+        if (live)
+            return HOST_F_LIVE;
     }
     f_save(e);
     return HOST_F_KEPT;
@@ -108,7 +110,7 @@ static void emit_goto(struct emitter *e)
     rh_assert(slot < 2 && !e->out->jump[slot].present, "a block has one jump a slot");
     struct host_jump *j = &e->out->jump[slot];
     bool cross = (o->imm & ~0xfffll) != 0;
-    enum host_f f = f_at_jump(e, cross, o->flags & IR_POLL);
+    enum host_f f = f_at_jump(e, cross, o->flags & IR_POLL, e->b->f_shown[slot]);
     e->f_host = false;
     if (o->flags & IR_POLL) {
         struct exit_stub *k = new_exit(e, EXIT_KICK, o->imm);
