@@ -384,6 +384,11 @@ struct ir_interp_calls {
  * and GOTOI always return.  Faults leave through the calls and never come back. */
 enum cpu_leave ir_interp(const struct ir_block *b, struct cpu *c, const struct ir_interp_calls *calls, unsigned *slot);
 
+/* The generic path (generic.c): run a VEC or AVX op in plain C on cpu state, for hosts without the unit.  `mem` as for
+ * the call `vec` above; false: an exception that cpu.mxcsr unmasks, nothing but its flags written. */
+bool ir_generic(struct cpu *c, const struct ir_op *o, void *mem);
+bool ir_generic_has(const struct ir_op *o); /* it can */
+
 /* ---- slow memory accesses ---------------------------------------------------------------------------------- */
 
 /* desc: what an access is, made by host and interpreter alike. */
