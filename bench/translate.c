@@ -150,7 +150,7 @@ static bool lift(struct bench *b, const struct piece *p, bool passes, struct ir_
     if (src.nbytes < p->bytes) /* runs over the page's end; here the next page follows */
         src.nbytes = p->bytes;
     if (!ir_block_init(ir, &b->arena, BLOCK_INSNS_MAX * 24 + 64) ||
-        x86_lift_block(ir, MODE, x86_model_features(b->model), off, &src, BLOCK_INSNS_MAX, false, &second) !=
+        x86_lift_block(ir, MODE, x86_model_features(b->model), NULL, off, &src, BLOCK_INSNS_MAX, false, &second) !=
             X86_LIFT_OK)
         return false;
     if (passes)

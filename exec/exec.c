@@ -153,6 +153,23 @@ void exec_fini(struct exec *e)
     pthread_cond_destroy(&e->world_changed);
 }
 
+/* Which insns run in C. */
+static void find_units(struct vcpu *v)
+{
+    const struct exec_config *config = &v->exec->config;
+    unsigned host = host_vec_bytes();
+    if (config->vec_bytes && config->vec_bytes < host)
+        host = config->vec_bytes;
+    if (config->off[EXEC_UNITS])
+        host = 16;
+    v->x86.vec_host = (uint8_t)host;
+    v->has_generic = x86_model_generic(v->x86.model, host, v->generic);
+    if (config->off[EXEC_UNITS]) {
+        v->generic[0] |= 1;
+        v->has_generic = true;
+    }
+}
+
 bool vcpu_new(struct vcpu **out, struct exec *e, unsigned index, unsigned nvcpus, const struct x86_model *model,
               struct status *st)
 {
@@ -192,6 +209,7 @@ bool vcpu_new(struct vcpu **out, struct exec *e, unsigned index, unsigned nvcpus
     }
     tlb_remembered(x->tlb, x->cpu.pair_page, CPU_PAIRS, CPU_NO_PAGE);
     x86_model_apply(x, model);
+    find_units(v);
     x86_reset(x, false);
     x86_mode_update(x);
     e->vcpu[index] = v;

@@ -70,7 +70,9 @@ struct vcpu {
     struct vcpu_slow slow;
     void *interp; /* interp.c's own while it runs a block */
     const struct block *interp_block;
-    uint32_t worn_at[CPU_PAIR_BUDGETS]; /* cpu.counter at the last mem_worn, as cpu.pair_budget */
+    uint32_t generic[(FEAT_COUNT + 31) / 32]; /* what this host has no unit for; bit 0: none at all */
+    bool has_generic;                    /* ... and the model has some of it */
+    uint32_t worn_at[CPU_PAIR_BUDGETS];  /* cpu.counter at the last mem_worn, as cpu.pair_budget */
     struct code_writer writer;
     struct arena arena;
     uint64_t count[COUNT_MAX];
@@ -100,6 +102,7 @@ struct exec_config {
     bool interp;                  /* -accel interp: run the IR, emit nothing */
     bool no_links;                /* every jump comes back to the loop (-d nochain) */
     bool stats;                   /* take the time of everything (stats.c) */
+    unsigned vec_bytes;           /* vectors of at most so much on the host's units; 0: as the host has them */
     bool off[EXEC_OPTIMISATIONS]; /* -accel x-NAME=off: see optimisations.def */
 };
 struct exec {

@@ -99,7 +99,8 @@ static bool lift(struct vcpu *v, struct ir_block *b, int64_t off, const struct x
     exec_spend(v, SPENT_LIFT);
     if (!ir_block_init(b, &v->arena, max * 24 + 64))
         return false;
-    *result = x86_lift_block(b, v->x86.mode, x86_model_features(v->x86.model), off, src, max, one, second);
+    *result = x86_lift_block(b, v->x86.mode, x86_model_features(v->x86.model), v->has_generic ? v->generic : NULL, off,
+                             src, max, one, second);
     if (*result != X86_LIFT_OK || b->full)
         return false;
     if (log_on(e->log, LOG_OP))

@@ -148,7 +148,7 @@ static bool lift(struct explain *x, struct status *st)
     bool second = false;
     if (!ir_block_init(&x->ir, &x->arena, x->insns * 24 + 64))
         return status_set(st, "no memory for the block");
-    switch (x86_lift_block(&x->ir, mode_bits(x), NULL, off, &src, x->insns, false, &second)) {
+    switch (x86_lift_block(&x->ir, mode_bits(x), NULL, NULL, off, &src, x->insns, false, &second)) {
     case X86_LIFT_OK: return true;
     case X86_LIFT_FETCH: return status_set(st, "the bytes end inside the first instruction");
     default: return status_set(st, "the block is too large; try --insns with a smaller number");

@@ -246,6 +246,13 @@ static bool set_accel_key(struct options *o, const struct option_word *w, struct
         return good ||
                status_set(st, "-accel: x-insns is 1 to %d (guest insns a block), not '%s'", BLOCK_INSNS_MAX, w->value);
     }
+    if (!strcmp(w->key, "x-vector")) {
+        bool good = option_number(w->value, 16, 64, &n) && !(n & (n - 1));
+        o->exec.vec_bytes = good ? (unsigned)n : 0;
+        return good ||
+               status_set(st, "-accel: x-vector is 16, 32 or 64 (bytes of a vector on the host's units), not '%s'",
+                          w->value);
+    }
     static const char *const optimisation[] = {
 #define OPTIMISATION(NAME, name, text) "x-" name,
 #include "exec/optimisations.def"

@@ -226,8 +226,9 @@ static uint32_t mode_vectors(struct x86 *x, unsigned cpl)
 {
     unsigned usable = x->cr0 & CR0_TS ? 16 : x86_vec_usable(x), wanted = x->vec_wanted[cpl == 3];
     x->vec_wanted[0] = 16; /* until asked for again */
-    x->cpu.vec_bytes = (uint8_t)(wanted < 16 ? 16 : wanted < usable ? wanted : usable);
-    return (x->cpu.vec_bytes >= 32 ? MODE_AVX : 0) | (x->cpu.vec_bytes >= 64 ? MODE_AVX512 : 0);
+    unsigned bytes = wanted < 16 ? 16 : wanted < usable ? wanted : usable;
+    x->cpu.vec_bytes = (uint8_t)(x->vec_host && bytes > x->vec_host ? x->vec_host : bytes);
+    return (bytes >= 32 ? MODE_AVX : 0) | (bytes >= 64 ? MODE_AVX512 : 0);
 }
 
 void x86_mode_update(struct x86 *x)

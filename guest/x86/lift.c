@@ -159,6 +159,8 @@ static void lift_one(struct x86_lift *l, enum x86_status s, const struct x86_ins
         lift_insn(l, i);
     else
         lift_bad(l, s);
+    if (s == X86_OK && lift_lacks_unit(l, i->row->feature))
+        lift_generic(l, from);
     if (s == X86_OK)
         mark_stack(l, i, from);
     if (l->shadowed && !l->ended) {
@@ -188,12 +190,14 @@ static void end_block(struct x86_lift *l)
     ops_goto(l, 0, l->next, l->last != 0);
 }
 
-enum x86_lift_result x86_lift_block(struct ir_block *b, uint32_t mode, const uint32_t *features, int64_t off,
-                                    const struct x86_source *src, unsigned max_insns, bool one_insn, bool *second)
+enum x86_lift_result x86_lift_block(struct ir_block *b, uint32_t mode, const uint32_t *features,
+                                    const uint32_t *generic, int64_t off, const struct x86_source *src,
+                                    unsigned max_insns, bool one_insn, bool *second)
 {
     struct x86_lift l = {.b = b,
                          .mode = mode,
                          .features = features,
+                         .generic = generic,
                          .off = off,
                          .next = off,
                          .page = src->pc - (uint64_t)off,

@@ -36,6 +36,7 @@ struct x86_lift {
     struct ir_block *b;
     uint32_t mode;            /* MODE_ bits */
     const uint32_t *features; /* bit set by FEAT_ number: what the CPU model has; NULL: all */
+    const uint32_t *generic;  /* the same: what this host has no unit for (bit 0: none at all); NULL: nothing */
     int64_t off;              /* page offset of the insn being lifted */
     uint64_t page;            /* linear address of its page, where the block is first lifted */
     int64_t next;             /* page offset of the insn after it */
@@ -54,7 +55,8 @@ enum x86_lift_result {
 };
 /* Lift from page offset `off` up to max_insns insns, the page's end, or an insn that ends the block.  *second is set
  * if bytes of the next page were used (only by the last insn). */
-enum x86_lift_result x86_lift_block(struct ir_block *b, uint32_t mode, const uint32_t *features, int64_t off,
-                                    const struct x86_source *src, unsigned max_insns, bool one_insn, bool *second);
+enum x86_lift_result x86_lift_block(struct ir_block *b, uint32_t mode, const uint32_t *features,
+                                    const uint32_t *generic, int64_t off, const struct x86_source *src,
+                                    unsigned max_insns, bool one_insn, bool *second);
 
 #endif

@@ -23,6 +23,9 @@
 #include "guest/x86/lift.def"
 
 bool lift_has_feature(const struct x86_lift *l, unsigned feature); /* FEAT_ number; 0: nothing needed */
+/* lift_generic.c: does the host lack a unit that this insn needs?  Then its ops, from `from` on, are run in C. */
+bool lift_lacks_unit(const struct x86_lift *l, unsigned feature);
+void lift_generic(struct x86_lift *l, unsigned from);
 static inline enum ir_type type_of(unsigned bytes)
 {
     return bytes == 1 ? I8 : bytes == 2 ? I16 : bytes == 4 ? I32 : I64;

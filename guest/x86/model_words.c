@@ -2,13 +2,12 @@
  *
  *     -cpu MODEL,+feature,-feature,feature,feature=on|off,vendor=...,family=...,level=...,check,enforce
  *
- * What a model or a word asks for and cannot be had (rhea does not know it, or this computer's processor, whose own insns
- * run the guest's, lacks it) is left out.  The user is told in one line (x86_model_warn), unless check=off; with
+ * What a model or a word asks for and cannot be had (rhea does not know it) is left out.  The user is told in one line (x86_model_warn), unless check=off; with
  * enforce it is an error.  Names that mean nothing are errors, which suggest the nearest name that does.
  *
  * Rules to know before editing
- *   - `available` is what can be had: the features of "max", those with "?" included, less the ones in native[] that
- *     this processor lacks.  "max" and "host" never ask for more.
+ *   - `available` is what can be had: the features of "max", those with "?" included.  "max" and "host" ask for those
+ *     alone that this processor has units for: the others run in C, slowly, for whom asks for them by name.
  *   - A leaf beyond the model's last cannot be seen, so level and xlevel grow with the features, unless they are given.
  */
 #include "guest/x86/model_int.h"
@@ -41,37 +40,41 @@ static const struct variant variants[] = {
 #include "guest/x86/models.def"
 };
 
-/* Features whose insns generated code runs as the host's own. */
-static const uint16_t native[] = {
-    FEAT_AES,
-    FEAT_PCLMULQDQ,
-    FEAT_SHA,
-    FEAT_GFNI,
-    FEAT_BMI1,
-    FEAT_BMI2,
-    FEAT_ABM,
-    FEAT_SSE4A,
-    FEAT_AVX,
-    FEAT_AVX2,
-    FEAT_FMA,
-    FEAT_F16C,
-    FEAT_VAES,
-    FEAT_VPCLMULQDQ,
-    FEAT_AVX_VNNI,
-    FEAT_AVX512F,
-    FEAT_AVX512CD,
-    FEAT_AVX512BW,
-    FEAT_AVX512DQ,
-    FEAT_AVX512VL,
-    FEAT_AVX512IFMA,
-    FEAT_AVX512VBMI,
-    FEAT_AVX512VBMI2,
-    FEAT_AVX512VNNI,
-    FEAT_AVX512BF16,
-    FEAT_AVX512FP16,
-    FEAT_AVX512BITALG,
-    FEAT_AVX512VPOPCNTDQ,
-    FEAT_AVX512VP2INTERSECT,
+/* Features whose insns generated code runs as the host's own, and the bytes of a vector register it needs for them.  Where
+ * the host lacks one they run in C (lift_generic.c). */
+static const struct {
+    uint16_t feature;
+    uint8_t vec_bytes;
+} native[] = {
+    {FEAT_AES, 0},
+    {FEAT_PCLMULQDQ, 0},
+    {FEAT_SHA, 0},
+    {FEAT_GFNI, 0},
+    {FEAT_BMI1, 0},
+    {FEAT_BMI2, 0},
+    {FEAT_ABM, 0},
+    {FEAT_SSE4A, 0},
+    {FEAT_AVX, 32},
+    {FEAT_AVX2, 32},
+    {FEAT_FMA, 32},
+    {FEAT_F16C, 32},
+    {FEAT_VAES, 32},
+    {FEAT_VPCLMULQDQ, 32},
+    {FEAT_AVX_VNNI, 32},
+    {FEAT_AVX512F, 64},
+    {FEAT_AVX512CD, 64},
+    {FEAT_AVX512BW, 64},
+    {FEAT_AVX512DQ, 64},
+    {FEAT_AVX512VL, 64},
+    {FEAT_AVX512IFMA, 64},
+    {FEAT_AVX512VBMI, 64},
+    {FEAT_AVX512VBMI2, 64},
+    {FEAT_AVX512VNNI, 64},
+    {FEAT_AVX512BF16, 64},
+    {FEAT_AVX512FP16, 64},
+    {FEAT_AVX512BITALG, 64},
+    {FEAT_AVX512VPOPCNTDQ, 64},
+    {FEAT_AVX512VP2INTERSECT, 64},
 };
 
 /* Other names that QEMU and Linux have for features. */
@@ -239,17 +242,33 @@ static void add_features(struct x86_model *m, const struct row *r, bool allowed)
     }
 }
 
-static void find_available(struct x86_model *m)
+/* What can be had; `units`: of what the host has units for. */
+static void find_available(struct x86_model *m, bool units)
 {
     memset(m, 0, sizeof *m);
     add_features(m, &rows[0], true);
-    for (unsigned i = 0; i < ARRAY_LEN(native); i++)
-        if (!host_has(native[i]))
-            x86_model_put(m, native[i], false);
+    for (unsigned i = 0; units && i < ARRAY_LEN(native); i++)
+        if (!host_has(native[i].feature))
+            x86_model_put(m, native[i].feature, false);
     bool wide = host_has(FEAT_AVX512BW) && host_has(FEAT_AVX512DQ) && host_has(FEAT_AVX512VL);
-    if (!wide) /* thunks save AVX-512's state with insns of these */
+    if (units && !wide) /* thunks save AVX-512's state with insns of these */
         x86_model_put(m, FEAT_AVX512F, false);
     x86_model_close(m);
+}
+
+bool x86_model_generic(const struct x86_model *m, unsigned vec_bytes, uint32_t *set)
+{
+    bool any = false;
+
+    memset(set, 0, sizeof m->set);
+    for (unsigned i = 0; i < ARRAY_LEN(native); i++) {
+        unsigned f = native[i].feature;
+        if (host_has(f) && native[i].vec_bytes <= vec_bytes)
+            continue;
+        set[f / 32] |= 1u << f % 32;
+        any |= x86_model_has(m, f);
+    }
+    return any;
 }
 
 static void keep_available(struct x86_model *m, const struct x86_model *available)
@@ -477,13 +496,14 @@ bool x86_model_parse(struct x86_model **out, const char *text, struct status *st
     size_t n = strcspn(text, ",");
     const struct variant *v = variant_find(text, n);
     const struct row *row = v ? row_find(v->model, strlen(v->model)) : row_find(text, n);
-    struct x86_model available, m;
+    struct x86_model units, available, m;
     struct words w = {.m = &m, .st = st};
 
     if (!row)
         return unknown_model(st, text, n);
-    find_available(&available);
-    start_from(&m, row, &available);
+    find_available(&units, true);
+    find_available(&available, false);
+    start_from(&m, row, &units);
     if ((v && !parse_words(&w, v->words)) || (text[n] && !parse_words(&w, text + n + 1)))
         return false;
     if (find_missing(&m, &available) && w.enforce) {
@@ -537,9 +557,10 @@ static void list_features(FILE *out, const struct x86_model *available, bool had
 
 void x86_model_list(FILE *out)
 {
-    struct x86_model available;
+    struct x86_model units, available;
 
-    find_available(&available);
+    find_available(&units, true);
+    find_available(&available, false);
     fprintf(out, "Models:\n");
     for (unsigned i = 0; i < ARRAY_LEN(rows); i++)
         fprintf(out, "  %-26s %s\n", rows[i].name, rows[i].doc);
@@ -547,6 +568,10 @@ void x86_model_list(FILE *out)
         fprintf(out, "  %-26s %s\n", variants[i].name, variants[i].doc);
     fprintf(out, "Features (+name or name=on, -name or name=off):");
     list_features(out, &available, true);
+    for (unsigned i = 0; i < ARRAY_LEN(units.set); i++)
+        units.set[i] ^= available.set[i];
+    fprintf(out, "Of these in C, slowly, as this processor lacks them:");
+    list_features(out, &units, true);
     fprintf(out, "Features that are known but cannot be had here:");
     list_features(out, &available, false);
     fprintf(out, "Settings: vendor=, family=, model=, stepping=, model-id=, level=, xlevel=, phys-bits=; check=off (no "

@@ -101,6 +101,9 @@ void x86_model_free(struct x86_model *m);
 /* Tell the user which features `text`, that m was made from, asked for in vain; nothing if there are none. */
 void x86_model_warn(const struct x86_model *m, const char *text, FILE *out);
 const uint32_t *x86_model_features(const struct x86_model *m); /* bit set by FEAT_ number, for the lifter */
+/* The features that run in C here, for the host lacks the unit or keeps vectors of vec_bytes only (bit set by FEAT_ number);
+ * false: the model has none of them. */
+bool x86_model_generic(const struct x86_model *m, unsigned vec_bytes, uint32_t *set);
 /* Give x this model: CPUID, reset's EDX, the bits CR4 and EFER may have.  Before x86_reset. */
 void x86_model_apply(struct x86 *x, const struct x86_model *m);
 void x86_model_list(FILE *out); /* -cpu help */

@@ -168,6 +168,15 @@ union x86_gather {
     uint64_t packed;
 };
 
+/* A VEC or AVX op, its immediate or encoding apart, what the lift side tells help_generic in one word. */
+union x86_generic {
+    struct {
+        uint64_t d : 8, a : 8, b : 8, c : 8; /* ir_ref; FFH: none */
+        uint64_t tag : 8, row : 15, avx : 1, setf : 1;
+    };
+    uint64_t packed;
+};
+
 struct x86;
 /* Memory as instructions see it; the same slow path generated code takes (see host.h).  Set at start-up by exec. */
 struct x86_access {
@@ -210,6 +219,7 @@ struct x86 {
      * control registers allow it.  It grows when an insn wants more.  At CPL 0 that holds until the next change of
      * mode, interrupt or the like, since kernels use vectors in few places, and calls of C are cheap without. */
     uint8_t vec_wanted[2];
+    uint8_t vec_host; /* at most so much; the homes hold the rest, and insns on it run in C; 0: no limit */
 
     struct x86_segment ldtr, tr;
     struct {

@@ -66,7 +66,7 @@ static bool undefined(const uint8_t *bytes, unsigned n, const uint32_t *features
 
     assert_true(arena_init(&arena, 1 << 20, &st));
     assert_true(ir_block_init(&b, &arena, 512));
-    assert_int_equal(x86_lift_block(&b, LONG, features, OFFSET, &src, 1, false, &second), X86_LIFT_OK);
+    assert_int_equal(x86_lift_block(&b, LONG, features, NULL, OFFSET, &src, 1, false, &second), X86_LIFT_OK);
     const struct ir_op *o = &b.op[1];
     bool raises = b.nops > 1 && o->op == IR_CALL && o->imm == HELPER_RAISE && ir_const_value(&b, o->a) == EX_UD;
     arena_fini(&arena);

@@ -45,7 +45,7 @@ static enum x86_lift_result lift(struct lifted *f, uint32_t mode, const uint8_t 
     memset(f, 0, sizeof *f);
     assert_true(arena_init(&f->arena, 1 << 20, &f->st));
     assert_true(ir_block_init(&f->block, &f->arena, 1024));
-    enum x86_lift_result r = x86_lift_block(&f->block, mode, NULL, 0x100, &src, max, one, &f->second);
+    enum x86_lift_result r = x86_lift_block(&f->block, mode, NULL, NULL, 0x100, &src, max, one, &f->second);
     if (r == X86_LIFT_OK && !ir_verify(&f->block, &f->st)) {
         ir_print(stderr, &f->block, x86_helper_name);
         fail_msg("%s", f->st.text);
@@ -290,7 +290,7 @@ static void test_page_crossing(void **state)
     arena_reset(&f.arena);
     assert_true(ir_block_init(&f.block, &f.arena, 64));
     src.bytes++, src.nbytes--;
-    assert_int_equal(x86_lift_block(&f.block, USER64, NULL, 0xffe, &src, 100, false, &f.second), X86_LIFT_OK);
+    assert_int_equal(x86_lift_block(&f.block, USER64, NULL, NULL, 0xffe, &src, 100, false, &f.second), X86_LIFT_OK);
     assert_true(f.second);
     assert_int_equal(f.block.ninsns, 1);
     assert_int_equal(f.block.guest_size, 5);
@@ -370,7 +370,7 @@ static void test_random_bytes(void **state)
             memset(&f, 0, sizeof f);
             assert_true(arena_init(&f.arena, 1 << 20, &f.st));
             assert_true(ir_block_init(&f.block, &f.arena, 1024));
-            assert_int_equal(x86_lift_block(&f.block, modes[m], NULL, 0xf00, &src, 32, round & 1, &f.second),
+            assert_int_equal(x86_lift_block(&f.block, modes[m], NULL, NULL, 0xf00, &src, 32, round & 1, &f.second),
                              X86_LIFT_OK);
             if (!ir_verify(&f.block, &f.st))
                 fail_msg("mode %#x: %s", modes[m], f.st.text);
