@@ -111,12 +111,12 @@ static void make_processor(struct emulator *e)
     x86_mode_update(x);
 }
 
-bool emulator_init(struct emulator **out, struct status *st)
+bool emulator_init(struct emulator **out, const struct hw_options *o, struct status *st)
 {
     struct emulator *e = aligned_alloc(64, (sizeof *e + 63) & ~63ul);
     memset(e, 0, sizeof *e);
     *out = e;
-    const struct exec_config config = {.code_size = CODE_MEMORY};
+    const struct exec_config config = {.code_size = CODE_MEMORY, .off[EXEC_UNITS] = o->generic, .vec_bytes = o->vector};
     if (!ram_init(&e->ram, RAM_SIZE, RAM_SIZE, st) || !bus_init(&e->mem, 52, &e->log, st) ||
         !bus_init(&e->io, 16, &e->log, st))
         return false;

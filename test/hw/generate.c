@@ -48,8 +48,16 @@ static const char *excluded_by_lifter(const struct x86_row *row)
     }
 }
 
-const char *hw_row_excluded(const struct x86_row *row, const uint32_t *features, unsigned bits)
+/* VRCP14, VRSQRT14 */
+static bool is_estimate(const struct x86_row *row)
 {
+    return row->space == X86_EVEX && row->map == 2 && row->opcode >= 0x4c && row->opcode <= 0x4f;
+}
+
+const char *hw_row_excluded(const struct x86_row *row, const struct hw_run *run)
+{
+    const uint32_t *features = run->features;
+    unsigned bits = run->options->bits;
     if (row->attr & (bits == 64 ? ATTR_NO64 : ATTR_ONLY64))
         return "not in this mode";
     if (bits != 64 && (row->w == W_G1 || (row->space == X86_LEGACY && row->w == W_1)))
@@ -61,6 +69,8 @@ const char *hw_row_excluded(const struct x86_row *row, const uint32_t *features,
         return "processors differ: #UD or #GP";
     if (row->feature && !(features[row->feature / 32] >> (row->feature % 32) & 1))
         return "this processor lacks it";
+    if ((run->options->generic || run->options->vector) && is_estimate(row))
+        return "processors differ: an estimate";
     return row->attr & ATTR_CPL0 ? NULL : excluded_by_lifter(row);
 }
 

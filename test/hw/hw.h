@@ -171,6 +171,8 @@ struct hw_options {
     long index;
     unsigned failures, bits, jobs;
     bool has_one, no_shrink, sequence;
+    bool generic;    /* vector insns in plain C, as where the host has no unit */
+    unsigned vector; /* ... those of vectors longer than so many bytes; 0: none for that reason */
 };
 
 /* How cases ended on the processor: vectors up to #XM, and two more. */
@@ -205,7 +207,7 @@ uint64_t hw_summary(const struct hw_run *g, uint64_t *cases); /* returns how man
 /* ---- generate.c, sequence.c ---- */
 
 /* Why a row cannot be compared, or NULL. */
-const char *hw_row_excluded(const struct x86_row *row, const uint32_t *features, unsigned bits);
+const char *hw_row_excluded(const struct x86_row *row, const struct hw_run *run);
 /* false: no such case could be made (row and seed do not fit together). */
 bool hw_generate(struct hw_case *c, const struct hw_run *run, uint32_t row, uint64_t seed);
 void hw_narrow(struct hw_case *c);                            /* 32-bit registers only outside 64-bit mode */
@@ -229,7 +231,7 @@ void native_wait(struct native *n);
 /* ---- emulate.c ---- */
 
 struct emulator;
-bool emulator_init(struct emulator **e, struct status *st);
+bool emulator_init(struct emulator **e, const struct hw_options *o, struct status *st);
 void emulator_fini(struct emulator *e);
 void hw_host_features(uint32_t features[HW_FEATURE_WORDS]); /* bits by FEAT_ number */
 void emulator_run(struct emulator *e, const struct hw_case *c, bool interp, struct hw_result *r);

@@ -40,7 +40,7 @@ static void print_outcomes(FILE *out, const struct hw_count *n)
 static void print_row(FILE *out, const struct hw_run *g, uint32_t i)
 {
     const struct hw_count *n = &g->counts[i];
-    const char *why = hw_row_excluded(&x86_rows[i], g->features, g->options->bits);
+    const char *why = hw_row_excluded(&x86_rows[i], g);
     print_name(out, i);
     if (why) {
         fprintf(out, ": not compared: %s\n", why);
@@ -83,7 +83,7 @@ static void print_reasons(const struct hw_run *g)
     const char *seen[32];
     unsigned nseen = 0, times[32] = {0};
     for (uint32_t i = 0; i < x86_row_count; i++) {
-        const char *why = hw_row_excluded(&x86_rows[i], g->features, g->options->bits);
+        const char *why = hw_row_excluded(&x86_rows[i], g);
         unsigned k = 0;
         if (!why)
             continue;

@@ -185,7 +185,7 @@ static void run_job(const struct hw_run *run, unsigned number)
 {
     struct status st = {""};
     struct job j = {.run = run, .number = number, .counts = run->counts + number * HW_COUNTS};
-    bool ok = native_init(&j.native, 2 * HALF, &st) && emulator_init(&j.emulator, &st);
+    bool ok = native_init(&j.native, 2 * HALF, &st) && emulator_init(&j.emulator, run->options, &st);
     rh_assert(ok, "the comparison starts: %s", st.text);
     if (run->nchosen)
         run_cases(&j, run->options->count, false);
@@ -207,7 +207,7 @@ static void choose_rows(struct hw_run *g)
     g->chosen = calloc(x86_row_count, sizeof *g->chosen);
     g->in_sequence = calloc(x86_row_count, sizeof *g->in_sequence);
     for (uint32_t i = 0; i < x86_row_count; i++) {
-        if (hw_row_excluded(&x86_rows[i], g->features, g->options->bits))
+        if (hw_row_excluded(&x86_rows[i], g))
             continue;
         g->allowed[i] = true;
         if (hw_row_in_sequence(&x86_rows[i]))
@@ -288,7 +288,7 @@ void hw_run_one(struct hw_run *g)
     struct native *n;
     struct emulator *e;
     const struct hw_options *o = g->options;
-    bool ok = native_init(&n, 1, &st) && emulator_init(&e, &st);
+    bool ok = native_init(&n, 1, &st) && emulator_init(&e, o, &st);
     rh_assert(ok, "the comparison starts: %s", st.text);
     bool made = o->sequence || (o->index >= 0 && hw_generate(&c, g, (uint32_t)o->index, o->one));
     if (o->sequence)

@@ -8,6 +8,8 @@
  *     test_hw --seed SEED       another set                                   --report FILE   a line for every row
  *     test_hw --failures N      how many differences to print (one a row)     --no-shrink
  *
+ *     test_hw --generic         vector insns by the generic path (ir/generic.c)
+ *     test_hw --vector 32, 16   the same for those of longer vectors only, as where the host has no AVX-512 or AVX2
  *
  * doc/hardware-comparison.md says how to read what it prints.
  */
@@ -55,19 +57,12 @@ static uint64_t run_all(const struct hw_options *o, uint64_t *cases)
 
 static bool parse(int argc, char **argv, struct hw_options *o)
 {
-    static const struct option options[] = {{"seed", 1, NULL, 's'},
-                                            {"count", 1, NULL, 'c'},
-                                            {"sequences", 1, NULL, 'q'},
-                                            {"row", 1, NULL, 'r'},
-                                            {"index", 1, NULL, 'i'},
-                                            {"case", 1, NULL, 'o'},
-                                            {"failures", 1, NULL, 'f'},
-                                            {"report", 1, NULL, 'v'},
-                                            {"bits", 1, NULL, 'b'},
-                                            {"no-shrink", 0, NULL, 'n'},
-                                            {"sequence", 0, NULL, 'S'},
-                                            {"jobs", 1, NULL, 'j'},
-                                            {0}};
+    static const struct option options[] = {
+        {"seed", 1, NULL, 's'},      {"count", 1, NULL, 'c'},    {"sequences", 1, NULL, 'q'},
+        {"row", 1, NULL, 'r'},       {"index", 1, NULL, 'i'},    {"case", 1, NULL, 'o'},
+        {"failures", 1, NULL, 'f'},  {"report", 1, NULL, 'v'},   {"bits", 1, NULL, 'b'},
+        {"no-shrink", 0, NULL, 'n'}, {"sequence", 0, NULL, 'S'}, {"jobs", 1, NULL, 'j'},
+        {"generic", 0, NULL, 'g'},   {"vector", 1, NULL, 'V'},   {0}};
     int c;
     while ((c = getopt_long(argc, argv, "", options, NULL)) >= 0) {
         uint64_t v = optarg ? strtoull(optarg, NULL, 0) : 0;
@@ -82,6 +77,8 @@ static bool parse(int argc, char **argv, struct hw_options *o)
         case 'b': o->bits = v == 16 || v == 32 ? (unsigned)v : 64; break;
         case 'j': o->jobs = v < 1 ? 1 : v > HW_JOBS_MAX ? HW_JOBS_MAX : (unsigned)v; break;
         case 'v': o->report = optarg; break;
+        case 'V': o->vector = (unsigned)v; break;
+        case 'g': o->generic = true; break;
         case 'n': o->no_shrink = true; break;
         case 'S': o->sequence = true; break;
         default: return false;
@@ -106,10 +103,16 @@ static bool low_memory_is_free(void)
     return mincore((void *)0x80000000, 4096, &(unsigned char){0}) != 0;
 }
 
-static void run_bounded(unsigned bits, uint64_t count, uint64_t sequences)
+static void run_bounded_as(unsigned bits, uint64_t count, uint64_t sequences, bool generic)
 {
-    const struct hw_options o = {
-        .seed = 1, .count = count, .sequences = sequences, .index = -1, .failures = 10, .bits = bits, .jobs = 2};
+    const struct hw_options o = {.seed = 1,
+                                 .count = count,
+                                 .sequences = sequences,
+                                 .index = -1,
+                                 .failures = 10,
+                                 .bits = bits,
+                                 .jobs = 2,
+                                 .generic = generic};
     uint64_t cases;
     if (!can_run()) {
         printf("skipped: this processor has no RDFSBASE or no XSAVE\n");
@@ -125,6 +128,11 @@ static void run_bounded(unsigned bits, uint64_t count, uint64_t sequences)
     }
     assert_int_equal(run_all(&o, &cases), 0);
     assert_true(cases > (count + sequences) / 2);
+}
+
+static void run_bounded(unsigned bits, uint64_t count, uint64_t sequences)
+{
+    run_bounded_as(bits, count, sequences, false);
 }
 
 static void single_insns_agree(void **state)
@@ -163,6 +171,19 @@ static void sequences_agree_in_16_bits(void **state)
     run_bounded(16, 0, 15000);
 }
 
+/* As on a host without units: see ir/generic.c. */
+static void the_generic_path_agrees(void **state)
+{
+    (void)state;
+    run_bounded_as(64, 250000, 15000, true);
+}
+
+static void the_generic_path_agrees_in_32_bits(void **state)
+{
+    (void)state;
+    run_bounded_as(32, 60000, 5000, true);
+}
+
 int main(int argc, char **argv)
 {
     struct hw_options o = {.seed = 1, .index = -1, .failures = 20, .bits = 64, .jobs = 2};
@@ -177,6 +198,8 @@ int main(int argc, char **argv)
                                        cmocka_unit_test(single_insns_agree_in_32_bits),
                                        cmocka_unit_test(sequences_agree_in_32_bits),
                                        cmocka_unit_test(single_insns_agree_in_16_bits),
-                                       cmocka_unit_test(sequences_agree_in_16_bits)};
+                                       cmocka_unit_test(sequences_agree_in_16_bits),
+                                       cmocka_unit_test(the_generic_path_agrees),
+                                       cmocka_unit_test(the_generic_path_agrees_in_32_bits)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
