@@ -33,7 +33,6 @@ struct generic {
     /* The result; the destination before; the sources, a mask or general register in the low 8 bytes. */
     uint8_t d[GENERIC_BYTES], old[GENERIC_BYTES], a[GENERIC_BYTES], b[GENERIC_BYTES], last[GENERIC_BYTES];
     uint64_t pair;       /* VP2INTERSECT: the second mask */
-    unsigned rax, rdx;   /* string comparisons: lengths, made explicit */
     unsigned earlier;    /* exceptions of steps that are behind */
     struct soft_env env; /* rounding, and the exceptions raised so far */
 };

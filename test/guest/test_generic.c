@@ -3,6 +3,7 @@
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
 
@@ -51,15 +52,16 @@ static void every_vector_row_has_a_function(void **state)
 
 static float estimate(uint8_t opcode, float x)
 {
-    struct cpu *c = test_calloc(1, sizeof *c);
+    struct cpu *c = aligned_alloc(64, sizeof *c);
     struct ir_op o = {.op = IR_AVX, .d = IR_VEC0, .a = IR_VEC0 + 1, .e = IR_NONE, .b = IR_NONE, .c = IR_NONE};
     o.avx = (struct ir_avx){.form = IR_AVX_REG_RM, .map = 2, .pp = 1, .evex = 1, .opcode = opcode};
+    memset(c, 0, sizeof *c);
     c->mxcsr = 0x1f80;
     memcpy(c->vec[1], &x, 4);
     assert_true(ir_generic(c, &o, NULL));
     assert_int_equal(c->mxcsr, 0x1f80);
     memcpy(&x, c->vec[0], 4);
-    test_free(c);
+    free(c);
     return x;
 }
 
