@@ -7,7 +7,7 @@
  *     generic_crypto.c     AES, SHA, carry-less and Galois field products
  *     generic_fp.c         floating-point functions of one element, over soft.c
  *
- * A function knows nothing of encodings, masks, memory or registers: these are generic.c's alone.
+ * A function knows nothing of encodings, masks, memory or registers: these are generic.c's alone (but for VZEROALL's registers).
  */
 #ifndef RHEA_IR_GENERIC_H
 #define RHEA_IR_GENERIC_H
