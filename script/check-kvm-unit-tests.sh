@@ -4,7 +4,7 @@
 #     script/check-kvm-unit-tests.sh DIR [NAME...]      DIR: a tree of it, configured and built; NAME: only these tests (default: all of x86/unittests.cfg)
 #
 # QEMU=qemu-system-x86_64: what this program (-accel tcg) makes of the same image stands beside it.  LOGS=FOLDER keeps what the tests print.
-# TIMEOUT=S: seconds for each test, instead of what the suite says (240 where it says nothing).
+# TIMEOUT=S: seconds for each test (240).
 # Ends with "N passed, N failed, N skipped".
 set -uo pipefail
 tree=${1:?"usage: $0 DIR [NAME...]"}
@@ -49,13 +49,13 @@ verdict() { # STATUS LOG
 emulate() {
     local log=$1
     shift
-    timeout -k 5 "${TIMEOUT:-${limit:-240}}" "$@" -no-reboot -nodefaults -display none -serial stdio -device pc-testdev \
+    timeout -k 5 "${TIMEOUT:-240}" "$@" -no-reboot -nodefaults -display none -serial stdio -device pc-testdev \
         -device isa-debug-exit,iobase=0xf4,iosize=0x4 -kernel "$image" -smp "$smp" -initrd "$work/env" "${words[@]}" </dev/null >"$log" 2>&1
     verdict $? "$log"
 }
 
 passed=0 failed=0 skipped=0
-one() { # the test whose keys stand in name, file, smp, args, params, for_arch, limit, groups, accel
+one() { # the test whose keys stand in name, file, smp, args, params, for_arch, groups, accel
     [ -n "$name" ] || return
     [ "$only" = "  " ] || [[ $only == *" $name "* ]] || return
     [ -z "$for_arch" ] || [ "$for_arch" = "$arch" ] || return
@@ -83,7 +83,7 @@ one() { # the test whose keys stand in name, file, smp, args, params, for_arch, 
     printf '%-28s %-7s %-36s %s\n' "$name" "$arch" "$mine" "$theirs"
 }
 
-clear_keys() { name='' file='' smp=1 args='' params='' for_arch='' limit='' groups='' accel=''; }
+clear_keys() { name='' file='' smp=1 args='' params='' for_arch='' groups='' accel=''; }
 clear_keys
 while IFS= read -r line || [ -n "$line" ]; do
     value=${line#*= }
@@ -99,7 +99,6 @@ while IFS= read -r line || [ -n "$line" ]; do
     "test_args = "*) args=$value ;;
     "qemu_params = "*) params=$value ;;
     "arch = "*) for_arch=$value ;;
-    "timeout = "*) limit=$value ;;
     "groups = "*) groups=$value ;;
     "accel = "*) accel=$value ;;
     esac
