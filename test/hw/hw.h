@@ -24,7 +24,8 @@
 #include "guest/x86/decode.h"
 
 enum {
-    HW_NATIVE = 0x0e5a7000, /* the native side's own page, absent in the guest */
+    HW_NATIVE = 0x0e5a7000, /* the native side's own pages, absent in the guest */
+    HW_NATIVE_SIZE = 0x5000,
     HW_CODE = 0x10000000,
     HW_CODE_SIZE = 0x2000,
     HW_DATA = 0x10010000,
