@@ -645,9 +645,11 @@ void emit_flag_op(struct emitter *e)
         uint32_t mask = (uint32_t)o->imm & CPU_ARITH;
         if (!o->setf)
             break;
-        if (mask != CPU_ARITH && e->f_host)
+        if (mask != CPU_ARITH && (e->f_host || e->f_owed))
             f_save(e);
         e->f_host = false;
+        asm_insn(&e->a, 0, 0, 0xc7, 0, 0, rm_cpu(offsetof(struct cpu, f_maker)));
+        asm_imm(&e->a, 0, 4);
         int work = place_scratch(e);
         if (mask & 0xd5) {
             if (ir_is_const(o->a))

@@ -101,6 +101,8 @@ static bool only_faults_want(const struct emitter *e, const struct ir_op *maker)
             return !spoilt && makes_anew(e, o);
         if (ends_f(o) || (o >= now && !o->livef))
             return true;
+        if (o->setf) /* it keeps some flags from before */
+            return false;
         spoilt |= spoils(o, maker);
     }
     return false;

@@ -89,6 +89,11 @@ CODE(flags_forward, "1: mov (%rdi), %rdx; add $8, %rdi; cmp $0, %edi; je 2f\n" A
 CODE(flags_store, "mov $19, %ecx; jmp 1f; nop\n1: mov -8(%rdi, %rcx, 8), %rdx\n" AT(
                       flags_store) "mov %ecx, (%rdx)\nsub $1, %ecx; jne 1b")
 
+CODE(flags_popf, "lea 0x98(%rdi), %r8\n1: mov (%rdi), %rdx; push $0x45; popf; jmp 2f; nop\n2: " AT(
+                     flags_popf) "mov (%rdx), %eax\nadd $8, %rdi; cmp %r8, %rdi; jne 1b")
+CODE(flags_sahf, "1: mov (%rdi), %rdx; add $8, %rdi; mov $0x4500, %eax; sahf; jmp 2f; nop\n2: " AT(
+                     flags_sahf) "mov (%rdx), %ecx\ncmp %r8, %rdi; jmp 1b")
+
 /* 6.5: a fault's pushed flags are those of the last insn that set any, also if that was before a jump. */
 static void pushed_flags(void)
 {
@@ -107,7 +112,9 @@ static void pushed_flags(void)
         {"ADD in the block before", flags_spoilt, flags_spoilt_at, false, 0},     /* 90H + 8 = 98H */
         {"ADD", flags_add, flags_add_at, false, F_PF | F_SF},                     /* -2 + 1 = -1 */
         {"CMP before a jump forward", flags_forward, flags_forward_at, false, 0}, /* 98H - 0 */
-        {"SUB", flags_store, flags_store_at, true, 0},                            /* 2 - 1 */
+        {"POPF", flags_popf, flags_popf_at, false, F_CF | F_PF | F_ZF},
+        {"SAHF", flags_sahf, flags_sahf_at, false, F_CF | F_PF | F_ZF},
+        {"SUB", flags_store, flags_store_at, true, 0}, /* 2 - 1 */
     };
     for (unsigned i = 0; i < sizeof loops / sizeof *loops; i++)
         for (unsigned user = 0; user < 2; user++) {
