@@ -118,7 +118,7 @@ struct exec {
     pthread_mutex_t world; /* guards stopper and every vcpu.inside; taken before no other lock */
     pthread_cond_t world_changed;
     struct vcpu *stopper;              /* the vCPU that runs alone now */
-    struct pair_marks warm, hot, worn; /* blocks sampled once, twice; insns whose pairs miss: see pairs.c */
+    struct pair_marks warm, hot, worn; /* blocks sampled; blocks that get pairs; insns whose pairs miss: see pairs.c */
     struct pair_marks f_shown;         /* blocks that may show the F they find in a fault, then define it */
     const struct x86_access *access;
     /* Prints code for -d in_asm and out_asm (tool/ sets it; disassembly is not exec's business). */

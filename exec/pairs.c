@@ -8,9 +8,9 @@
  * A hit saves a few cycles, and takes the table out of the way from an address to its data.  A miss costs a mispredicted
  * branch and a thunk.  So it must be known that an insn is run often, and mostly on the page it was on before:
  *
- *   - Where the guest is when it is kicked (by its own timer, as a rule) is a sample.  A block met twice is hot: it and
- *     those it leads to by links are dropped, to be translated again with pairs.  Accesses by way of the stack pointer
- *     have them always.
+ *   - Where the guest is when it is kicked (by its own timer, as a rule) is a sample.  A block met is hot, and so are the
+ *     few it leads to by links, all of them when it is met again: they are dropped, to be translated again with pairs.
+ *     Accesses by way of the stack pointer have them always.
  *   - A hot block counts how often it runs (cpu.executed), the thunk counts misses by place.  Every BUDGET misses it calls
  *     pairs_worn: if more than one run in HITS_A_MISS missed, the insn is marked, and its block translated again without.
  *
@@ -21,7 +21,7 @@
 
 #include "exec/exec.h"
 
-enum { BUDGET = 32, HITS_A_MISS = 24, REACH = 24 };
+enum { BUDGET = 32, HITS_A_MISS = 24, REACH = 24, NEAR_REACH = 4 };
 
 /* ---- sets of guest-physical addresses -------------------------------------------------------------------------- */
 
@@ -115,9 +115,9 @@ void pairs_sample(struct vcpu *v)
         return;
     uint64_t entry = *tlb_entry(v->x86.cpu.tab_x, pc);
     struct block *b = entry ? code_lookup(e->code, (entry - 1) << 12 | (pc & 0xfff), v->x86.mode) : NULL;
-    if (!b || !mark(&e->warm, b->gpa))
+    if (!b)
         return;
-    unsigned n = code_reach(e->code, b, reach, REACH);
+    unsigned n = code_reach(e->code, b, reach, mark(&e->warm, b->gpa) ? REACH : NEAR_REACH);
     for (unsigned i = 0; i < n; i++)
         if (!mark(&e->hot, reach[i]->gpa))
             code_drop(e->code, reach[i]);
