@@ -12,7 +12,8 @@
  *     few it leads to by links, all of them when it is met again: they are dropped, to be translated again with pairs.
  *     Accesses by way of the stack pointer have them always.
  *   - A hot block counts how often it runs (cpu.executed), the thunk counts misses by place.  Every BUDGET misses it calls
- *     pairs_worn: if more than one run in HITS_A_MISS missed, the insn is marked, and its block translated again without.
+ *     pairs_worn: if more than one run in HITS_A_MISS missed, the insn is marked, and its block translated again without.  A
+ *     block that is not hot becomes so then (a kernel that leaves by way of another stack misses there each time).
  *
  * Rules to know before editing
  *   - A pair is a hint: any access may have any, or none.  The sets here may forget or mix up what they like.
@@ -130,8 +131,13 @@ void pairs_worn(struct cpu *c, const void *hpc)
     struct block *b = code_find_host(e->code, hpc);
     unsigned place = (uint32_t)(uintptr_t)hpc >> 3 & (CPU_PAIR_BUDGETS - 1);
     c->pair_budget[place] = BUDGET;
-    if (!b || !is_hot(e, b->gpa))
+    if (!b || e->config.off[EXEC_PAIRS])
         return;
+    if (!is_hot(e, b->gpa)) { /* by way of the stack pointer: begin to count its runs */
+        mark(&e->hot, b->gpa);
+        code_drop(e->code, b);
+        return;
+    }
     uint32_t now = c->counter[hash(b->gpa) % CPU_COUNTERS], before = v->worn_at[place];
     v->worn_at[place] = now;
     if (!before || now - before > BUDGET * HITS_A_MISS)

@@ -67,13 +67,13 @@ run() {
     result "$name ($way): came to its end" $status
 }
 
-# counters NAME APPEND: rhea's counters when the guest says "ready", in $out/NAME.APPEND.jit
+# counters NAME APPEND: rhea's counters when the guest says "ready", in $out/NAME.APPEND.jit.  Without pairs: a block that becomes hot is made anew.
 counters() {
     local say=$out/$1.$2.out pipe=$out/monitor pid n=0
     rm -f "$pipe" "$say"
     mkfifo "$pipe"
     # shellcheck disable=SC2086
-    timeout 60 $emulator $machine -monitor stdio -debugcon "file:$say" -kernel "$out/$1.bin" -append "$2" <"$pipe" >"$out/$1.$2.jit" 2>&1 &
+    timeout 60 $emulator $machine -accel tcg,x-pairs=off -monitor stdio -debugcon "file:$say" -kernel "$out/$1.bin" -append "$2" <"$pipe" >"$out/$1.$2.jit" 2>&1 &
     pid=$!
     exec 3>"$pipe"
     while [ $n -lt 200 ] && ! grep -qs '^ready' "$say"; do
