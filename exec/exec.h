@@ -68,11 +68,12 @@ struct vcpu {
     bool inside;        /* may hold blocks, links, table entries: see world.c; guarded by exec.world */
     struct block alone; /* the block of a one_insn run: never looked up */
     struct vcpu_slow slow;
-    void *interp; /* interp.c's own while it runs a block */
+    unsigned jc_turn; /* which of an address's two places in the jump cache is next */
+    void *interp;     /* interp.c's own while it runs a block */
     const struct block *interp_block;
     uint32_t generic[(FEAT_COUNT + 31) / 32]; /* what this host has no unit for; bit 0: none at all */
-    bool has_generic;                    /* ... and the model has some of it */
-    uint32_t worn_at[CPU_PAIR_BUDGETS];  /* cpu.counter at the last mem_worn, as cpu.pair_budget */
+    bool has_generic;                         /* ... and the model has some of it */
+    uint32_t worn_at[CPU_PAIR_BUDGETS];       /* cpu.counter at the last mem_worn, as cpu.pair_budget */
     struct code_writer writer;
     struct arena arena;
     uint64_t count[COUNT_MAX];

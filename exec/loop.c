@@ -266,7 +266,10 @@ static void after_link(struct vcpu *v, struct block *to)
 static void after_lookup(struct vcpu *v, const struct block *to, gva_t pc)
 {
     struct cpu *c = &v->x86.cpu;
-    struct cpu_jc *e = (struct cpu_jc *)((char *)c->jc + cpu_jc_offset(pc, c->jc_tag));
+    uint32_t offset = cpu_jc_offset(pc, c->jc_tag);
+    struct cpu_jc *e = (struct cpu_jc *)((char *)c->jc + offset);
+    if (e->tag != ~0ull && v->jc_turn++ & 1) /* what is there may be wanted as well, or be of no use any longer */
+        e = (struct cpu_jc *)((char *)c->jc + (offset ^ CPU_JC_OTHER));
     e->pc = pc; /* only its own thread uses an entry, but others look for dead blocks and take their tags away */
     __atomic_store_n(&e->tag, c->jc_tag, __ATOMIC_RELAXED);
     __atomic_store_n(&e->hpc, block_entry(to), __ATOMIC_RELAXED);

@@ -44,9 +44,10 @@ struct cpu_jc {
     uint64_t spare;
 };
 
-/* Byte offset of an entry from jc[0]; the host's inline lookup computes the same.  The entry's low bits are those of pc,
- * so what is known of a page's offset can be found without knowing the page (CPU_JC_WAYS entries to look at). */
+/* Byte offset of an entry from jc[0]; the host's inline lookup computes the same.  An entry may also be CPU_JC_OTHER from
+ * there, where the host looks second (offset ^ CPU_JC_OTHER).  The entry's low bits are those of pc, so what is known of a page's offset can be found without knowing the page (CPU_JC_WAYS entries to look at). */
 enum { CPU_JC_PLAIN = 6, CPU_JC_WAYS = CPU_JC_SIZE >> CPU_JC_PLAIN };
+enum { CPU_JC_OTHER = CPU_JC_SIZE / 2 * sizeof(struct cpu_jc) };
 static inline uint32_t cpu_jc_offset(uint64_t pc, uint64_t tag)
 {
     uint64_t high = ((pc >> 12) ^ (tag >> 32)) << CPU_JC_PLAIN;

@@ -192,6 +192,20 @@ static void emit_two_ways(struct emitter *e)
     e->op = taken;
 }
 
+void jump_by_entry(struct asmbuf *a, uint32_t miss[2])
+{
+    struct rm entry = rm_index(RSP, R15, 0, (int32_t)offsetof(struct cpu, jc) - CPU_FRAME), tag = entry, hpc = entry;
+    tag.disp += (int32_t)offsetof(struct cpu_jc, tag);
+    hpc.disp += (int32_t)offsetof(struct cpu_jc, hpc);
+    asm_alu(a, I64, 7, RAX, entry);
+    miss[0] = asm_jcc(a, CC_NE);
+    asm_alu(a, I64, 7, R14, tag);
+    miss[1] = asm_jcc(a, CC_NE);
+    asm_alu_imm(a, I64, 4, rm_reg(RAX), -4096);
+    asm_store(a, I64, pcb(), RAX);
+    asm_insn(a, 0, 0, 0xff, 0, 4, hpc);
+}
+
 static void emit_goto_indirect(struct emitter *e)
 {
     struct asmbuf *a = &e->a;
@@ -201,8 +215,6 @@ static void emit_goto_indirect(struct emitter *e)
     if (s != RAX)
         asm_mov_rr(a, I64, RAX, s);
     new_exit(e, EXIT_KICK_PC, 0)->from[0] = poll(e);
-    struct rm entry = rm_index(RSP, R15, 0, (int32_t)offsetof(struct cpu, jc) - CPU_FRAME), tag = entry;
-    tag.disp += (int32_t)offsetof(struct cpu_jc, tag);
     asm_load(a, I64, R14, rm_cpu(offsetof(struct cpu, jc_tag)));
     asm_mov_rr(a, I64, R15, RAX);
     asm_shift_imm(a, I64, 5, rm_reg(R15), 12);
@@ -211,15 +223,7 @@ static void emit_goto_indirect(struct emitter *e)
     asm_alu(a, I32, 6, R15, rm_reg(RAX));
     asm_alu_imm(a, I32, 4, rm_reg(R15), CPU_JC_SIZE - 1);
     asm_shift_imm(a, I32, 4, rm_reg(R15), 5);
-    asm_alu(a, I64, 7, RAX, entry);
-    struct exit_stub *miss = new_exit(e, EXIT_LOOKUP, e->insn_off);
-    miss->from[0] = asm_jcc(a, CC_NE);
-    asm_alu(a, I64, 7, R14, tag);
-    miss->from[1] = asm_jcc(a, CC_NE);
-    asm_alu_imm(a, I64, 4, rm_reg(RAX), -4096);
-    asm_store(a, I64, pcb(), RAX);
-    entry.disp += (int32_t)offsetof(struct cpu_jc, hpc);
-    asm_insn(a, 0, 0, 0xff, 0, 4, entry);
+    jump_by_entry(a, new_exit(e, EXIT_LOOKUP, e->insn_off)->from);
 }
 
 void emit_control(struct emitter *e)

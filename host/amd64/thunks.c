@@ -141,11 +141,12 @@ static void emit_leave(struct asmbuf *a, struct host_thunks *t)
         unsigned why;
         bool called, offset; /* called: the return address is cpu.link; offset: eax is a page offset, not the pc */
         uint32_t *f_at;      /* an entry with F in the host's flags, or NULL */
-    } exits[] = {{&t->exit_link, LEAVE_LINK, true, true, &t->exit_link_f},
-                 {&t->exit_kick_off, LEAVE_KICK, false, true, &t->exit_kick_f},
-                 {&t->exit_lookup_off, LEAVE_LOOKUP, false, true, NULL},
-                 {&t->exit_lookup, LEAVE_LOOKUP, false, false, NULL},
-                 {&t->exit_kick, LEAVE_KICK, false, false, NULL}};
+        bool again;          /* registers are as jump_by_entry has them */
+    } exits[] = {{&t->exit_link, LEAVE_LINK, true, true, &t->exit_link_f, false},
+                 {&t->exit_kick_off, LEAVE_KICK, false, true, &t->exit_kick_f, false},
+                 {&t->exit_lookup_off, LEAVE_LOOKUP, false, true, NULL, false},
+                 {&t->exit_lookup, LEAVE_LOOKUP, false, false, NULL, true},
+                 {&t->exit_kick, LEAVE_KICK, false, false, NULL, false}};
     uint32_t to_leave[ARRAY_LEN(exits)];
     for (unsigned i = 0; i < ARRAY_LEN(exits); i++) {
         if (exits[i].f_at) {
@@ -155,6 +156,13 @@ static void emit_leave(struct asmbuf *a, struct host_thunks *t)
             asm_load(a, I64, RAX, FIELD(scratch[3]));
         }
         *exits[i].at = asm_at(a);
+        if (exits[i].again) { /* the entry's other place */
+            uint32_t miss[2];
+            asm_alu_imm(a, I32, 6, rm_reg(R15), CPU_JC_OTHER);
+            jump_by_entry(a, miss);
+            asm_patch(a, miss[0], asm_at(a));
+            asm_patch(a, miss[1], asm_at(a));
+        }
         if (exits[i].offset) {
             asm_insn(a, 0, 0, 0x63, ASM_W, RAX, rm_reg(RAX)); /* movsxd rax, eax */
             asm_alu(a, I64, 0, RAX, FIELD(reg[IR_PCB]));
