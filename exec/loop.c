@@ -268,7 +268,8 @@ static void after_lookup(struct vcpu *v, const struct block *to, gva_t pc)
     struct cpu *c = &v->x86.cpu;
     uint32_t offset = cpu_jc_offset(pc, c->jc_tag);
     struct cpu_jc *e = (struct cpu_jc *)((char *)c->jc + offset);
-    if (e->tag != ~0ull && v->jc_turn++ & 1) /* what is there may be wanted as well, or be of no use any longer */
+    /* What is there may be wanted as well, or be of no use any longer: so by turns. */
+    if (__atomic_load_n(&e->tag, __ATOMIC_RELAXED) != ~0ull && v->jc_turn++ & 1)
         e = (struct cpu_jc *)((char *)c->jc + (offset ^ CPU_JC_OTHER));
     e->pc = pc; /* only its own thread uses an entry, but others look for dead blocks and take their tags away */
     __atomic_store_n(&e->tag, c->jc_tag, __ATOMIC_RELAXED);
