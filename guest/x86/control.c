@@ -100,19 +100,29 @@ static void slots_free(struct x86 *x)
     x86_flush_all(x);
 }
 
-/* The slot of a PCID; what it holds of that PCID's goes if `flush`. */
+enum { NO_SLOT = -1 };
+
+static int slot_of(const struct x86 *x, uint64_t pcid)
+{
+    for (unsigned n = 0; n < slot_count(x); n++)
+        if (x->slot[n].pcid == pcid)
+            return (int)n;
+    return NO_SLOT;
+}
+
+/* The slot of a PCID, given to it if it has none; what it holds of that PCID's goes if `flush`. */
 static unsigned slot_for(struct x86 *x, uint32_t pcid, bool flush)
 {
     unsigned victim = 0;
-    for (unsigned n = 0; n < slot_count(x); n++) {
-        if (x->slot[n].pcid == pcid) {
-            if (flush)
-                slot_flush(x, n, true);
-            return n;
-        }
+    int own = slot_of(x, pcid);
+    if (own != NO_SLOT) {
+        if (flush)
+            slot_flush(x, (unsigned)own, true);
+        return (unsigned)own;
+    }
+    for (unsigned n = 1; n < slot_count(x); n++)
         if (x->slot[n].used < x->slot[victim].used)
             victim = n;
-    }
     slot_flush(x, victim, true);
     x->slot[victim].pcid = pcid;
     return victim;
@@ -503,19 +513,18 @@ uint64_t help_invpcid(struct x86 *x, uint64_t type, uint64_t gva, uint64_t c)
     bool pcide = x->cr4 & CR4_PCIDE;
     if (type > 3 || d[0] & ~PCID_MASK || (type < 2 && !pcide && d[0]) || (type == 0 && !x86_canonical(x, d[1])))
         general_protection(x);
+    int own = slot_of(x, d[0]);
     if (type < 2 && !pcide) {
         if (type == 0)
             page_flush(x, x->cur_slot, d[1]);
         else
             slot_flush(x, x->cur_slot, true);
     } else if (type == 0) {
-        for (unsigned n = 0; n < slot_count(x); n++)
-            if (x->slot[n].pcid == d[0])
-                page_flush(x, n, d[1]);
+        if (own != NO_SLOT)
+            page_flush(x, (unsigned)own, d[1]);
     } else if (type == 1) {
-        for (unsigned n = 0; n < slot_count(x); n++)
-            if (x->slot[n].pcid == d[0])
-                slot_flush(x, n, true);
+        if (own != NO_SLOT)
+            slot_flush(x, (unsigned)own, true);
     } else {
         for (unsigned n = 0; n < slot_count(x); n++)
             slot_flush(x, n, type == 3);
