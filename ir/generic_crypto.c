@@ -121,34 +121,33 @@ static void add_key(struct generic *g, unsigned at, const uint8_t s[16])
         g->d[at + i] = s[i] ^ g->b[at + i];
 }
 
-void part_aes_encrypt(struct generic *g, unsigned at)
+static void aes_round(struct generic *g, unsigned at, bool decrypt, bool last)
 {
     uint8_t s[16], mixed[16];
-    shift_and_substitute(g->a + at, false, s);
-    mix_columns(mix_forward, s, mixed);
-    add_key(g, at, mixed);
+    shift_and_substitute(g->a + at, decrypt, s);
+    if (!last)
+        mix_columns(decrypt ? mix_back : mix_forward, s, mixed);
+    add_key(g, at, last ? s : mixed);
+}
+
+void part_aes_encrypt(struct generic *g, unsigned at)
+{
+    aes_round(g, at, false, false);
 }
 
 void part_aes_encrypt_last(struct generic *g, unsigned at)
 {
-    uint8_t s[16];
-    shift_and_substitute(g->a + at, false, s);
-    add_key(g, at, s);
+    aes_round(g, at, false, true);
 }
 
 void part_aes_decrypt(struct generic *g, unsigned at)
 {
-    uint8_t s[16], mixed[16];
-    shift_and_substitute(g->a + at, true, s);
-    mix_columns(mix_back, s, mixed);
-    add_key(g, at, mixed);
+    aes_round(g, at, true, false);
 }
 
 void part_aes_decrypt_last(struct generic *g, unsigned at)
 {
-    uint8_t s[16];
-    shift_and_substitute(g->a + at, true, s);
-    add_key(g, at, s);
+    aes_round(g, at, true, true);
 }
 
 void part_aes_mix(struct generic *g, unsigned at)
