@@ -267,7 +267,7 @@ static bool set_accel_key(struct options *o, const struct option_word *w, struct
     }
     if (!strcmp(w->key, "stats"))
         return set_flag("-accel", w, &o->exec.stats, st);
-    return status_set(st, "-accel: no setting '%s'; there are tb-size=, thread=, stats=, one-insn-per-tb=, x-insns="
+    return status_set(st, "-accel: no setting '%s'; there are tb-size=, thread=, stats=, one-insn-per-tb=, x-insns=, x-vector="
 #define OPTIMISATION(NAME, name, text) ", x-" name "="
 #include "exec/optimisations.def"
                       ,
@@ -280,7 +280,7 @@ OPTION_VALUE(accel)
     if (!strcmp(value, "help") || !strcmp(value, "?")) {
         printf("tcg            translate guest code to host code (default)\n"
                "interp         run the IR by the reference interpreter (slow; tells which side is wrong)\n"
-               "\nsettings: tb-size=MB, thread=multi|single, stats=on|off, one-insn-per-tb=on|off, x-insns=N\n"
+               "\nsettings: tb-size=MB, thread=multi|single, stats=on|off, one-insn-per-tb=on|off, x-insns=N, x-vector=16|32|64\n"
                "what can be turned off, to measure what it brings:\n"
 #define OPTIMISATION(NAME, name, text) "  x-" name "=off  " text "\n"
 #include "exec/optimisations.def"
