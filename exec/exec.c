@@ -207,7 +207,8 @@ bool vcpu_new(struct vcpu **out, struct exec *e, unsigned index, unsigned nvcpus
         vcpu_free(v);
         return st->text[0] ? false : status_set(st, "no memory for vCPU %u", index);
     }
-    tlb_remembered(x->tlb, x->cpu.pair_page, CPU_PAIRS, CPU_NO_PAGE);
+    tlb_remembered(x->tlb, 0, x->cpu.pair_page, CPU_PAIRS, CPU_NO_PAGE);
+    tlb_remembered(x->tlb, 1, x->cpu.shared, CPU_SHARES, 0);
     x86_model_apply(x, model);
     find_units(v);
     x86_reset(x, false);

@@ -78,13 +78,15 @@ void pairs_assign(struct exec *e, struct ir_block *b, uint32_t mode, gpa_t gpa)
                                            : ir_is_reg(o->b) ? o->b
                                                              : IR_NONE;
         unsigned does = ir_effects(o);
-        if (!(does & (IRE_READS | IRE_WRITES)) || skip || !(hot || o->flags & IR_NEAR))
+        bool looked_up = o->share && !(o->flags & IR_FIRST);
+        if (!(does & (IRE_READS | IRE_WRITES)) || looked_up || skip || !(hot || o->flags & IR_NEAR))
             continue;
         if (hot)
             b->counter = 1 + hash(gpa) % CPU_COUNTERS;
         ir_ref r = ir_is_temp(o->a) ? base[o->a % ARRAY_LEN(base)] : o->a;
         unsigned slot = o->flags & IR_NEAR ? 4 : r < 16 ? r : 16 + other;
-        o->pair = (uint8_t)(1 + half + (does & IRE_WRITES || o->flags & IR_NEAR ? CPU_PAIRS / 4 : 0) + slot);
+        bool write = o->share ? b->share[o->share - 1].write : does & IRE_WRITES || o->flags & IR_NEAR;
+        o->pair = (uint8_t)(1 + half + (write ? CPU_PAIRS / 4 : 0) + slot);
     }
 }
 

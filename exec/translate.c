@@ -92,6 +92,12 @@ static void trace_ir(struct exec *e, const char *what, const struct ir_block *b)
     log_print(e->log, "\n");
 }
 
+static unsigned passes_without(const struct exec_config *c)
+{
+    return (c->off[EXEC_PASSES] ? OPT_NO_CHANGES : 0) | (c->off[EXEC_FLAGS] ? OPT_ALL_FLAGS : 0) |
+           (c->off[EXEC_SHARES] ? OPT_NO_SHARES : 0);
+}
+
 static bool lift(struct vcpu *v, struct ir_block *b, int64_t off, const struct x86_source *src, unsigned max, bool one,
                  bool *second, enum x86_lift_result *result)
 {
@@ -110,8 +116,7 @@ static bool lift(struct vcpu *v, struct ir_block *b, int64_t off, const struct x
     rh_assert(ir_verify(b, &bad), "lifted IR is valid: %s", bad.text);
 #endif
     exec_spend(v, SPENT_PASSES);
-    opt_run(b, (e->config.off[EXEC_PASSES] ? OPT_NO_CHANGES : 0) | (e->config.off[EXEC_FLAGS] ? OPT_ALL_FLAGS : 0),
-            NULL);
+    opt_run(b, passes_without(&e->config), NULL);
 #ifdef RHEA_VERIFY
     rh_assert(ir_verify(b, &bad), "IR is valid after the passes: %s", bad.text);
 #endif

@@ -30,7 +30,7 @@ enum {
     IR_NMASK = 8,
 };
 
-enum { CPU_STACK = 32 << 10, CPU_SLOTS = 60, CPU_PAIRS = 128, CPU_PAIR_BUDGETS = 1024, CPU_COUNTERS = 1024 };
+enum { CPU_STACK = 32 << 10, CPU_SLOTS = 60, CPU_PAIRS = 128, CPU_SHARES = 8, CPU_PAIR_BUDGETS = 1024, CPU_COUNTERS = 1024 };
 
 /* Far from canonical: it matches addresses only that make no canonical host address with any entry. */
 #define CPU_NO_PAGE (1ull << 63)
@@ -91,6 +91,7 @@ struct cpu {
     uint32_t f_maker;
     uint8_t *tab_x;        /* as tab_r */
     uint64_t jc_tag;       /* address space (high half) and mode (low half) that jump cache entries are for */
+    uint64_t shared[CPU_SHARES]; /* entries that accesses of the running block share; 0: each is to look for itself */
     uint64_t reg[IR_NREG]; /* homes; while in generated code the pinned ones are in host registers */
     uint32_t insn_off;     /* slow paths and helper calls: offset of the insn from reg[IR_PCB] */
     uint32_t mxcsr;        /* the guest's; loaded while generated code runs */
@@ -100,6 +101,7 @@ struct cpu {
     uint64_t pair_page[CPU_PAIRS], pair_addend[CPU_PAIRS];
     uint32_t counter[CPU_COUNTERS];         /* how often blocks ran, those that count it (ir_block.counter) */
     uint32_t pair_budget[CPU_PAIR_BUDGETS]; /* misses until mem_worn is called, by place of the access */
+    uint8_t faulted;     /* the host faulted at an access: set by the signal handler, cleared by who cares */
     uint8_t vec_ran;     /* vector insns may have run since the last helper call: homes and mxcsr may be old */
     const void *link;    /* LEAVE_LINK: a host address inside the exit stub of the jump that was taken */
     uint64_t tsc_offset; /* guest TSC = host TSC + tsc_offset (unless scaled by a helper) */

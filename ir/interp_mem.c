@@ -15,7 +15,7 @@ static unsigned describe(const struct ir_op *o, unsigned size, unsigned bits)
 
 static void *reach(struct interp *r, const struct ir_op *o, unsigned size, unsigned bits)
 {
-    gva_t gva = interp_get(r, o->a);
+    gva_t gva = interp_get(r, o->a) + (uint64_t)(int64_t)o->disp;
     unsigned desc = describe(o, size, bits);
     r->c->insn_off = (uint32_t)r->insn_off;
     int64_t addend = bits & MD_WRITE ? r->calls->mem_write(r->c, gva, desc) : r->calls->mem_read(r->c, gva, desc);

@@ -90,6 +90,7 @@ enum {
     IR_LOCK = 1, /* atomic with respect to all vCPUs */
     IR_POLL = 2, /* GOTO: look at cpu.kick first (set on every backward jump) */
     IR_NEAR = 4, /* memory: by way of the stack pointer, a hint: the page is most likely written to, too */
+    IR_FIRST = 8, /* memory, with `share`: the first of those that share */
 };
 
 enum { IR_LABEL_MAX = 256 }; /* labels in a block */
@@ -145,10 +146,20 @@ struct ir_op {
     uint8_t pair;  /* memory ops, a hint: 1 + which of cpu.pair_page to try first; 0: none */
     uint16_t row;  /* VEC: row of vec.def */
     ir_ref d, e, a, b, c;
+    int16_t disp;  /* memory ops with `share`: the address is a + disp */
+    uint8_t share; /* memory ops: 1 + which of ir_block.share it is checked with; 0: none (opt/share.c) */
     union {
         int64_t imm;
         struct ir_avx avx; /* AVX */
     };
+};
+
+/* Accesses that are looked up together, by the first of them: `size` bytes from its a + from on hold them all. */
+enum { IR_SHARES = CPU_SHARES, IR_SHARE_BYTES = 127 };
+struct ir_share {
+    int16_t from;
+    uint8_t size;
+    bool write; /* one of them writes, or all are by way of the stack pointer: a W entry is what they want */
 };
 
 struct ir_block {
@@ -161,6 +172,7 @@ struct ir_block {
     int64_t guest_off;   /* page offset of the first insn */
     uint32_t guest_size; /* bytes of guest code covered, from guest_off */
     unsigned counter;    /* 1 + which of cpu.counter counts how often it runs; 0: none */
+    struct ir_share share[IR_SHARES];
     bool f_shown[2];     /* a hint, by GOTO's slot: the block it leads to may show F in a fault before it defines it */
     bool full;           /* an append found no room: the block is void, translate a shorter one */
 };

@@ -101,8 +101,10 @@ struct tlb {
     uint8_t *global_page;
     struct region *large, *huge;
     uint64_t (*writes)[WRITES_WAYS];
-    uint64_t *remembered, none; /* see tlb_remembered */
-    unsigned nremembered;
+    struct remembered {
+        uint64_t *word, none;
+        unsigned n;
+    } remembered[2]; /* see tlb_remembered */
 };
 
 /* ---- making and giving back -------------------------------------------------------------------------------- */
@@ -245,17 +247,16 @@ uint8_t *tlb_table(const struct tlb *t, unsigned slot, enum tlb_kind kind)
 
 /* ---- entries that others remember --------------------------------------------------------------------------- */
 
-void tlb_remembered(struct tlb *t, uint64_t *page, unsigned n, uint64_t none)
+void tlb_remembered(struct tlb *t, unsigned which, uint64_t *word, unsigned n, uint64_t none)
 {
-    t->remembered = page;
-    t->nremembered = n;
-    t->none = none;
+    t->remembered[which] = (struct remembered){word, none, n};
 }
 
 static void forget(struct tlb *t)
 {
-    for (unsigned i = 0; i < t->nremembered; i++)
-        t->remembered[i] = t->none;
+    for (unsigned k = 0; k < ARRAY_LEN(t->remembered); k++)
+        for (unsigned i = 0; i < t->remembered[k].n; i++)
+            t->remembered[k].word[i] = t->remembered[k].none;
 }
 
 /* ---- one entry --------------------------------------------------------------------------------------------- */

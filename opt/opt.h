@@ -21,6 +21,7 @@ struct opt_trace {
 enum opt_without {
     OPT_NO_CHANGES = 1, /* only what emission needs: flag liveness */
     OPT_ALL_FLAGS = 2,  /* as if every flag were wanted everywhere */
+    OPT_NO_SHARES = 4,  /* each access is looked up by itself */
 };
 /* All passes in order; `without` is of enum opt_without; t may be NULL. */
 void opt_run(struct ir_block *b, unsigned without, struct opt_trace *t);
@@ -30,6 +31,8 @@ void opt_fold(struct ir_block *b);
 /* Which flags are wanted: setf, livef; see flags.c.  The other one says that all are. */
 void opt_flags(struct ir_block *b);
 void opt_flags_all(struct ir_block *b);
+/* Accesses off one base are looked up together; see share.c. */
+void opt_share(struct ir_block *b);
 /* Ops whose results nobody reads; see dead.c. */
 void opt_dead(struct ir_block *b);
 

@@ -1,7 +1,8 @@
 /* opt/pipeline.c: the passes, in order.
  *
  * fold before flags: a shift count that becomes constant no longer reads the flags it writes.  flags before dead: an
- * op whose flags nobody wants can go.
+ * op whose flags nobody wants can go.  share after flags: it asks what flags are wanted after a read-modify-write; before dead: it
+ * leaves ops that nobody wants.
  */
 #include "opt/opt.h"
 
@@ -13,6 +14,7 @@ static const struct {
 } passes[] = {
     {"fold", opt_fold, OPT_NO_CHANGES, NULL},
     {"flags", opt_flags, OPT_ALL_FLAGS, opt_flags_all},
+    {"share", opt_share, OPT_NO_CHANGES | OPT_NO_SHARES, NULL},
     {"dead", opt_dead, OPT_NO_CHANGES, NULL},
 };
 

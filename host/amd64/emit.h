@@ -50,7 +50,7 @@ struct temp_place {
 
 /* The slow path of one memory access. */
 struct cold {
-    uint32_t miss, misaligned; /* displacements that come here; 0: none */
+    uint32_t miss, misaligned, crosses; /* displacements that come here; 0: none */
     uint32_t access, end;      /* offsets of the access's host instructions */
     uint32_t fault;            /* index of its host_fault */
     uint32_t desc;
@@ -62,6 +62,8 @@ struct cold {
     int8_t addr;                /* register that holds the guest address */
     uint8_t pair;               /* 1 + the remembered entry that is tried first, or 0 */
     bool near;                  /* ... which is a W entry, for reads too */
+    const struct ir_op *shared; /* an access that shares, or NULL */
+    uint32_t keep;              /* shared, the first: where its entry, in rax, is kept for the others */
     bool merged;                /* address also in cpu.scratch[1]; addr is spoilt by the access */
     bool raises;                /* a store that may raise a numeric exception */
     const struct ir_op *select; /* an AVX op that touches some elements only, or NULL */
@@ -212,8 +214,9 @@ struct mem_lookup {
     uint32_t miss, misaligned, low_bits;
 };
 struct mem_lookup mem_lookup(struct asmbuf *a, const struct host_thunks *t, bool write, bool sized, int ga);
-/* Start a memory access: look the address up; afterwards rax + *addr is the host address.  Marks `access`. */
-struct cold *mem_begin(struct emitter *e, ir_ref a, unsigned desc, bool merge, int *addr);
+/* Start the memory access of e->op: look its address up; afterwards *m is its memory operand, which rax is part of.  merge: it
+ * is in one register, without rax.  Marks `access`. */
+struct cold *mem_begin(struct emitter *e, unsigned desc, bool merge, struct rm *m);
 void mem_end(struct emitter *e, struct cold *c);        /* the access's instructions are complete */
 void mem_fault_here(struct emitter *e, struct cold *c); /* the next instruction is the one that touches memory */
 void mem_emit_cold(struct emitter *e);

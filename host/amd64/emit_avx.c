@@ -58,15 +58,16 @@ static void memory_form(struct emitter *e)
     unsigned desc = x->msize | (ir_avx_stores(x) ? MD_WRITE : 0) | (x->align ? MD_ALIGN : 0);
     if (ir_avx_stores(x) && x->evex && o->c != IR_NONE && !x->select) /* what is masked off stays as it is */
         desc |= MD_RMW;
-    int addr, at[IR_AT_LAST + 1] = {0};
-    struct cold *c = mem_begin(e, o->a, desc | (x->select ? MD_SELECT : 0), false, &addr);
+    struct rm m;
+    int at[IR_AT_LAST + 1] = {0};
+    struct cold *c = mem_begin(e, desc | (x->select ? MD_SELECT : 0), false, &m);
     c->select = x->select ? o : NULL;
     c->raises = x->raises;
     at[f->b] = number(o->b);
     at[f->c] = number(o->c);
     int d = at[f->d] = destination(e, o->d, true);
     mem_fault_here(e, c);
-    asm_avx(&e->a, x, standing(o, at), rm_index(RAX, addr, 0, 0));
+    asm_avx(&e->a, x, standing(o, at), m);
     mem_end(e, c);
     destination_done(e, o->d, d);
 }

@@ -38,6 +38,14 @@
  *
  * Both paths want F in cpu.cc, unless only the cold one may want it and can compute it anew (owed.c).
  *
+ * Accesses that share (opt/share.c): the first finds the entry of all of them, one way or the other, and keeps it:
+ *         lea  eax, [base + from];  and eax, 0xfff;  cmp eax, 4096 - size;  ja cold       all on one page?
+ *         lea  rax, [base + from];  (the lookup);  mov [rsp + shared], rax;  op [rax + base + disp]
+ * The others:
+ *         mov  rax, [rsp + shared];  test rax, rax;  jz cold;  op [rax + base + disp]
+ * If there is no such entry the first makes the slot 0, and each looks into the table by itself in its cold stub.  Whoever
+ * drops entries makes slots 0, too (tlb_remembered).
+ *
  * An access may be "merged": the host address is put together in one register first, to free rax (CMPXCHG, or
  * operations that need F loaded). The guest address is then kept in cpu.scratch[1] beforehand.
  */
@@ -73,7 +81,6 @@ static void begin_pair(struct emitter *e, struct cold *c, int ga)
     asm_alu_imm(&e->a, I64, 7, rm_reg(RAX), 0x1000 - (int)size);
     c->miss = asm_jcc(&e->a, CC_A);
     asm_load(&e->a, I64, RAX, rm_cpu(offsetof(struct cpu, pair_addend[n])));
-    c->access = asm_at(&e->a);
 }
 
 void mem_table_entry(struct asmbuf *a, const struct host_thunks *t, enum table which, int reg, cpu_field *field)
@@ -140,13 +147,71 @@ static void lookup(struct emitter *e, struct cold *c, int ga)
     }
 }
 
-struct cold *mem_begin(struct emitter *e, ir_ref a, unsigned desc, bool merge, int *addr)
+/* One of several accesses off a base: the first looks up where all of them lie. */
+static void begin_shared(struct emitter *e, struct cold *c, int ga)
 {
+    const struct ir_op *o = e->op;
+    const struct ir_share *s = &e->b->share[o->share - 1];
+    struct asmbuf *a = &e->a;
+    struct rm kept = rm_cpu(offsetof(struct cpu, shared[o->share - 1]));
+    int room = 0x1000 - s->size;
+    c->shared = o;
+    if (c->desc & MD_ALIGN) {
+        asm_lea(a, I32, RAX, rm_mem(ga, o->disp));
+        asm_test_imm(a, I8, rm_reg(RAX), (int8_t)((c->desc & MD_SIZE) - 1));
+        c->misaligned = asm_jcc(a, CC_NE);
+    }
+    if (!(o->flags & IR_FIRST)) {
+        asm_load(a, I64, RAX, kept);
+        asm_typed(a, I64, 0, 0x85, RAX, rm_reg(RAX));
+        c->miss = asm_jcc(a, CC_E);
+        return;
+    }
+    if (o->pair) {
+        c->pair = o->pair;
+        asm_lea(a, I64, RAX, rm_mem(ga, s->from));
+        asm_alu(a, I64, 5, RAX, rm_cpu(offsetof(struct cpu, pair_page[o->pair - 1])));
+        asm_alu_imm(a, I64, 7, rm_reg(RAX), room);
+        c->miss = asm_jcc(a, CC_A);
+        asm_load(a, I64, RAX, rm_cpu(offsetof(struct cpu, pair_addend[o->pair - 1])));
+    } else {
+        asm_lea(a, I32, RAX, rm_mem(ga, s->from));
+        asm_alu_imm(a, I32, 4, rm_reg(RAX), 0xfff);
+        asm_alu_imm(a, I32, 7, rm_reg(RAX), room);
+        c->crosses = asm_jcc(a, CC_A);
+        asm_lea(a, I64, RAX, rm_mem(ga, s->from));
+        mem_table_entry(a, e->t, s->write ? TABLE_W : TABLE_R, RAX, rm_cpu);
+        asm_load(a, I64, RAX, rm_mem(RAX, 0));
+        asm_typed(a, I64, 0, 0x85, RAX, rm_reg(RAX));
+        c->miss = asm_jcc(a, CC_E);
+    }
+    c->keep = asm_at(a);
+    asm_store(a, I64, kept, RAX);
+}
+
+/* Put the host address together in one register, which is ga's or a's own. */
+static struct rm merge_address(struct emitter *e, ir_ref a, int ga)
+{
+    int host = ir_is_reg(a) && !place_unpinned(a) ? place_scratch(e) : ga;
+    place_forget(e, a);
+    asm_lea(&e->a, I64, host, rm_index(RAX, ga, 0, 0));
+    check(e, CHECK_SPOIL, a, host);
+    if (ir_is_temp(a) && !place_dies(e, a)) { /* the temp lives on: have it in its slot, without this register */
+        struct temp_place *t = &e->temp[a - IR_TEMP0];
+        rh_assert(t->in_slot, "a merged access to a living temp was spilled first");
+        place_gone(e, a);
+    }
+    return rm_mem(host, 0);
+}
+
+struct cold *mem_begin(struct emitter *e, unsigned desc, bool merge, struct rm *m)
+{
+    const struct ir_op *o = e->op;
     struct cold *c = &e->cold[e->ncold++];
     c->maker = 0;
     f_for_faults(e, c);
-    int ga = place_src_kept(e, a, I64);
-    *c = (struct cold){.desc = desc | (unsigned)e->op->tag << MD_TAG_SHIFT,
+    int ga = place_src_kept(e, o->a, I64);
+    *c = (struct cold){.desc = desc | (unsigned)o->tag << MD_TAG_SHIFT,
                        .insn_off = e->insn_off,
                        .maker = c->maker,
                        .f_entry = e->f_entry,
@@ -154,29 +219,18 @@ struct cold *mem_begin(struct emitter *e, ir_ref a, unsigned desc, bool merge, i
                        .x87_due = e->x87_due,
                        .x87_off = e->x87_off,
                        .merged = merge};
-    if (e->op->pair && !merge && !(desc & (MD_LOCK | MD_PROBE))) {
-        begin_pair(e, c, ga);
-        *addr = ga;
-        return c;
-    }
+    *m = rm_index(RAX, ga, 0, o->disp);
     if (merge)
         asm_store(&e->a, I64, rm_cpu(offsetof(struct cpu, scratch[1])), ga);
-    lookup(e, c, ga);
+    if (o->share)
+        begin_shared(e, c, ga);
+    else if (o->pair && !merge && !(desc & (MD_LOCK | MD_PROBE)))
+        begin_pair(e, c, ga);
+    else
+        lookup(e, c, ga);
     c->access = asm_at(&e->a);
-    if (merge) {
-        int host = ir_is_reg(a) && !place_unpinned(a) ? place_scratch(e) : ga;
-        place_forget(e, a);
-        asm_lea(&e->a, I64, host, rm_index(RAX, ga, 0, 0));
-        check(e, CHECK_SPOIL, a, host);
-        if (ir_is_temp(a) && !place_dies(e, a)) { /* the temp lives on: have it in its slot, without this register */
-            struct temp_place *t = &e->temp[a - IR_TEMP0];
-            rh_assert(t->in_slot, "a merged access to a living temp was spilled first");
-            place_gone(e, a);
-        }
-        *addr = host;
-    } else {
-        *addr = ga;
-    }
+    if (merge)
+        *m = merge_address(e, o->a, ga);
     return c;
 }
 
@@ -191,13 +245,56 @@ void mem_end(struct emitter *e, struct cold *c)
     c->end = asm_at(&e->a);
 }
 
+/* Words that a thunk finds behind a jump that follows its call. */
+static void cold_words(struct asmbuf *a, const struct cold *c, unsigned desc)
+{
+    asm_imm(a, desc | (c->pair ? c->pair - 1u : 0) << MD_PAIR_SHIFT, 4);
+    asm_imm(a, c->insn_off, 4);
+}
+
+/* The first of those that share found no entry for all: they must not use what the slot holds.  With a remembered entry
+ * there may still be one in the table. */
+static void cold_first(struct emitter *e, struct cold *c)
+{
+    const struct ir_share *s = &e->b->share[c->shared->share - 1];
+    struct asmbuf *a = &e->a;
+    asm_alu_imm(a, I64, 4, rm_cpu(offsetof(struct cpu, shared[c->shared->share - 1])), 0);
+    if (!c->pair)
+        return;
+    asm_lea(a, I64, RAX, rm_mem(c->addr, s->from));
+    asm_store(a, I64, rm_cpu(offsetof(struct cpu, scratch[1])), RAX);
+    asm_call_abs(a, e->t->rx + (s->write ? e->t->span_write : e->t->span_read));
+    uint32_t over = asm_jmp(a);
+    cold_words(a, c, s->size);
+    asm_patch(a, over, asm_at(a));
+    asm_typed(a, I64, 0, 0x85, RAX, rm_reg(RAX));
+    asm_patch(a, asm_jcc(a, CC_NE), c->keep);
+}
+
+/* The thunk that finds the access's entry, and from which of its entries on. */
+static uint32_t cold_thunk(const struct emitter *e, const struct cold *c)
+{
+    const struct host_thunks *t = e->t;
+    bool write = c->desc & MD_WRITE;
+    unsigned variant = c->merged || (c->shared && c->shared->disp) ? THUNK_ADDRESS_KEPT : (unsigned)c->addr;
+    uint32_t thunk = c->shared ? (write ? t->share_write : t->share_read)
+                     : c->pair ? (write     ? t->pair_write
+                                  : c->near ? t->near_read
+                                            : t->pair_read)
+                     : write   ? t->mem_write
+                               : t->mem_read;
+    return thunk + variant * THUNK_STRIDE;
+}
+
 static void cold_one(struct emitter *e, struct cold *c)
 {
     struct asmbuf *a = &e->a;
     bool write = c->desc & MD_WRITE;
     uint32_t start = asm_at(a), restore = 0;
-    if (c->misaligned)
-        asm_patch(a, c->misaligned, start);
+    const uint32_t from[] = {c->misaligned, c->crosses};
+    for (unsigned i = 0; i < ARRAY_LEN(from); i++)
+        if (from[i])
+            asm_patch(a, from[i], start);
     if (c->misaligned && c->pair) /* no other entry will do */
         asm_mov_imm(a, RAX, 0);
     asm_patch(a, c->miss, asm_at(a));
@@ -208,17 +305,18 @@ static void cold_one(struct emitter *e, struct cold *c)
     x87_tell_cold(e, c);
     if (c->select)
         avx_select(e, c->select);
-    unsigned variant = c->merged ? THUNK_ADDRESS_KEPT : (unsigned)c->addr;
-    uint32_t thunk = write ? e->t->mem_write : e->t->mem_read;
-    if (c->pair)
-        thunk = write ? e->t->pair_write : c->near ? e->t->near_read : e->t->pair_read;
-    asm_call_abs(a, e->t->rx + thunk + variant * THUNK_STRIDE);
+    if (c->shared && c->shared->flags & IR_FIRST)
+        cold_first(e, c);
+    if (c->shared && c->shared->disp) {
+        asm_lea(a, I64, RAX, rm_mem(c->addr, c->shared->disp));
+        asm_store(a, I64, rm_cpu(offsetof(struct cpu, scratch[1])), RAX);
+    }
+    asm_call_abs(a, e->t->rx + cold_thunk(e, c));
     if (c->merged)
         restore = asm_jmp(a);
     else
         asm_patch(a, asm_jmp(a), c->access);
-    asm_imm(a, c->desc | (c->pair ? c->pair - 1u : 0) << MD_PAIR_SHIFT, 4);
-    asm_imm(a, c->insn_off, 4);
+    cold_words(a, c, c->desc);
     struct rm kept = rm_cpu(offsetof(struct cpu, scratch[1]));
     if (write) {
         if (c->merged)
@@ -357,8 +455,8 @@ static void emit_rmw(struct emitter *e)
     }
     if (load_f)
         keep_address(e, o->a);
-    int addr;
-    struct cold *c = mem_begin(e, o->a, desc, load_f, &addr);
+    struct rm m;
+    struct cold *c = mem_begin(e, desc, load_f, &m);
     if (load_f) {
         bool host = e->f_host;
         f_load(e);
@@ -371,7 +469,7 @@ static void emit_rmw(struct emitter *e)
         src = merged_source(e, RAX);
     else if (needs_src)
         src = place_src_kept(e, o->b, o->type);
-    rmw_apply(e, c, load_f ? rm_mem(addr, 0) : rm_index(RAX, addr, 0, 0), src);
+    rmw_apply(e, c, m, src);
     mem_end(e, c);
     f_defined(e);
 }
@@ -381,8 +479,8 @@ static void emit_cmpxchg(struct emitter *e)
     const struct ir_op *o = e->op;
     unsigned desc = 1u << o->type | MD_WRITE | MD_RMW | (o->flags & IR_LOCK ? MD_LOCK : 0);
     keep_address(e, o->a);
-    int addr;
-    struct cold *c = mem_begin(e, o->a, desc, true, &addr);
+    struct rm m;
+    struct cold *c = mem_begin(e, desc, true, &m);
     int b = merged_source(e, NOREG);
     if (place_reg_of(e, o->d) != NOREG)
         asm_mov_rr(&e->a, I64, RAX, place_reg_of(e, o->d));
@@ -391,7 +489,7 @@ static void emit_cmpxchg(struct emitter *e)
     mem_fault_here(e, c);
     if (o->flags & IR_LOCK)
         asm_byte(&e->a, 0xf0);
-    asm_typed(&e->a, o->type, 1, 0xb1, b, rm_mem(addr, 0));
+    asm_typed(&e->a, o->type, 1, 0xb1, b, m);
     mem_end(e, c);
     /* d takes rax whole: unchanged when equal (I32 too: SDM leaves RAX's high half alone then), loaded when not. */
     place_forget(e, o->d);
@@ -409,8 +507,8 @@ static void emit_exchange(struct emitter *e)
     bool lock = (o->flags & IR_LOCK) || o->op == IR_XCHG;
     unsigned desc = 1u << o->type | MD_WRITE | MD_RMW | (lock ? MD_LOCK : 0);
     keep_address(e, o->a);
-    int addr;
-    struct cold *c = mem_begin(e, o->a, desc, true, &addr);
+    struct rm m;
+    struct cold *c = mem_begin(e, desc, true, &m);
     int b = merged_source(e, RAX);
     if (b != RAX)
         asm_mov_rr(&e->a, I64, RAX, b);
@@ -418,9 +516,9 @@ static void emit_exchange(struct emitter *e)
     if (o->op == IR_XADD) {
         if (o->flags & IR_LOCK)
             asm_byte(&e->a, 0xf0);
-        asm_typed(&e->a, o->type, 1, 0xc1, RAX, rm_mem(addr, 0));
+        asm_typed(&e->a, o->type, 1, 0xc1, RAX, m);
     } else {
-        asm_typed(&e->a, o->type, 0, 0x87, RAX, rm_mem(addr, 0));
+        asm_typed(&e->a, o->type, 0, 0x87, RAX, m);
     }
     mem_end(e, c);
     e->locked = 0; /* the access is over: its registers are free for d */
@@ -434,9 +532,8 @@ static void emit_exchange(struct emitter *e)
 static void emit_load(struct emitter *e)
 {
     const struct ir_op *o = e->op;
-    int addr;
-    struct cold *c = mem_begin(e, o->a, 1u << o->type, false, &addr);
-    struct rm m = rm_index(RAX, addr, 0, 0);
+    struct rm m;
+    struct cold *c = mem_begin(e, 1u << o->type, false, &m);
     bool unpinned = ir_is_reg(o->d) && host_pin[o->d] == NOREG;
     int d = place_dst(e, o->d, o->a);
     mem_fault_here(e, c);
@@ -465,9 +562,8 @@ static void emit_load(struct emitter *e)
 static void emit_store(struct emitter *e)
 {
     const struct ir_op *o = e->op;
-    int addr;
-    struct cold *c = mem_begin(e, o->a, 1u << o->type | MD_WRITE, false, &addr);
-    struct rm m = rm_index(RAX, addr, 0, 0);
+    struct rm m;
+    struct cold *c = mem_begin(e, 1u << o->type | MD_WRITE, false, &m);
     int64_t v = ir_is_const(o->b) ? sign_extend((uint64_t)ir_const_value(e->b, o->b), ir_bits(o->type)) : 0;
     if (ir_is_const(o->b) && fits32(v)) {
         c->access = asm_at(&e->a);
@@ -495,10 +591,10 @@ void emit_memory(struct emitter *e)
     case IR_XADD:
     case IR_XCHG: emit_exchange(e); break;
     default: { /* PROBE */
-        int addr;
-        struct cold *c = mem_begin(e, e->op->a, ((unsigned)e->op->imm & MD_SIZE) | MD_WRITE | MD_PROBE, false, &addr);
+        struct rm m;
+        struct cold *c = mem_begin(e, ((unsigned)e->op->imm & MD_SIZE) | MD_WRITE | MD_PROBE, false, &m);
         mem_fault_here(e, c);
-        asm_insn(&e->a, 0, 1, 0x1f, 0, 0, rm_index(RAX, addr, 0, 0)); /* nop [host]: does not touch it */
+        asm_insn(&e->a, 0, 1, 0x1f, 0, 0, m); /* nop [host]: does not touch it */
         mem_end(e, c);
     }
     }

@@ -20,8 +20,8 @@ static void memory_form(struct emitter *e, const struct ir_vec_row *row)
     const struct ir_op *o = e->op;
     bool store = row->form == VF_M_U;
     unsigned desc = row->msize | (store ? MD_WRITE : 0) | (row->align > 1 ? MD_ALIGN : 0);
-    int addr;
-    struct cold *c = mem_begin(e, o->a, desc, false, &addr);
+    struct rm m;
+    struct cold *c = mem_begin(e, desc, false, &m);
     int reg = NOREG;
     switch (row->form) {
     case VF_M_U:
@@ -32,7 +32,7 @@ static void memory_form(struct emitter *e, const struct ir_vec_row *row)
     if (reg == RAX && row->form == VF_R_M) /* rax holds the addend */
         reg = place_scratch(e);
     mem_fault_here(e, c);
-    put_row(e, row, reg, rm_index(RAX, addr, 0, 0));
+    put_row(e, row, reg, m);
     mem_end(e, c);
     if (row->form == VF_R_M) {
         int home = place_dst(e, o->d, IR_NONE);
@@ -52,10 +52,10 @@ static void string_form(struct emitter *e, const struct ir_vec_row *row)
         put_row(e, row, xmm(o->b), rm_reg(xmm(o->a)));
         return;
     }
-    int addr;
-    struct cold *c = mem_begin(e, o->a, row->msize, false, &addr);
+    struct rm m;
+    struct cold *c = mem_begin(e, row->msize, false, &m);
     int at = place_scratch(e);
-    asm_lea(&e->a, I64, at, rm_index(RAX, addr, 0, 0));
+    asm_lea(&e->a, I64, at, m);
     asm_mov_rr(&e->a, I64, RAX, host_pin[o->e]);
     mem_fault_here(e, c);
     put_row(e, row, xmm(o->b), rm_mem(at, 0));

@@ -83,10 +83,10 @@ static void memory_form(struct emitter *e)
 {
     const struct ir_op *o = e->op;
     unsigned desc = ir_x87_byte(o, IR_X87_BYTES) | (o->sub == X87_WRITE ? MD_WRITE | MD_ONCE : 0);
-    int addr;
-    struct cold *c = mem_begin(e, o->a, desc, false, &addr);
+    struct rm m;
+    struct cold *c = mem_begin(e, desc, false, &m);
     mem_fault_here(e, c);
-    put_insn(e, reg_field(o), rm_index(RAX, addr, 0, 0));
+    put_insn(e, reg_field(o), m);
     mem_end(e, c);
 }
 

@@ -116,6 +116,7 @@ static bool on_fault(void *arg, enum os_fault what, void *context)
     } else if (f->cold) {
         reg[REG_RIP] = (greg_t)(code + f->cold);
         reg[REG_RAX] = 0; /* a memory access: no addend, take the slow path */
+        c->faulted = 1;
     } else {
         reg[REG_RIP] = (greg_t)(h->thunks->rx + h->thunks->divide_error);
     }

@@ -284,7 +284,7 @@ static uint32_t emit_budget(struct asmbuf *a)
 
 /* An access whose remembered entry is that of another page: take the entry of the table (at `tab`) and remember it, or
  * do as mem_read or mem_write (`slow`: their common part).  rax = 0: the host faulted at the access, or it is
- * misaligned: go there at once. */
+ * misaligned: go there at once.  slow = 0: for all accesses that share one; it gives 0 if there is none. */
 static void emit_pair_thunk(struct asmbuf *a, const struct host_thunks *t, uint32_t *at, bool write_table,
                             uint32_t slow, const void *worn)
 {
@@ -293,8 +293,13 @@ static void emit_pair_thunk(struct asmbuf *a, const struct host_thunks *t, uint3
     struct rm page = rm_gs(offsetof(struct cpu, pair_page)), entry = rm_gs(offsetof(struct cpu, pair_addend));
     page.index = entry.index = RCX;
     page.scale = entry.scale = 3;
-    *at = emit_entries(a);
-    asm_typed(a, I64, 0, 0x85, RAX, rm_reg(RAX));
+    if (slow) {
+        *at = emit_entries(a);
+        asm_typed(a, I64, 0, 0x85, RAX, rm_reg(RAX));
+    } else {
+        *at = asm_at(a);
+        asm_alu_imm(a, I8, 7, FIELD(faulted), 1);
+    }
     give_up[0] = asm_jcc(a, CC_E);
     uint32_t to_worn = emit_budget(a);
     uint32_t again = asm_at(a);
@@ -323,7 +328,10 @@ static void emit_pair_thunk(struct asmbuf *a, const struct host_thunks *t, uint3
     asm_load(a, I64, RCX, rcx);
     asm_patch(a, give_up[0], asm_at(a));
     asm_mov_imm(a, RAX, 0);
-    asm_patch(a, asm_jmp(a), slow);
+    if (slow)
+        asm_patch(a, asm_jmp(a), slow);
+    else
+        asm_byte(a, 0xc3);
     asm_patch(a, to_worn, asm_at(a));
     asm_load(a, I64, RAX, address);
     asm_store(a, I64, FIELD(scratch[6]), RAX);
@@ -336,6 +344,24 @@ static void emit_pair_thunk(struct asmbuf *a, const struct host_thunks *t, uint3
     asm_load(a, I64, RAX, FIELD(scratch[6]));
     asm_store(a, I64, address, RAX);
     asm_patch(a, asm_jmp(a), again);
+}
+
+/* An access that shares, where there was nothing to share: by the table, unless the host faulted at it. */
+static void emit_share_thunk(struct asmbuf *a, const struct host_thunks *t, uint32_t *at, enum table which,
+                             uint32_t slow)
+{
+    *at = emit_entries(a);
+    asm_alu_imm(a, I8, 7, FIELD(faulted), 0);
+    uint32_t faulted = asm_jcc(a, CC_NE);
+    asm_load(a, I64, RAX, FIELD(scratch[1]));
+    mem_table_entry(a, t, which, RAX, field);
+    asm_load(a, I64, RAX, rm_mem(RAX, 0));
+    asm_patch(a, asm_jmp(a), slow);
+    asm_patch(a, faulted, asm_at(a));
+    asm_insn(a, 0, 0, 0xc6, 0, 0, FIELD(faulted));
+    asm_imm(a, 0, 1);
+    asm_mov_imm(a, RAX, 0);
+    asm_patch(a, asm_jmp(a), slow);
 }
 
 /* In a cold stub: F as the block found it, into cpu.cc, if it is owed.  Keeps rax. */
@@ -428,6 +454,10 @@ bool host_thunks_emit(struct host_thunks *t, struct host_span *s, const struct h
     emit_pair_thunk(a, t, &t->near_read, true, slow_read, worn);
     emit_pair_thunk(a, t, &t->pair_read, false, slow_read, worn);
     emit_pair_thunk(a, t, &t->pair_write, true, slow_write, worn);
+    emit_pair_thunk(a, t, &t->span_read, false, 0, worn);
+    emit_pair_thunk(a, t, &t->span_write, true, 0, worn);
+    emit_share_thunk(a, t, &t->share_read, TABLE_R, slow_read);
+    emit_share_thunk(a, t, &t->share_write, TABLE_W, slow_write);
     t->mem_commit = asm_at(a);
     emit_commit(a, t, (const void *)calls->mem_commit);
     t->call = asm_at(a);

@@ -117,7 +117,7 @@ for name in $guests64 $guests32; do
     fi
     run "$name" tcg -accel tcg
     run "$name" pairs -accel tcg,x-heat=off
-    run "$name" plain -accel tcg,x-pairs=off,x-links=off,x-jump-cache=off,x-flags=off,x-passes=off,x-string-runs=off,x-owed=off
+    run "$name" plain -accel tcg,x-pairs=off,x-links=off,x-jump-cache=off,x-flags=off,x-passes=off,x-string-runs=off,x-owed=off,x-shares=off
     run "$name" interp -accel interp
 done
 
