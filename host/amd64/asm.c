@@ -9,8 +9,9 @@ static uint8_t *put_if(uint8_t *p, bool present, unsigned v)
     return p + present;
 }
 
-/* ModRM of a memory operand, SIB and displacement. */
-static uint8_t *put_memory(uint8_t *p, unsigned r, struct rm m)
+/* ModRM of a memory operand, SIB and displacement.  EVEX counts a displacement of one byte in units of its own (SDM vol. 2A,
+ * 2.7.5), so there one of four bytes stands. */
+static uint8_t *put_memory(uint8_t *p, unsigned r, struct rm m, bool evex)
 {
     if (m.base == NOREG) { /* [disp32] or [index*scale + disp32], never RIP-relative */
         unsigned index = m.index == NOREG ? 4 : (unsigned)m.index & 7;
@@ -20,7 +21,7 @@ static uint8_t *put_memory(uint8_t *p, unsigned r, struct rm m)
         return p + 4;
     }
     unsigned base = (unsigned)m.base & 7;
-    unsigned mod = m.disp == 0 && base != 5 ? 0 : m.disp == (int8_t)m.disp ? 1 : 2;
+    unsigned mod = m.disp == 0 && base != 5 ? 0 : (evex ? !m.disp : m.disp == (int8_t)m.disp) ? 1 : 2;
     unsigned index = m.index == NOREG ? 4 : (unsigned)m.index & 7;
     bool sib = m.index != NOREG || base == 4;
     p[0] = (uint8_t)(mod << 6 | r | (sib ? 4 : base));
@@ -59,7 +60,7 @@ void asm_insn(struct asmbuf *a, unsigned prefix, unsigned map, unsigned opcode, 
     p = put_if(p, m.kind == RM_GS, 0x65);
     p = put_head(p, prefix, map, rex | (unsigned)(m.index >= 8) << 1 | (m.base >= 8), byte);
     *p++ = (uint8_t)opcode;
-    a->p = put_memory(p, r, m);
+    a->p = put_memory(p, r, m, false);
 }
 
 static void put_vex(struct asmbuf *a, const struct ir_avx *x, struct asm_avx r, unsigned rxb)
@@ -100,7 +101,7 @@ void asm_avx(struct asmbuf *a, const struct ir_avx *x, struct asm_avx r, struct 
     if (x->form != IR_AVX_PLAIN && m.kind == RM_REG)
         asm_byte(a, 0xc0 | reg | ((unsigned)m.base & 7));
     else if (x->form != IR_AVX_PLAIN)
-        a->p = put_memory(a->p, reg, m);
+        a->p = put_memory(a->p, reg, m, x->evex);
     if (x->has_imm)
         asm_byte(a, x->imm | (unsigned)r.last << 4);
 }
