@@ -131,7 +131,7 @@ static bool bench_init(struct bench *b, const char *path, struct status *st)
         !arena_init(&b->arena, ARENA_BYTES, st) || !load(b, path, st))
         return false;
     b->block = os_reserve(BLOCKS_MAX * sizeof *b->block);
-    b->host = aligned_alloc(4096, HOST_BYTES);
+    b->host = aligned_alloc(4096, 2 * (size_t)HOST_BYTES);
     if (!b->block || !b->host || !ram_map(&b->ram, b->mem))
         return status_set(st, "no memory");
     map_kernel(b);
@@ -189,7 +189,8 @@ static bool emit(struct bench *b, const struct piece *p, struct host_span *span)
 {
     struct ir_block ir;
     struct host_code code;
-    *span = (struct host_span){.rw = b->host, .size = HOST_BYTES};
+    *span =
+        (struct host_span){.rw = b->host, .size = HOST_BYTES, .cold = b->host + HOST_BYTES, .cold_size = HOST_BYTES};
     uint8_t *thunks = code_fixed(b->exec.code, &(size_t){0});
     span->rx_delta = code_rx_delta(b->exec.code) + (thunks - b->host); /* reach them as if the buffer lay there */
     return lift(b, p, true, &ir) && host_emit(&b->exec.thunks, &ir, span, &b->arena, &code);
@@ -211,6 +212,8 @@ static uint64_t checksum(struct bench *b)
         bool good = emit(b, &b->block[n], &span);
         for (size_t i = 0; good && i < span.used; i++)
             sum = (sum ^ span.rw[i]) * 0x100000001b3ull;
+        for (size_t i = 0; good && i < span.cold_used; i++)
+            sum = (sum ^ span.cold[i]) * 0x100000001b3ull;
     }
     return sum;
 }
@@ -297,11 +300,15 @@ static void count_block(void *arg, const struct block *k)
     struct x86_insn i;
     if (c->in_block++ % COUNTED)
         return;
-    for (uint32_t at = 0; at < k->host_size; at += i.length ? i.length : 1) {
-        if (x86_decode(X86_64, k->rx + at, k->host_size - at, &i) != X86_OK)
-            i.length = 1;
-        else
-            c->host++;
+    for (unsigned cold = 0; cold < 2; cold++) {
+        const uint8_t *code = cold ? block_cold(k) : k->rx;
+        uint32_t size = cold ? k->cold_size : k->host_size;
+        for (uint32_t at = 0; at < size; at += i.length) {
+            if (x86_decode(X86_64, code + at, size - at, &i) != X86_OK || !i.length)
+                i.length = 1;
+            else
+                c->host++;
+        }
     }
     c->guest += k->ninsns;
 }

@@ -106,7 +106,7 @@ uint64_t code_evictions(const struct code *c)
 
 static size_t region_used(const struct region *r)
 {
-    return r->used + __atomic_load_n(&r->nblocks, __ATOMIC_RELAXED) * sizeof(struct block);
+    return r->used + r->cold + __atomic_load_n(&r->nblocks, __ATOMIC_RELAXED) * sizeof(struct block);
 }
 
 size_t code_size(const struct code *c, size_t *used)
@@ -139,8 +139,9 @@ uint8_t *code_fixed(struct code *c, size_t *size)
 
 static bool region_fits(const struct code *c, const struct region *r, size_t bytes)
 {
-    return r->nblocks < c->blocks_max &&
-           region_used(r) + bytes + CODE_ALIGN + CODE_AUX_ALIGN + sizeof(struct block) <= c->region_size;
+    size_t more = bytes + CODE_ALIGN, half = region_middle(c);
+    return r->nblocks < c->blocks_max && r->used + more <= half && r->cold + more <= half &&
+           region_used(r) + more + sizeof(struct block) <= c->region_size;
 }
 
 static void region_seal(struct code *c, struct region *r)
@@ -176,7 +177,7 @@ static void region_evict(struct code *c, struct region *r)
             block_drop(c, b, DEAD_EVICTED);
     }
     __atomic_store_n(&r->nblocks, 0, __ATOMIC_RELEASE);
-    r->used = 0;
+    r->used = r->cold = 0;
     r->state = REGION_FREE;
     __atomic_fetch_add(&c->counts.evictions, 1, __ATOMIC_RELEASE);
 }
@@ -226,22 +227,25 @@ void code_reserve(struct code *c, struct code_writer *w, size_t need, struct cod
     uint8_t *rw = r->rw + round_up(r->used, CODE_ALIGN);
     *b = (struct block){
         .gpa2 = ~0ull, .page = {PAGE_NONE, PAGE_NONE}, .rx = rw + code_rx_delta(c), .link[1].second = true};
-    *s = (struct code_span){.rw = rw, .size = need, .block = b, .region = (unsigned)w->region};
+    uint8_t *cold = r->rw + region_middle(c) + round_up(r->cold, CODE_AUX_ALIGN);
+    b->cold_at = (uint32_t)(cold - rw);
+    *s = (struct code_span){.rw = rw, .cold = cold, .size = need, .block = b, .region = (unsigned)w->region};
 }
 
 void *code_aux(struct code_span *s, size_t size)
 {
     s->aux_size = size;
-    return s->rw + round_up(s->block->host_size, CODE_AUX_ALIGN);
+    return s->cold + round_up(s->block->cold_size, CODE_AUX_ALIGN);
 }
 
 struct block *code_commit(struct code *c, struct code_span *s, const uint64_t page[2], const uint32_t seen[2])
 {
     struct block *b = s->block;
     struct region *r = &c->region[s->region];
-    size_t bytes = s->aux_size ? round_up(b->host_size, CODE_AUX_ALIGN) + s->aux_size : b->host_size;
+    size_t cold = s->aux_size ? round_up(b->cold_size, CODE_AUX_ALIGN) + s->aux_size : b->cold_size;
 
-    rh_assert(bytes <= s->size + CODE_AUX_ALIGN, "%zu bytes in %zu", bytes, s->size);
+    rh_assert(b->host_size <= s->size && cold <= s->size + CODE_AUX_ALIGN, "%u and %zu bytes in %zu", b->host_size,
+              cold, s->size);
     b->page[0] = (uint32_t)page[0];
     b->page[1] = page[1] == ~0ull ? PAGE_NONE : (uint32_t)page[1];
     rh_assert((b->gpa2 == ~0ull) == (b->page[1] == PAGE_NONE), "block at 0x%llx: gpa2 and page[1] differ",
@@ -250,13 +254,14 @@ struct block *code_commit(struct code *c, struct code_span *s, const uint64_t pa
     pthread_mutex_lock(&c->lock);
     struct block *same = hash_find_same(c, b);
     if (!same && pages_add(c, b, seen)) {
-        r->used = (uint32_t)((size_t)(s->rw - r->rw) + bytes);
+        r->used = (uint32_t)((size_t)(s->rw - r->rw) + b->host_size);
+        r->cold = (uint32_t)((size_t)(s->cold - r->rw) - region_middle(c) + cold);
         /* Before anybody can run it, so that a fault in it finds it. */
         __atomic_store_n(&r->nblocks, r->nblocks + 1, __ATOMIC_RELEASE);
         hash_add(c, b);
         c->counts.blocks++;
         c->counts.guest_bytes += b->guest_size;
-        c->counts.host_bytes += b->host_size;
+        c->counts.host_bytes += b->host_size + b->cold_size;
         same = b;
     }
     pthread_mutex_unlock(&c->lock);

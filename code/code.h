@@ -5,9 +5,9 @@
  * free the oldest is evicted: its blocks are unlinked and dropped, its bytes reused.  The world is never stopped to
  * start from empty.
  *
- *     region:  | host code of block 0 | its aux | code 1 | aux 1 | ...      free      |      | struct block 0 | 1 | ... |
+ *     region:  | host code of block 0 | 1 | ...  free  | cold part of block 0 | its aux | 1 | ... free |    | struct block 0 | 1 | ... |
  *
- * The structs lie in memory of their own: code memory, being mapped twice, is dearer to touch first.
+ * What seldom runs is in the second half of the region, so that code that runs lies close.  The structs lie in memory of their own: code memory, being mapped twice, is dearer to touch first.
  *
  * Blocks are keyed by guest-physical address and mode.  Lookup takes no lock (a chain is only ever prepended to, and
  * removed blocks stay readable until their region is reused).  Everything that changes structure holds `code->lock`,
@@ -43,7 +43,8 @@ struct block {
     gpa_t gpa2;    /* of the second page's first byte, or ~0: the block lies on one page */
     uint32_t mode; /* the guest's mode bits */
     uint16_t guest_size, ninsns;
-    uint32_t host_size;
+    uint16_t host_size, cold_size; /* of host code, see struct host_span */
+    uint32_t cold_at;              /* offset of the cold part from rx */
     uint16_t nfaults;
     uint8_t death;        /* enum block_death */
     uint8_t entry, f_use; /* see struct host_entry */
@@ -64,11 +65,19 @@ static inline const void *block_entry(const struct block *b)
 {
     return b->rx + b->entry;
 }
-/* What is kept with a block, right behind its code: nfaults of host_fault, ascending by `at` (or IR, see exec/interp.c). */
+static inline const uint8_t *block_cold(const struct block *b)
+{
+    return b->rx + b->cold_at;
+}
+static inline bool block_holds(const struct block *b, const void *hpc)
+{
+    return (uintptr_t)hpc - (uintptr_t)b->rx < b->host_size || (uintptr_t)hpc - (uintptr_t)block_cold(b) < b->cold_size;
+}
+/* What is kept with a block, right behind its cold part: nfaults of host_fault, ascending by `at` (or IR, see exec/interp.c). */
 enum { CODE_AUX_ALIGN = 8 };
 static inline const void *block_aux(const struct block *b)
 {
-    return b->rx + (b->host_size + CODE_AUX_ALIGN - 1) / CODE_AUX_ALIGN * CODE_AUX_ALIGN;
+    return block_cold(b) + (b->cold_size + CODE_AUX_ALIGN - 1u) / CODE_AUX_ALIGN * CODE_AUX_ALIGN;
 }
 
 /* By cause, always on. */
@@ -105,7 +114,7 @@ uint8_t *code_fixed(struct code *c, size_t *size);
 /* ---- a transaction: reserve, emit, commit or abort ---------------------------------------------------------- */
 
 struct code_span {
-    uint8_t *rw;
+    uint8_t *rw, *cold; /* each with room for `size` bytes */
     size_t size;
     struct block *block; /* zeroed, to be filled by the caller before commit */
     size_t aux_size;     /* bytes kept with the block, see code_aux */
@@ -115,11 +124,11 @@ struct code_span {
 struct code_writer {
     int region; /* -1: none yet */
 };
-/* Room for `need` bytes of host code and aux; evicts a region if it must.  Always succeeds for need <= 256 KB.  If
+/* Room for `need` bytes of host code, and as much for its cold part and aux; evicts a region if it must.  Always succeeds for need <= 256 KB.  If
  * code_evictions is not what it was before, every block and link that the caller held is void, and so are its jump
  * caches. */
 void code_reserve(struct code *c, struct code_writer *w, size_t need, struct code_span *s);
-/* Room behind s->block's host_size bytes for `size` bytes to keep with it; what is reserved must have it. */
+/* Room behind s->block's cold_size bytes for `size` bytes to keep with it; what is reserved must have it. */
 void *code_aux(struct code_span *s, size_t size);
 /* Publish s->block (gpa, gpa2, mode, sizes, nfaults, links' offsets set by the caller) with host_size bytes of code and
  * its aux.  pages: indexes of its one or two RAM pages in marks (page[1] = ~0 if one).  If another vCPU published the same key first, that block is returned
@@ -135,7 +144,7 @@ struct block *code_lookup(const struct code *c, gpa_t gpa, uint32_t mode);
 /* An older block of the same gpa and mode (gpa2 differs: what the second page is depends on the address space), or
  * NULL. */
 struct block *code_lookup_next(const struct block *b);
-/* The block whose host code (rx) holds hpc, dead or alive, or NULL. Async-signal-safe. */
+/* The block whose host code, cold or not, holds hpc, dead or alive, or NULL. Async-signal-safe. */
 struct block *code_find_host(const struct code *c, const void *hpc);
 /* Link l to `to` unless either died meanwhile or l is already linked.  false: nothing was done, because l led to another
  * page before, and then it must be done `alone`, while no other vCPU is in generated code (see host_link_set). */

@@ -21,7 +21,8 @@ enum region_state { REGION_FREE, REGION_OWNED, REGION_FULL };
 struct region {
     uint8_t *rw;
     struct block *block;
-    uint32_t used;    /* bytes of code and aux */
+    uint32_t used;    /* bytes of code */
+    uint32_t cold;    /* bytes of cold parts and aux, from the region's middle on */
     uint32_t nblocks; /* committed */
     enum region_state state;
     uint64_t filled; /* REGION_FULL: when, counted in regions */
@@ -59,6 +60,12 @@ struct code {
 
 /* code.c */
 void block_drop(struct code *c, struct block *b, enum block_death why);
+
+/* Where the cold parts of a region begin. */
+static inline size_t region_middle(const struct code *c)
+{
+    return c->region_size / 2;
+}
 
 /* lookup.c: with the lock held */
 bool hash_init(struct code *c);

@@ -116,11 +116,13 @@ struct block *code_find_host(const struct code *c, const void *hpc)
         return NULL;
     const struct region *r = &c->region[at / c->region_size];
     unsigned low = 0, high = __atomic_load_n(&r->nblocks, __ATOMIC_ACQUIRE);
+    bool cold = at % c->region_size >= region_middle(c);
 
     /* Find the last block that begins at hpc or before. */
     while (low < high) {
         unsigned middle = (low + high) / 2;
-        if ((uintptr_t)r->block[middle].rx <= (uintptr_t)hpc)
+        const struct block *b = &r->block[middle];
+        if ((uintptr_t)(cold ? block_cold(b) : b->rx) <= (uintptr_t)hpc)
             low = middle + 1;
         else
             high = middle;
@@ -128,5 +130,5 @@ struct block *code_find_host(const struct code *c, const void *hpc)
     if (low == 0)
         return NULL;
     struct block *b = &r->block[low - 1];
-    return (uintptr_t)hpc - (uintptr_t)b->rx < b->host_size ? b : NULL;
+    return block_holds(b, hpc) ? b : NULL;
 }

@@ -20,6 +20,7 @@ static void link_set(void *arg, struct link *l, const struct block *to)
     struct host_jump j = {.present = true,
                           .cross = l->cross,
                           .jump_at = l->jump_at,
+                          .cold_at = link_from(l)->cold_at,
                           .miss_at = l->miss_at,
                           .guard_at = l->guard_at,
                           .stub_at = l->stub_at,
@@ -52,7 +53,7 @@ static struct block *block_at(const struct exec *e, const void *hpc)
     struct block *b = code_find_host(e->code, hpc);
     for (unsigned i = 0; i < e->nvcpus && !b; i++) {
         struct block *alone = &e->vcpu[i]->alone;
-        if ((const uint8_t *)hpc >= alone->rx && (const uint8_t *)hpc < alone->rx + alone->host_size)
+        if (alone->rx && block_holds(alone, hpc))
             b = alone;
     }
     return b;
@@ -64,7 +65,7 @@ struct link *exec_link_of(struct vcpu *v, const void *after)
     struct block *b = block_at(v->exec, hpc);
     if (!b)
         return NULL;
-    uint32_t at = (uint32_t)((const uint8_t *)hpc - b->rx);
+    uint32_t at = (uint32_t)((const uint8_t *)hpc - block_cold(b));
     struct link *l = &b->link[0], *m = &b->link[1];
     if (l->present && m->present) /* stubs follow each other: the last that begins before hpc */
         return (m->miss_at < at) && (l->miss_at >= at || m->miss_at > l->miss_at) ? m : l;
@@ -85,14 +86,16 @@ static void start_others(void *arg, struct code_writer *w)
     world_start(CONTAINER_OF(w, struct vcpu, writer));
 }
 
-static const struct host_fault *find_fault(void *arg, const void *hpc, const uint8_t **code)
+static const struct host_fault *find_fault(void *arg, const void *hpc, const uint8_t **cold)
 {
     const struct block *b = block_at(arg, hpc);
     if (!b)
         return NULL;
     uint32_t at = (uint32_t)((const uint8_t *)hpc - b->rx);
     const struct host_fault *fault = block_aux(b);
-    *code = b->rx;
+    *cold = block_cold(b);
+    if (at >= b->host_size)
+        at = (uint32_t)((const uint8_t *)hpc - *cold) | HOST_FAULT_COLD;
     for (unsigned low = 0, high = b->nfaults; low < high;) {
         unsigned mid = (low + high) / 2;
         if (fault[mid].at == at)

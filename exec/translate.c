@@ -138,7 +138,8 @@ static void fill_block(struct block *b, const struct ir_block *ir, const struct 
 {
     b->guest_size = (uint16_t)ir->guest_size;
     b->ninsns = (uint16_t)ir->ninsns;
-    b->host_size = (uint32_t)s->used;
+    b->host_size = (uint16_t)s->used;
+    b->cold_size = (uint16_t)s->cold_used;
     b->nfaults = (uint16_t)hc->nfaults;
     b->entry = hc->entry.at;
     b->f_use = hc->entry.f_use;
@@ -173,6 +174,9 @@ static void log_block(struct vcpu *v, const struct fetch *f, const struct x86_so
     if (log_on(e->log, LOG_OUT_ASM)) {
         log_print(e->log, "OUT: %zu bytes\n", s->used);
         e->disassemble(e->disassemble_arg, e->log->out, s->rw, s->used, (uint64_t)(uintptr_t)(s->rw + s->rx_delta), 64);
+        log_print(e->log, "COLD: %zu bytes\n", s->cold_used);
+        e->disassemble(e->disassemble_arg, e->log->out, s->cold, s->cold_used,
+                       (uint64_t)(uintptr_t)(s->cold + s->rx_delta), 64);
         log_print(e->log, "\n");
     }
 }
@@ -200,7 +204,8 @@ static bool emit(struct vcpu *v, const struct ir_block *ir, struct code_span *sp
     size_t code = (size_t)ir->nops * 224 + 4096, faults = (2 * ir->nops + 1) * sizeof(struct host_fault);
     if (!reserve(v, code + faults, ir, span))
         return false;
-    *hs = (struct host_span){.rw = span->rw, .rx_delta = code_rx_delta(e->code), .size = code};
+    *hs = (struct host_span){
+        .rw = span->rw, .cold = span->cold, .rx_delta = code_rx_delta(e->code), .size = code, .cold_size = code};
     v->translating = ir;
     bool emitted = host_emit(&e->thunks, ir, hs, &v->arena, hc);
     v->translating = NULL;
@@ -263,7 +268,7 @@ static enum made make_block(struct vcpu *v, struct fetch *f, unsigned max, bool 
     v->count[COUNT_TRANSLATIONS]++;
     v->count[COUNT_TRANS_INSNS] += ir.ninsns;
     v->count[COUNT_TRANS_BYTES] += ir.guest_size;
-    v->count[COUNT_TRANS_HOST] += hs.used;
+    v->count[COUNT_TRANS_HOST] += hs.used + hs.cold_used;
     if (alone) {
         v->alone = *b;
         *out = b = &v->alone;

@@ -17,11 +17,15 @@
 
 #include "ir/ir.h"
 
+/* Code has two parts: what runs as a rule, and what seldom runs (slow paths, exits), apart so that it takes no room in
+ * instruction caches.  Offsets in the cold part are from its own first byte. */
 struct host_span {
     uint8_t *rw;       /* where to write */
     intptr_t rx_delta; /* add to a rw address to get where it runs */
     size_t size;       /* room */
     size_t used;       /* filled by host_emit */
+    uint8_t *cold;     /* where to write the cold part: behind rw, within 2 GB; thunks have none */
+    size_t cold_size, cold_used;
 };
 
 /* Where a jump that is not to another page has F: in cpu.cc; in the host's flags; nowhere, to be made anew. */
@@ -41,6 +45,7 @@ struct host_jump {
     bool present, cross; /* cross: leaves the guest page, has a guard */
     int64_t target;      /* page-relative target pc (from the block's PCB) */
     uint32_t jump_at;    /* offset of the 4-byte displacement */
+    uint32_t cold_at;    /* offset of the cold part, in which miss_at and stub_at are */
     uint32_t miss_at;    /* offset of the exit it jumps to when not linked */
     uint32_t guard_at;   /* cross: offset of the 4-byte expected tab_x value */
     uint8_t f;           /* enum host_f */
@@ -51,10 +56,12 @@ struct host_jump {
 
 /* Where a host fault inside a block goes on. */
 struct host_fault {
-    /* offset of the faulting instruction; offset of its cold stub */
+    /* offset of the faulting instruction, HOST_FAULT_COLD set if it is in the cold part; offset of its cold stub, 0: none */
     uint16_t at, cold;
     int32_t insn_off; /* guest insn, page-relative */
 };
+
+enum { HOST_FAULT_COLD = 0x8000 };
 
 struct host_code {
     struct host_entry entry;
@@ -86,10 +93,10 @@ struct host_fixed {
 /* Offsets (from the thunk area's first byte) of code shared by all blocks. */
 struct host_thunks {
     uint8_t *rx;
-    uint32_t enter, leave, mem_read, mem_write, near_read, pair_read, pair_write, share_read, share_write,
-        span_read, span_write, mem_commit, call, divide_error,
-        fp_error, exit_link, exit_lookup, exit_kick, exit_kick_off, exit_lookup_off, guard, entry_r, entry_w, entry_x,
-        save_vectors, load_vectors, exit_link_f, exit_kick_f, f_resolve;
+    uint32_t enter, leave, mem_read, mem_write, near_read, pair_read, pair_write, share_read, share_write, span_read,
+        span_write, mem_commit, call, divide_error, fp_error, exit_link, exit_lookup, exit_kick, exit_kick_off,
+        exit_lookup_off, guard, entry_r, entry_w, entry_x, save_vectors, load_vectors, exit_link_f, exit_kick_f,
+        f_resolve;
     bool two_levels; /* of the translation tables: see ir/cpu.h */
     bool f_kept;     /* F is in cpu.cc at every jump (an optimisation less) */
     size_t size;
@@ -117,11 +124,11 @@ void host_link_set(uint8_t *code_rw, intptr_t rx_delta, const struct host_jump *
 /* Once per vCPU thread: make c the state that generated code sees. */
 void host_thread_init(struct cpu *c);
 /* Host faults in generated code.  find(arg, hpc) returns the fault record of the host instruction at hpc and its
- * block's first executable byte, or NULL if hpc is not generated code: the fault is then rhea's own bug and kills it.
+ * block's first executable cold byte, or NULL if hpc is not generated code: the fault is then rhea's own bug and kills it.
  * Async-signal-safe. */
 struct host_faults {
     const struct host_thunks *thunks;
-    const struct host_fault *(*find)(void *arg, const void *hpc, const uint8_t **code);
+    const struct host_fault *(*find)(void *arg, const void *hpc, const uint8_t **cold);
     void *arg;
 };
 /* Once per process: take SIGSEGV, SIGBUS and SIGFPE.  *h must stay. */

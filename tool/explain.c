@@ -4,7 +4,7 @@
  *     -> host code
  *
  * The output is the same in every run (nothing prints an address of this process), so golden files can hold it.  Host
- * code is shown as if code memory began at 0: the shared thunks first, the block at BLOCK_AT.
+ * code is shown as if code memory began at 0: the shared thunks first, the block at BLOCK_AT, its cold part at COLD_AT.
  */
 #include "tool/tool.h"
 #include "tool/explain.h"
@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BLOCK_AT = 0x4000, CODE_BYTES = 1 << 20, ARENA_BYTES = 32 << 20 };
+enum { BLOCK_AT = 0x4000, COLD_AT = 0x40000, CODE_BYTES = 1 << 20, ARENA_BYTES = 32 << 20 };
 
 struct explain {
     struct explain_code code;
@@ -242,15 +242,16 @@ static const char *thunk_name(const struct host_thunks *t, uint64_t at)
     return at >= t->near_read && at < t->mem_commit ? "another page" : NULL;
 }
 
-static void print_host(const struct host_thunks *t, const uint8_t *code, size_t n)
+/* Code from offset `at` to `end` of memory. */
+static void print_host(const struct host_thunks *t, const uint8_t *memory, size_t at, size_t end)
 {
-    for (size_t at = 0; at < n;) {
+    while (at < end) {
         char *line = NULL;
         size_t length;
         FILE *f = open_memstream(&line, &length);
         if (!f)
             return;
-        at += disasm_one(f, code + at, n - at, BLOCK_AT + at, 64);
+        at += disasm_one(f, memory + at, end - at, at, 64);
         fclose(f);
         line[strcspn(line, "\n")] = 0;
         const char *last = strrchr(line, ' ');
@@ -267,9 +268,12 @@ static bool emit(struct explain *x, struct status *st)
     struct host_code code;
     uint8_t *memory = calloc(1, CODE_BYTES);
     struct host_span shared = {.rw = memory, .size = BLOCK_AT};
-    struct host_span block = {.rw = memory ? memory + BLOCK_AT : NULL, .size = CODE_BYTES - BLOCK_AT};
     if (!memory)
         return status_set(st, "no memory for host code");
+    struct host_span block = {.rw = memory + BLOCK_AT,
+                              .size = COLD_AT - BLOCK_AT,
+                              .cold = memory + COLD_AT,
+                              .cold_size = CODE_BYTES - COLD_AT};
     bool good = host_thunks_emit(&thunks, &shared, exec_host_calls(), false) &&
                 host_emit(&thunks, &x->ir, &block, &x->arena, &code);
     if (good) {
@@ -277,7 +281,10 @@ static bool emit(struct explain *x, struct status *st)
         snprintf(title, sizeof title, "host code: %zu bytes for %u bytes of guest code in %u insns", block.used,
                  x->ir.guest_size, x->ir.ninsns);
         head(x, title);
-        print_host(&thunks, block.rw, block.used);
+        print_host(&thunks, memory, BLOCK_AT, BLOCK_AT + block.used);
+        snprintf(title, sizeof title, "cold part, which seldom runs: %zu bytes", block.cold_used);
+        head(x, title);
+        print_host(&thunks, memory, COLD_AT + 1, COLD_AT + block.cold_used);
         for (unsigned i = 0; i < 2 && !x->host_only; i++)
             if (code.jump[i].present)
                 printf("link %u: the jump at 0x%x, to guest 0x%llx%s\n", i, BLOCK_AT + code.jump[i].jump_at - 1,

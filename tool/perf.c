@@ -115,7 +115,7 @@ static void map_line(struct perf *p, const uint8_t *rx, size_t size, const char 
     fprintf(p->map, "%llx %zx %s\n", (unsigned long long)(uintptr_t)rx, size, name);
 }
 
-static void remember(struct perf *p, const struct block *b, gva_t pc)
+static void remember(struct perf *p, const uint8_t *rx, size_t size, uint32_t mode, gva_t pc)
 {
     if (p->n == p->room) {
         size_t room = p->room ? 2 * p->room : 4096;
@@ -125,7 +125,7 @@ static void remember(struct perf *p, const struct block *b, gva_t pc)
         p->record = r;
         p->room = room;
     }
-    p->record[p->n++] = (struct record){b->rx, b->host_size, b->mode, pc};
+    p->record[p->n++] = (struct record){rx, (uint32_t)size, mode, pc};
 }
 
 void perf_block(void *arg, const struct block *b, gva_t pc)
@@ -134,12 +134,16 @@ void perf_block(void *arg, const struct block *b, gva_t pc)
     char name[384];
     pthread_mutex_lock(&p->lock);
     name_of(p, pc, b->mode, name, sizeof name);
-    if (p->map) {
-        map_line(p, b->rx, b->host_size, name);
-        remember(p, b, pc);
+    for (unsigned cold = 0; cold < 2; cold++) {
+        const uint8_t *rx = cold ? block_cold(b) : b->rx;
+        size_t size = cold ? b->cold_size : b->host_size;
+        if (p->map) {
+            map_line(p, rx, size, name);
+            remember(p, rx, size, b->mode, pc);
+        }
+        if (p->dump)
+            dump_code(p, rx, size, name);
     }
-    if (p->dump)
-        dump_code(p, b->rx, b->host_size, name);
     pthread_mutex_unlock(&p->lock);
 }
 

@@ -25,6 +25,12 @@ static inline bool asm_full(const struct asmbuf *a)
 {
     return a->end - a->p < ASM_ROOM;
 }
+/* Write on there; offsets are still from the first byte of all. */
+static inline void asm_go(struct asmbuf *a, uint8_t *p, size_t size)
+{
+    a->p = p;
+    a->end = p + size;
+}
 static inline void asm_byte(struct asmbuf *a, unsigned v)
 {
     *a->p++ = (uint8_t)v;

@@ -120,9 +120,15 @@ bool host_emit(const struct host_thunks *t, const struct ir_block *b, struct hos
     }
     for (unsigned i = 0; i < e.nbranches; i++)
         asm_patch(&e.a, e.branch[i].at, e.label_at[e.branch[i].label]);
+    s->used = asm_at(&e.a);
+    if (asm_full(&e.a))
+        return false;
+    asm_go(&e.a, s->cold, s->cold_size);
+    e.cold_at = asm_at(&e.a);
+    asm_byte(&e.a, 0xcc); /* offset 0 means: no cold stub */
     mem_emit_cold(&e);
     control_emit_exits(&e);
     f_emit_maker(&e);
-    s->used = asm_at(&e.a);
-    return !asm_full(&e.a) && s->used <= UINT16_MAX;
+    s->cold_used = asm_at(&e.a) - e.cold_at;
+    return !asm_full(&e.a) && s->used < HOST_FAULT_COLD && s->cold_used < HOST_FAULT_COLD;
 }

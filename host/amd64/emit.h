@@ -51,8 +51,8 @@ struct temp_place {
 /* The slow path of one memory access. */
 struct cold {
     uint32_t miss, misaligned, crosses; /* displacements that come here; 0: none */
-    uint32_t access, end;      /* offsets of the access's host instructions */
-    uint32_t fault;            /* index of its host_fault */
+    uint32_t access, end;               /* offsets of the access's host instructions */
+    uint32_t fault;                     /* index of its host_fault */
     uint32_t desc;
     int32_t insn_off;
     uint32_t maker; /* 1 + index of the op to compute F from, 0: cpu.cc has it */
@@ -103,6 +103,7 @@ struct emitter {
     bool x87_due; /* cpu.x87_ip is still to become that of the insn at x87_off */
     int32_t x87_off;
 
+    uint32_t cold_at; /* offset of the cold part */
     struct cold *cold;
     unsigned ncold;
     struct exit_stub *exits;

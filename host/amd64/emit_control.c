@@ -317,11 +317,12 @@ static void exit_one(struct emitter *e, const struct exit_stub *x)
             asm_patch(a, x->from[i], asm_at(a));
     switch (x->kind) {
     case EXIT_LINK:
-        e->out->jump[x->jump].miss_at = asm_at(a);
+        e->out->jump[x->jump].cold_at = e->cold_at;
+        e->out->jump[x->jump].miss_at = asm_at(a) - e->cold_at;
         if (x->f == HOST_F_OWED) {
             f_make(e, e->f_maker);
             asm_align(a, 1);
-            e->out->jump[x->jump].stub_at = asm_jmp(a);
+            e->out->jump[x->jump].stub_at = asm_jmp(a) - e->cold_at;
         }
         asm_mov_off(a, x->pc); /* called, so that cpu.link tells which jump it was */
         asm_call_abs(a, e->t->rx + (x->f == HOST_F_KEPT ? e->t->exit_link : e->t->exit_link_f));
@@ -343,7 +344,7 @@ static void exit_one(struct emitter *e, const struct exit_stub *x)
         asm_jmp_abs(a, e->t->rx + e->t->exit_lookup);
         break;
     case EXIT_DIVIDE:
-        e->out->fault[x->jump].cold = asm_at(a);
+        e->out->fault[x->jump].cold = (uint16_t)(asm_at(a) - e->cold_at);
         asm_load(a, I64, RDX, rm_cpu(offsetof(struct cpu, scratch[3])));
         asm_jmp_abs(a, e->t->rx + e->t->divide_error);
         break;

@@ -298,7 +298,7 @@ static void cold_one(struct emitter *e, struct cold *c)
     if (c->misaligned && c->pair) /* no other entry will do */
         asm_mov_imm(a, RAX, 0);
     asm_patch(a, c->miss, asm_at(a));
-    e->out->fault[c->fault].cold = start;
+    e->out->fault[c->fault].cold = (uint16_t)(start - e->cold_at);
     if (c->f_entry)
         asm_call_abs(a, e->t->rx + e->t->f_resolve);
     f_pay(e, c);
@@ -322,7 +322,8 @@ static void cold_one(struct emitter *e, struct cold *c)
         if (c->merged)
             asm_load(a, I64, c->addr, kept);
         if (c->raises)
-            e->out->fault[e->out->nfaults++] = (struct host_fault){.at = asm_at(a), .insn_off = c->insn_off};
+            e->out->fault[e->out->nfaults++] = (struct host_fault){
+                .at = (uint16_t)((asm_at(a) - e->cold_at) | HOST_FAULT_COLD), .insn_off = c->insn_off};
         memcpy(a->p, a->start + c->access, c->end - c->access);
         a->p += c->end - c->access;
         asm_call_abs(a, e->t->rx + e->t->mem_commit);

@@ -85,12 +85,12 @@ void host_link_set(uint8_t *code_rw, intptr_t rx_delta, const struct host_jump *
                    const struct host_entry *entry, uint32_t expect)
 {
     bool owes = j->f == HOST_F_OWED, stub = owes && target && !may_owe(j, entry);
-    uint8_t *at = code_rw + (stub ? j->stub_at : j->jump_at);
-    const uint8_t *to = code_rw + rx_delta + j->miss_at;
+    uint8_t *cold = code_rw + j->cold_at, *at = stub ? cold + j->stub_at : code_rw + j->jump_at;
+    const uint8_t *to = cold + rx_delta + j->miss_at;
     if (target)
         to = (const uint8_t *)target + (stub || j->f == HOST_F_LIVE ? 0 : entry->at);
     else if (owes)
-        put32(code_rw + j->stub_at, 0);
+        put32(cold + j->stub_at, 0);
     uint32_t rel = (uint32_t)(to - (at + rx_delta + 4));
     /* Behind its guard a crossing jump has no exit (PCB is the target's by then): closing the guard unlinks it, and
      * who has just passed goes where it led. */
@@ -104,8 +104,8 @@ static bool on_fault(void *arg, enum os_fault what, void *context)
 {
     const struct host_faults *h = arg;
     greg_t *reg = ((ucontext_t *)context)->uc_mcontext.gregs;
-    const uint8_t *code = NULL;
-    const struct host_fault *f = h->find(h->arg, (const void *)reg[REG_RIP], &code);
+    const uint8_t *cold = NULL;
+    const struct host_fault *f = h->find(h->arg, (const void *)reg[REG_RIP], &cold);
     if (!f)
         return false;
     struct cpu *c;
@@ -114,7 +114,7 @@ static bool on_fault(void *arg, enum os_fault what, void *context)
     if (what == OS_FAULT_FLOAT) {
         reg[REG_RIP] = (greg_t)(h->thunks->rx + h->thunks->fp_error);
     } else if (f->cold) {
-        reg[REG_RIP] = (greg_t)(code + f->cold);
+        reg[REG_RIP] = (greg_t)(cold + f->cold);
         reg[REG_RAX] = 0; /* a memory access: no addend, take the slow path */
         c->faulted = 1;
     } else {

@@ -6,7 +6,7 @@
 #include "opt/opt.h"
 #include "test/ir/irmake.h"
 
-enum { BLOCKS = 6000, REGS = 16, PAGES = 2 * 4096 };
+enum { BLOCKS = 6000, REGS = 16, PAGES = 2 * 4096, COLD_AT = 1 << 19 };
 
 struct machine {
     struct cpu cpu; /* first: calls get a pointer to it */
@@ -189,13 +189,15 @@ struct rig {
     size_t thunk_size, size;
 };
 
-static const struct host_fault *find(void *arg, const void *hpc, const uint8_t **code)
+static const struct host_fault *find(void *arg, const void *hpc, const uint8_t **cold)
 {
     struct rig *r = arg;
-    *code = r->rx + r->thunk_size;
-    for (unsigned i = 0; i < r->code.nfaults; i++)
-        if (r->rx + r->thunk_size + r->code.fault[i].at == hpc)
+    *cold = r->rx + COLD_AT;
+    for (unsigned i = 0; i < r->code.nfaults; i++) {
+        unsigned at = r->code.fault[i].at;
+        if (r->rx + (at & HOST_FAULT_COLD ? COLD_AT + (at & ~HOST_FAULT_COLD) : r->thunk_size + at) == hpc)
             return &r->code.fault[i];
+    }
     return NULL;
 }
 
@@ -274,7 +276,9 @@ static void fill_table(struct rig *r, bool fill)
 static void run_native(struct rig *r, const struct ir_block *b)
 {
     arena_reset(&r->scratch);
-    struct host_span s = {.rw = r->rw + r->thunk_size, .rx_delta = r->rx - r->rw, .size = (1 << 20) - r->thunk_size};
+    struct host_span s = {.rw = r->rw + r->thunk_size, .rx_delta = r->rx - r->rw, .size = COLD_AT - r->thunk_size};
+    s.cold = r->rw + COLD_AT;
+    s.cold_size = (1 << 20) - COLD_AT;
     assert_true(host_emit(&r->thunks, b, &s, &r->scratch, &r->code));
     r->size = s.used;
     r->got->native = true;
