@@ -1,9 +1,10 @@
 /* host/amd64/emit.h: what the emitter's files share.  Not for others: see host/host.h.
  *
  * Register plan
- *     guest RAX RCX RDX RBX RSP RBP RSI RDI R8 R9 R10 R11   (IR registers 0..11, in the order of the IR's numbering)
- *     host  r12 rcx rdx rbx r13 rbp rsi rdi r8 r9 r10 r11
- *     IR registers 12..31: memory operands in struct cpu
+ *     guest RAX RCX RDX RBX RSP RBP RSI RDI R12 R13 R14 R15
+ *     host  r12 rcx rdx rbx r13 rbp rsi rdi r8  r9  r10 r11
+ *     the others, R8..R11 and IR registers 16..31: memory operands in struct cpu.  (Programs name R12..R15, which calls preserve,
+ *     two and a half to four times as often as R8..R11.)
  *     vector and mask registers: the host's of the same number, as wide as cpu.vec_bytes says
  *     rax: the emitter's own within one op (addends, LAHF, implicit operands);  r14, r15: temps
  *     rsp: in struct cpu, see cpu.stack;  gs: struct cpu, for thunks and the signal handler
@@ -22,7 +23,7 @@
 #include "host/amd64/check.h"
 #include "host/host.h"
 
-enum { NPINNED = 12, NSCRATCH = 2, NSLOTS = CPU_SLOTS };
+enum { NSCRATCH = 2, NSLOTS = CPU_SLOTS };
 
 /* A field of struct cpu, in a block: rsp points to cpu + CPU_FRAME. */
 static inline struct rm rm_cpu(size_t offset)

@@ -12,7 +12,7 @@
 #include "host/amd64/emit.h"
 
 const int8_t host_pin[IR_NREG] = {
-    R12,   RCX,   RDX,   RBX,   R13,   RBP,   RSI,   RDI,   R8,    R9,    R10,   R11,   NOREG, NOREG, NOREG, NOREG,
+    R12,   RCX,   RDX,   RBX,   R13,   RBP,   RSI,   RDI,   NOREG, NOREG, NOREG, NOREG, R8,    R9,    R10,   R11,
     NOREG, NOREG, NOREG, NOREG, NOREG, NOREG, NOREG, NOREG, NOREG, NOREG, NOREG, NOREG, NOREG, NOREG, NOREG, NOREG,
 };
 

@@ -89,8 +89,9 @@ static void save_vectors(struct asmbuf *a, const struct host_thunks *t)
 
 static void save_guest(struct asmbuf *a, const struct host_thunks *t)
 {
-    for (unsigned i = 0; i < NPINNED; i++)
-        asm_store(a, I64, FIELD(reg[i]), host_pin[i]);
+    for (unsigned i = 0; i < 16; i++)
+        if (host_pin[i] != NOREG)
+            asm_store(a, I64, FIELD(reg[i]), host_pin[i]);
     save_vectors(a, t);
 }
 
@@ -98,8 +99,9 @@ static void load_guest(struct asmbuf *a, const struct host_thunks *t)
 {
     mxcsr(a, 2, FIELD(mxcsr));
     call_local(a, t->load_vectors);
-    for (unsigned i = 0; i < NPINNED; i++)
-        asm_load(a, I64, host_pin[i], FIELD(reg[i]));
+    for (unsigned i = 0; i < 16; i++)
+        if (host_pin[i] != NOREG)
+            asm_load(a, I64, host_pin[i], FIELD(reg[i]));
 }
 
 static void push_pop(struct asmbuf *a, bool push)

@@ -8,9 +8,9 @@
 #include "test/ir/irtest.h"
 
 static const char text[] = "mov.i64 t0 = r0\n"
-                           "st.i64 t0, r12\n" /* r12 comes to a register, which keeps a copy */
+                           "st.i64 t0, r8\n" /* r8 comes to a register, which keeps a copy */
                            "mov.i64 t1 = r1\n"
-                           "mov.i64 r12 = #0x1\n"
+                           "mov.i64 r8 = #0x1\n"
                            "add.i64 t0 = t0, t1\n"
                            "add.i64 r0 = t0, t1\n";
 
@@ -60,11 +60,11 @@ static void right(struct rig *r)
     run(r, 5);
 }
 
-/* r12 is written in memory, its copy stays. */
+/* r8 is written in memory, its copy stays. */
 static void copy_kept(struct rig *r)
 {
     run(r, 1);
-    assert_true(r->e.held[0] == 12 || r->e.held[1] == 12);
+    assert_true(r->e.held[0] == 8 || r->e.held[1] == 8);
     place_op_end(&r->e);
     begin(r, 3);
 }
@@ -102,8 +102,8 @@ static void home_behind(struct rig *r)
     run(r, 2);
     place_op_end(&r->e);
     begin(r, 3);
-    place_forget(&r->e, 12);
-    place_dst(&r->e, 12, IR_NONE); /* and never stored */
+    place_forget(&r->e, 8);
+    place_dst(&r->e, 8, IR_NONE); /* and never stored */
 }
 
 static int how(void (*spoil)(struct rig *))
