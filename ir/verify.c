@@ -185,9 +185,12 @@ static bool check_flags(struct verifier *v)
     unsigned lockable = o->op == IR_RMW || o->op == IR_XADD || o->op == IR_XCHG || o->op == IR_CMPXCHG;
     if (o->setf & ~ir_writes_f(o))
         return bad(v, "setf has flags that the op does not write");
-    unsigned near = ir_effects(o) & (IRE_READS | IRE_WRITES) ? IR_NEAR : 0;
-    if (o->flags & ~((lockable ? IR_LOCK : 0u) | (o->op == IR_GOTO ? IR_POLL : 0u) | near))
-        return bad(v, "lock, near or poll on an op that knows it not");
+    bool memory = ir_effects(o) & (IRE_READS | IRE_WRITES);
+    unsigned may = (lockable ? IR_LOCK : 0u) | (o->op == IR_GOTO ? IR_POLL : 0u) | (memory ? IR_NEAR : 0u);
+    if (o->flags & ~(may | (o->share ? IR_FIRST : 0u)))
+        return bad(v, "lock, near, poll or first on an op that knows it not");
+    if (o->share > IR_SHARES || (o->share && (!memory || o->flags & IR_LOCK)) || (o->disp && !o->share))
+        return bad(v, "shares what there is not, or has a displacement and does not share");
     return true;
 }
 

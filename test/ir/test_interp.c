@@ -291,12 +291,12 @@ static void test_calls_and_fields(void **state)
     m->bounce_at = 0;
     m->cpu.reg[5] = 1;
     m->cpu.mxcsr = 0xfffffff0;
-    run(m, "insn.2 @0x99\nmov.i64 t0 = #0x2\ncall.i64 r6 = r5, t0, #0x3, alpha\nldf.i32 r7 = #0x813c\nstf.i16 #0x1, "
-           "#0x813c\n" END);
+    run(m, "insn.2 @0x99\nmov.i64 t0 = #0x2\ncall.i64 r6 = r5, t0, #0x3, alpha\nldf.i32 r7 = #0x817c\nstf.i16 #0x1, "
+           "#0x817c\n" END);
     assert_int_equal(m->cpu.reg[6], 321);
     assert_int_equal(m->cpu.reg[9], 99);
     assert_int_equal(m->insn_off, 0x99);
-    assert_int_equal(offsetof(struct cpu, mxcsr), 0x813c);
+    assert_int_equal(offsetof(struct cpu, mxcsr), 0x817c);
     assert_true(m->cpu.reg[7] == 0xfffffff0);
     assert_true(m->cpu.mxcsr == 0xffff0001);
     assert_int_equal(run(m, "insn.2 @0x77\nudiv.i32 r0, r2 = r0, r2, #0x0\n" END), -1);

@@ -161,6 +161,43 @@ static void test_dead(void **state)
     check(opt_dead, e, ARRAY_LEN(e));
 }
 
+#define NEXT "insn.4 @0x4\n"
+
+static void test_share(void **state)
+{
+    (void)state;
+    static const struct example e[] = {
+        /* fields of one object: what the first looks up holds both; the LEA is for nobody any more */
+        {"lea.i64 t0 = r1, _, #0x8\nld.i64 r2 = t0\n" NEXT "lea.i64 t1 = r1, _, #0x10\nst.i32 t1, r3\n" END,
+         "lea.i64 t0 = r1, _, #0x8\nld.i64 r2 = r1 share=1+8[8,12,w]\n" NEXT
+         "lea.i64 t1 = r1, _, #0x10\nst.i32 r1, r3 share=1+16\n" END},
+        /* pushes: each from where the register stands then; made again instead of moved */
+        {"lea.i64 t0 = r4, _, #-0x8\nst.i64 t0, r3 near\nmov.i64 r4 = t0\n" NEXT
+         "lea.i64 t1 = r4, _, #-0x8\nst.i64 t1, r5 near\nmov.i64 r4 = t1\n" END,
+         "lea.i64 t0 = r4, _, #-0x8\nst.i64 r4, r3 near share=1-8[-16,16,w]\nlea.i64 r4 = r4, _, #-0x8\n" NEXT
+         "lea.i64 t1 = r4, _, #-0x8\nst.i64 r4, r5 near share=1-8\nlea.i64 r4 = r4, _, #-0x8\n" END},
+        /* the base was written meanwhile, with nobody knows what; the temp still has its distance */
+        {"lea.i64 t0 = r1, _, #0x8\nld.i64 r2 = r1\nmov.i64 r1 = r5\n" NEXT "ld.i64 r3 = t0\n" END,
+         "lea.i64 t0 = r1, _, #0x8\nld.i64 r2 = r1 share=1+0[0,16]\nmov.i64 r1 = r5\n" NEXT
+         "ld.i64 r3 = t0 share=1+0\n" END},
+        {"ld.i64 r1 = r1\n" NEXT "ld.i64 r3 = r1\n" END, "ld.i64 r1 = r1\n" NEXT "ld.i64 r3 = r1\n" END},
+        {"ld.i64 r2 = r1\nadd.i32 r1 = r1, #0x8\n" NEXT "ld.i64 r3 = r1\n" END,
+         "ld.i64 r2 = r1\nadd.i32 r1 = r1, #0x8\n" NEXT "ld.i64 r3 = r1\n" END},
+        /* too far for one look */
+        {"ld.i64 r2 = r1\n" NEXT "lea.i64 t0 = r1, _, #0x78\nld.i64 r3 = t0\n" END,
+         "ld.i64 r2 = r1\n" NEXT "lea.i64 t0 = r1, _, #0x78\nld.i64 r3 = t0\n" END},
+        /* C may run in between, or control come from elsewhere */
+        {"ld.i64 r2 = r1\n" NEXT "call.i64 _ = _, _, _, alpha\n" NEXT "ld.i64 r3 = r1\n" END,
+         "ld.i64 r2 = r1\n" NEXT "call.i64 _ = _, _, _, alpha\n" NEXT "ld.i64 r3 = r1\n" END},
+        {"ld.i64 r2 = r1\nbrcc.i64.e L0\nlabel.i64 L0\n" NEXT "ld.i64 r3 = r1\n" END,
+         "ld.i64 r2 = r1\nbrcc.i64.e L0\nlabel.i64 L0\n" NEXT "ld.i64 r3 = r1\n" END},
+        /* what is looked up in its own way */
+        {"ld.i64 r2 = r1\n" NEXT "rmw.i64.add r1, r3 lock\n" NEXT "xchg.i64 r5 = r1, r3\n" END,
+         "ld.i64 r2 = r1\n" NEXT "rmw.i64.add r1, r3 lock\n" NEXT "xchg.i64 r5 = r1, r3\n" END},
+    };
+    check(opt_share, e, ARRAY_LEN(e));
+}
+
 static void note_pass(void *arg, const char *pass, const struct ir_block *b)
 {
     strcat(arg, pass);
@@ -177,7 +214,7 @@ static void test_pipeline(void **state)
     irtest_parse(&t, "mov.i64 t0 = r3\nadd.i64 t0 = t0, #0x0 !CZSOAP\nmov.i64 t1 = r2\ncmp.i64 t1, r3 !CZSOAP\n" END);
     opt_run(&t.block, 0, &trace);
     assert_string_equal(irtest_print(&t, &t.block), "cmp.i64 r2, r3 !CZSOAP ?CZSOAP\n" END);
-    assert_string_equal(seen, "fold flags dead ");
+    assert_string_equal(seen, "fold flags share dead ");
     opt_run(&t.block, 0, NULL);
     irtest_fini(&t);
 }
@@ -185,10 +222,8 @@ static void test_pipeline(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_fold),
-        cmocka_unit_test(test_flags),
-        cmocka_unit_test(test_dead),
-        cmocka_unit_test(test_pipeline),
+        cmocka_unit_test(test_fold),  cmocka_unit_test(test_flags),    cmocka_unit_test(test_dead),
+        cmocka_unit_test(test_share), cmocka_unit_test(test_pipeline),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
