@@ -93,14 +93,13 @@ struct host_fixed {
 /* Offsets (from the thunk area's first byte) of code shared by all blocks. */
 struct host_thunks {
     uint8_t *rx;
-    uint32_t enter, leave, mem_read, mem_write, near_read, pair_read, pair_write, share_read, share_write, span_read,
-        span_write, mem_commit, call, divide_error, fp_error, exit_link, exit_lookup, exit_kick, exit_kick_off,
-        exit_lookup_off, guard, entry_r, entry_w, entry_x, save_vectors, load_vectors, exit_link_f, exit_kick_f,
-        f_resolve;
+    uint32_t enter, leave, mem_read, mem_write, near_read, pair_read, pair_write, span_read, span_write, mem_commit,
+        call, divide_error, fp_error, exit_link, exit_lookup, exit_kick, exit_kick_off, exit_lookup_off, guard, entry_r,
+        entry_w, entry_x, save_vectors, load_vectors, exit_link_f, exit_kick_f, f_resolve;
     bool two_levels; /* of the translation tables: see ir/cpu.h */
     bool f_kept;     /* F is in cpu.cc at every jump (an optimisation less) */
     size_t size;
-    struct host_fixed save_f, poll, cross, lookup[2][2][16]; /* lookup: for writing; of more than a byte; register */
+    struct host_fixed save_f, poll, cross, lookup[2][2]; /* lookup: for writing; of more than a byte */
 };
 /* Write the shared code into s (once, at the start of code memory). false: no room. */
 bool host_thunks_emit(struct host_thunks *t, struct host_span *s, const struct host_calls *calls, bool two_levels);

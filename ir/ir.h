@@ -146,7 +146,7 @@ struct ir_op {
     uint8_t pair;  /* memory ops, a hint: 1 + which of cpu.pair_page to try first; 0: none */
     uint16_t row;  /* VEC: row of vec.def */
     ir_ref d, e, a, b, c;
-    int16_t disp;  /* memory ops with `share`: the address is a + disp */
+    int16_t disp;  /* LD to ST, RMW, VEC and AVX: the address is a + disp */
     uint8_t share; /* memory ops: 1 + which of ir_block.share it is checked with; 0: none (opt/share.c) */
     union {
         int64_t imm;

@@ -167,11 +167,11 @@ static void print_flags(FILE *out, const char *mark, unsigned f)
             fputc(ir_text_flags[i], out);
 }
 
-/* share=N+DISP; of the first also [FROM,SIZE], and w for a W entry. */
+/* share=N; of the first also [FROM,SIZE], and w for a W entry. */
 static void print_share(FILE *out, const struct ir_block *b, const struct ir_op *o)
 {
     const struct ir_share *s = &b->share[o->share - 1];
-    fprintf(out, " share=%u%+d", o->share, o->disp);
+    fprintf(out, " share=%u", o->share);
     if (o->flags & IR_FIRST)
         fprintf(out, "[%d,%u%s]", s->from, s->size, s->write ? ",w" : "");
 }
@@ -196,6 +196,8 @@ void ir_print(FILE *out, const struct ir_block *b, const char *(*helper_name)(un
             fputs(" poll", out);
         if (o->pair)
             fprintf(out, " pair=%u", o->pair);
+        if (o->disp)
+            fprintf(out, " disp=%d", o->disp);
         if (o->share)
             print_share(out, b, o);
         if (o->tag)

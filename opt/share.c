@@ -1,9 +1,9 @@
 /* opt/share.c: accesses off one base are looked up together.
  *
  *   needs   a verified block
- *   does    forward: finds accesses at constant distances from one another (pushes and pops, fields of a frame or an
+ *   does    forward: lets accesses at a constant distance from a register name that (a + disp), so that the LEA may go; finds accesses at constant distances from one another (pushes and pops, fields of a frame or an
  *           object), within IR_SHARE_BYTES; gives them one number (share), the first of them IR_FIRST and the block the bytes that hold them
- *           all (ir_block.share); lets them name the base itself (a + disp), so that the LEA may go
+ *           all (ir_block.share)
  *   keeps   the order of all ops; setf, livef
  *   breaks  nothing
  *
@@ -31,7 +31,6 @@ struct lead {
     int32_t low, high; /* distances from the root: the bytes of all so far */
     int32_t base_off;  /* of the op's base, as it is to be named */
     ir_ref base;
-    int16_t disp;
     uint8_t share;
     bool write;
 };
@@ -112,28 +111,20 @@ static unsigned shareable(const struct ir_op *o)
     }
 }
 
-/* Name o's base and its distance.  */
+/* Have the op name a register as its base, and the distance from that. */
 static void name_base(const struct share *s, struct lead *l)
 {
     const struct value *v = &s->value[l->op->a];
     l->base = l->op->a;
     l->base_off = v->off;
-    l->disp = 0;
     if (ir_is_reg(l->base) || v->base == IR_NONE || s->value[v->base].root != v->root)
         return;
     int64_t disp = (int64_t)v->off - s->value[v->base].off;
     if (disp > DISP_MAX || disp < -DISP_MAX)
         return;
-    l->base = v->base;
+    l->base = l->op->a = v->base;
     l->base_off = s->value[v->base].off;
-    l->disp = (int16_t)disp;
-}
-
-static void mark(const struct lead *l, uint8_t share)
-{
-    l->op->share = share;
-    l->op->a = l->base;
-    l->op->disp = l->disp;
+    l->op->disp = (int16_t)disp;
 }
 
 /* Let n in with the accesses of l; false: too far away. */
@@ -146,11 +137,10 @@ static bool join(struct share *s, struct lead *l, const struct lead *n)
     if (!l->share) {
         if (s->nshares == IR_SHARES)
             return false;
-        l->share = (uint8_t)++s->nshares;
-        mark(l, l->share);
+        l->op->share = l->share = (uint8_t)++s->nshares;
         l->op->flags |= IR_FIRST;
     }
-    mark(n, l->share);
+    n->op->share = l->share;
     l->low = low;
     l->high = high;
     l->write |= n->write;

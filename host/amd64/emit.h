@@ -59,8 +59,9 @@ struct cold {
     uint32_t maker; /* 1 + index of the op to compute F from, 0: cpu.cc has it */
     bool f_entry;   /* ... or the block before owes it */
     int32_t x87_off;
-    bool x87_due;               /* see struct emitter */
-    int8_t addr;                /* register that holds the guest address */
+    bool x87_due; /* see struct emitter */
+    int8_t addr;  /* register that holds the guest address, but for disp */
+    int16_t disp;
     uint8_t pair;               /* 1 + the remembered entry that is tried first, or 0 */
     bool near;                  /* ... which is a W entry, for reads too */
     const struct ir_op *shared; /* an access that shares, or NULL */
@@ -210,12 +211,12 @@ typedef struct rm cpu_field(size_t offset);
 /* reg holds a guest address; it becomes the host address of that address's entry in the table.  With tables of two levels
  * reg must be rax. */
 void mem_table_entry(struct asmbuf *a, const struct host_thunks *t, enum table which, int reg, cpu_field *field);
-/* The entry of the page that ga, a register, points to, in rax, and the jumps for a miss and, if `sized`, for an address that
+/* The entry of the page that rax points to, in rax, and the jumps for a miss and, if `sized`, for an address that
  * has low bits set, of a mask still to be written.  Returns where those three are. */
 struct mem_lookup {
     uint32_t miss, misaligned, low_bits;
 };
-struct mem_lookup mem_lookup(struct asmbuf *a, const struct host_thunks *t, bool write, bool sized, int ga);
+struct mem_lookup mem_lookup(struct asmbuf *a, const struct host_thunks *t, bool write, bool sized);
 /* Start the memory access of e->op: look its address up; afterwards *m is its memory operand, which rax is part of.  merge: it
  * is in one register, without rax.  Marks `access`. */
 struct cold *mem_begin(struct emitter *e, unsigned desc, bool merge, struct rm *m);

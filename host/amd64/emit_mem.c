@@ -1,13 +1,13 @@
 /* host/amd64/emit_mem.c: guest memory accesses.
  *
- * Hot path, with the guest address in a register `ga`:
+ * Hot path, with the guest address in a register `ga` (or [ga + disp]: then LEA stands for MOV, and the access has it, too):
  *         mov  rax, ga
+ *         test al, size - 1
+ *         jnz  misaligned                 (cold)
  *         shr  rax, 9
  *         and  rax, [rsp + mask]          index of bits 47..12, times 8
  *         add  rax, [rsp + tab_r or tab_w]
  *         mov  rax, [rax]                 host address - guest address, or 0
- *         test ga, size - 1
- *         jnz  misaligned                 (cold)
  *         test rax, rax
  *         jz   miss
  *   access: op   [rax + ga]
@@ -16,12 +16,11 @@
  * host address: the host faults at `access` and the handler goes on at the cold stub, where the slow path finds out
  * that it is the guest's fault.
  *
- * Cold path, entered for a miss, a misaligned address, or by the signal handler (with rax = 0):
+ * Cold path, entered for a miss, a misaligned address, or by the signal handler (with cpu.faulted set):
  *         call slow thunk of ga's register
  *         jmp  access;  dd desc, insn_off
  *         copy of the access's instructions; call commit; jmp end         (stores only)
- * The thunk first sees whether a misaligned access merely is that, with a valid addend and no page crossed: then it
- * returns at once.  Else it calls the slow path, which gives the addend in rax: of real memory, or of cpu.bounce.
+ * The thunk first sees whether the table has an entry for it after all, and no page is crossed: then it returns at once.  Else it calls the slow path, which gives the addend in rax: of real memory, or of cpu.bounce.
  * Loads then simply run `access`.  A store into the bounce buffer is told by cpu.pending: the thunk returns further
  * on, to a copy of the access, after which the commit thunk does what the store really does (a device, two
  * pages, a page with code) and keeps the host's flags.
@@ -66,17 +65,26 @@ void fault_divide_here(struct emitter *e, bool restore_rdx)
     fault_here(e);
 }
 
+/* rax = the guest address of e->op, whose base is in ga. */
+static void load_address(struct emitter *e, enum ir_type t, int ga)
+{
+    if (e->op->disp)
+        asm_lea(&e->a, t, RAX, rm_mem(ga, e->op->disp));
+    else
+        asm_mov_rr(&e->a, t, RAX, ga);
+}
+
 /* By way of the remembered entry. */
 static void begin_pair(struct emitter *e, struct cold *c, int ga)
 {
     unsigned n = e->op->pair - 1u, size = c->desc & MD_SIZE;
     c->pair = e->op->pair;
     c->near = e->op->flags & IR_NEAR;
+    load_address(e, I64, ga);
     if (c->desc & MD_ALIGN) {
-        asm_test_imm(&e->a, I8, rm_reg(ga), (int8_t)(size - 1));
+        asm_test_imm(&e->a, I8, rm_reg(RAX), (int8_t)(size - 1));
         c->misaligned = asm_jcc(&e->a, CC_NE);
     }
-    asm_mov_rr(&e->a, I64, RAX, ga);
     asm_alu(&e->a, I64, 5, RAX, rm_cpu(offsetof(struct cpu, pair_page[n])));
     asm_alu_imm(&e->a, I64, 7, rm_reg(RAX), 0x1000 - (int)size);
     c->miss = asm_jcc(&e->a, CC_A);
@@ -99,28 +107,27 @@ void mem_table_entry(struct asmbuf *a, const struct host_thunks *t, enum table w
     asm_alu(a, I64, 0, reg, field(table[which]));
 }
 
-struct mem_lookup mem_lookup(struct asmbuf *a, const struct host_thunks *t, bool write, bool sized, int ga)
+struct mem_lookup mem_lookup(struct asmbuf *a, const struct host_thunks *t, bool write, bool sized)
 {
     struct mem_lookup at = {.misaligned = 0};
-    asm_mov_rr(a, I64, RAX, ga);
-    mem_table_entry(a, t, write ? TABLE_W : TABLE_R, RAX, rm_cpu);
-    asm_load(a, I64, RAX, rm_mem(RAX, 0));
     if (sized) {
-        asm_test_imm(a, I8, rm_reg(ga), 0);
+        asm_test_imm(a, I8, rm_reg(RAX), 0);
         at.low_bits = asm_at(a) - 1;
         at.misaligned = asm_jcc(a, CC_NE);
     }
+    mem_table_entry(a, t, write ? TABLE_W : TABLE_R, RAX, rm_cpu);
+    asm_load(a, I64, RAX, rm_mem(RAX, 0));
     asm_typed(a, I64, 0, 0x85, RAX, rm_reg(RAX));
     at.miss = asm_jcc(a, CC_E);
     return at;
 }
 
 /* The same, copied where it can be. */
-static struct mem_lookup lookup_copy(struct emitter *e, bool write, bool sized, int ga)
+static struct mem_lookup lookup_copy(struct emitter *e, bool write, bool sized)
 {
     if (e->t->two_levels)
-        return mem_lookup(&e->a, e->t, write, sized, ga);
-    const struct host_fixed *f = &e->t->lookup[write][sized][ga];
+        return mem_lookup(&e->a, e->t, write, sized);
+    const struct host_fixed *f = &e->t->lookup[write][sized];
     uint32_t start = fixed_copy(&e->a, f);
     return (struct mem_lookup){start + f->at[FIXED_MISS], start + f->at[FIXED_MISALIGNED],
                                start + f->at[FIXED_LOW_BITS]};
@@ -134,12 +141,13 @@ static void lookup(struct emitter *e, struct cold *c, int ga)
      * (the thunk will find that it crosses). */
     bool by_end = size & (size - 1) || (size > 8 && !(c->desc & MD_ALIGN)), sized = size > 1 && !by_end;
     if (by_end) {
-        asm_mov_rr(&e->a, I32, RAX, ga);
+        load_address(e, I32, ga);
         asm_alu_imm(&e->a, I32, 4, rm_reg(RAX), 0xfff);
         asm_alu_imm(&e->a, I32, 7, rm_reg(RAX), 0x1000 - (int)size);
         c->misaligned = asm_jcc(&e->a, CC_A);
     }
-    struct mem_lookup at = lookup_copy(e, (c->desc & MD_WRITE) != 0, sized, ga);
+    load_address(e, I64, ga);
+    struct mem_lookup at = lookup_copy(e, (c->desc & MD_WRITE) != 0, sized);
     c->miss = at.miss;
     if (sized) {
         c->misaligned = at.misaligned;
@@ -157,7 +165,7 @@ static void begin_shared(struct emitter *e, struct cold *c, int ga)
     int room = 0x1000 - s->size;
     c->shared = o;
     if (c->desc & MD_ALIGN) {
-        asm_lea(a, I32, RAX, rm_mem(ga, o->disp));
+        load_address(e, I32, ga);
         asm_test_imm(a, I8, rm_reg(RAX), (int8_t)((c->desc & MD_SIZE) - 1));
         c->misaligned = asm_jcc(a, CC_NE);
     }
@@ -218,6 +226,7 @@ struct cold *mem_begin(struct emitter *e, unsigned desc, bool merge, struct rm *
                        .addr = (int8_t)ga,
                        .x87_due = e->x87_due,
                        .x87_off = e->x87_off,
+                       .disp = o->disp,
                        .merged = merge};
     *m = rm_index(RAX, ga, 0, o->disp);
     if (merge)
@@ -276,14 +285,24 @@ static uint32_t cold_thunk(const struct emitter *e, const struct cold *c)
 {
     const struct host_thunks *t = e->t;
     bool write = c->desc & MD_WRITE;
-    unsigned variant = c->merged || (c->shared && c->shared->disp) ? THUNK_ADDRESS_KEPT : (unsigned)c->addr;
-    uint32_t thunk = c->shared ? (write ? t->share_write : t->share_read)
-                     : c->pair ? (write     ? t->pair_write
-                                  : c->near ? t->near_read
-                                            : t->pair_read)
-                     : write   ? t->mem_write
-                               : t->mem_read;
+    unsigned variant = c->merged || c->disp ? THUNK_ADDRESS_KEPT : (unsigned)c->addr;
+    uint32_t thunk = write ? t->mem_write : t->mem_read;
+    if (c->pair && !c->shared)
+        thunk = write ? t->pair_write : c->near ? t->near_read : t->pair_read;
     return thunk + variant * THUNK_STRIDE;
+}
+
+/* Where thunks expect an address that no register holds.  Those for remembered entries want rax as it is. */
+static void keep_whole_address(struct emitter *e, const struct cold *c)
+{
+    struct rm rax = rm_cpu(offsetof(struct cpu, scratch[3]));
+    bool keep = c->pair && !c->shared;
+    if (keep)
+        asm_store(&e->a, I64, rax, RAX);
+    asm_lea(&e->a, I64, RAX, rm_mem(c->addr, c->disp));
+    asm_store(&e->a, I64, rm_cpu(offsetof(struct cpu, scratch[1])), RAX);
+    if (keep)
+        asm_load(&e->a, I64, RAX, rax);
 }
 
 static void cold_one(struct emitter *e, struct cold *c)
@@ -307,10 +326,8 @@ static void cold_one(struct emitter *e, struct cold *c)
         avx_select(e, c->select);
     if (c->shared && c->shared->flags & IR_FIRST)
         cold_first(e, c);
-    if (c->shared && c->shared->disp) {
-        asm_lea(a, I64, RAX, rm_mem(c->addr, c->shared->disp));
-        asm_store(a, I64, rm_cpu(offsetof(struct cpu, scratch[1])), RAX);
-    }
+    if (c->disp)
+        keep_whole_address(e, c);
     asm_call_abs(a, e->t->rx + cold_thunk(e, c));
     if (c->merged)
         restore = asm_jmp(a);

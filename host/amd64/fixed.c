@@ -19,10 +19,10 @@ static void end(struct host_fixed *f, const struct asmbuf *a)
     f->size = (uint8_t)asm_at(a);
 }
 
-static void make_lookup(struct host_fixed *f, const struct host_thunks *t, bool write, bool sized, int ga)
+static void make_lookup(struct host_fixed *f, const struct host_thunks *t, bool write, bool sized)
 {
     struct asmbuf a = begin(f);
-    struct mem_lookup at = mem_lookup(&a, t, write, sized, ga);
+    struct mem_lookup at = mem_lookup(&a, t, write, sized);
     f->at[FIXED_MISS] = (uint8_t)at.miss;
     f->at[FIXED_MISALIGNED] = (uint8_t)at.misaligned;
     f->at[FIXED_LOW_BITS] = (uint8_t)at.low_bits;
@@ -62,7 +62,6 @@ void fixed_make(struct host_thunks *t)
     if (t->two_levels) /* their lookups are calls, which depend on where they lie */
         return;
     make_cross(&t->cross, t);
-    for (int ga = 0; ga < 16; ga++)
-        for (unsigned n = 0; n < 4; n++)
-            make_lookup(&t->lookup[n >> 1][n & 1][ga], t, n >> 1, n & 1, ga);
+    for (unsigned n = 0; n < 4; n++)
+        make_lookup(&t->lookup[n >> 1][n & 1], t, n >> 1, n & 1);
 }

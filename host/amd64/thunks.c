@@ -212,13 +212,28 @@ static void emit_end_on_page(struct asmbuf *a)
     asm_alu_imm(a, I32, 7, rm_reg(RAX), 0x1000);
 }
 
-/* See emit_mem.c for the protocol.  On the stack: the address of a jump of 5 bytes, which is where to return to (the host
+/* The access by the table, if it merely is misaligned (or shares what there is not); else, or if the host faulted at it, by
+ * the slow path.  Returns where the latter begins.
+ * See emit_mem.c for the protocol.  On the stack: the address of a jump of 5 bytes, which is where to return to (the host
  * predicts that); desc and insn_off come behind it. */
-static void emit_memory_thunk(struct asmbuf *a, const struct host_thunks *t, uint32_t *at, const void *fn, bool write)
+static uint32_t emit_memory_thunk(struct asmbuf *a, const struct host_thunks *t, uint32_t *at, const void *fn,
+                                  bool write)
 {
     uint32_t slow[3];
     struct rm desc = FIELD(scratch[0]), addend = FIELD(scratch[2]), rcx = FIELD(scratch[5]);
     *at = emit_entries(a);
+    asm_alu_imm(a, I8, 7, FIELD(faulted), 0);
+    uint32_t faulted = asm_jcc(a, CC_NE);
+    asm_load(a, I64, RAX, FIELD(scratch[1]));
+    mem_table_entry(a, t, write ? TABLE_W : TABLE_R, RAX, field);
+    asm_load(a, I64, RAX, rm_mem(RAX, 0));
+    uint32_t looked = asm_jmp(a);
+    asm_patch(a, faulted, asm_at(a));
+    asm_insn(a, 0, 0, 0xc6, 0, 0, FIELD(faulted));
+    asm_imm(a, 0, 1);
+    uint32_t unknown = asm_at(a);
+    asm_mov_imm(a, RAX, 0);
+    asm_patch(a, looked, asm_at(a));
     asm_store(a, I64, addend, RAX);
     asm_store(a, I64, rcx, RCX);
     asm_load(a, I64, RAX, rm_mem(RSP, 0));
@@ -251,6 +266,7 @@ static void emit_memory_thunk(struct asmbuf *a, const struct host_thunks *t, uin
         asm_patch(a, real, asm_at(a));
     }
     asm_byte(a, 0xc3);
+    return unknown;
 }
 
 /* rax: a guest address; becomes the address of its entry in a table of two levels. */
@@ -329,11 +345,12 @@ static void emit_pair_thunk(struct asmbuf *a, const struct host_thunks *t, uint3
         asm_patch(a, give_up[i], asm_at(a));
     asm_load(a, I64, RCX, rcx);
     asm_patch(a, give_up[0], asm_at(a));
-    asm_mov_imm(a, RAX, 0);
-    if (slow)
+    if (slow) {
         asm_patch(a, asm_jmp(a), slow);
-    else
+    } else {
+        asm_mov_imm(a, RAX, 0);
         asm_byte(a, 0xc3);
+    }
     asm_patch(a, to_worn, asm_at(a));
     asm_load(a, I64, RAX, address);
     asm_store(a, I64, FIELD(scratch[6]), RAX);
@@ -346,24 +363,6 @@ static void emit_pair_thunk(struct asmbuf *a, const struct host_thunks *t, uint3
     asm_load(a, I64, RAX, FIELD(scratch[6]));
     asm_store(a, I64, address, RAX);
     asm_patch(a, asm_jmp(a), again);
-}
-
-/* An access that shares, where there was nothing to share: by the table, unless the host faulted at it. */
-static void emit_share_thunk(struct asmbuf *a, const struct host_thunks *t, uint32_t *at, enum table which,
-                             uint32_t slow)
-{
-    *at = emit_entries(a);
-    asm_alu_imm(a, I8, 7, FIELD(faulted), 0);
-    uint32_t faulted = asm_jcc(a, CC_NE);
-    asm_load(a, I64, RAX, FIELD(scratch[1]));
-    mem_table_entry(a, t, which, RAX, field);
-    asm_load(a, I64, RAX, rm_mem(RAX, 0));
-    asm_patch(a, asm_jmp(a), slow);
-    asm_patch(a, faulted, asm_at(a));
-    asm_insn(a, 0, 0, 0xc6, 0, 0, FIELD(faulted));
-    asm_imm(a, 0, 1);
-    asm_mov_imm(a, RAX, 0);
-    asm_patch(a, asm_jmp(a), slow);
 }
 
 /* In a cold stub: F as the block found it, into cpu.cc, if it is owed.  Keeps rax. */
@@ -443,23 +442,19 @@ bool host_thunks_emit(struct host_thunks *t, struct host_span *s, const struct h
     asm_byte(a, 0xe0);
     emit_leave(a, t);
     emit_resolve(a, t);
-    emit_memory_thunk(a, t, &t->mem_read, (const void *)calls->mem_read, false);
-    emit_memory_thunk(a, t, &t->mem_write, (const void *)calls->mem_write, true);
     if (two_levels) {
         emit_entry(a, &t->entry_r, FIELD(tab_r));
         emit_entry(a, &t->entry_w, FIELD(tab_w));
         emit_entry(a, &t->entry_x, FIELD(tab_x));
     }
-    const uint32_t slow_read = t->mem_read + THUNK_ADDRESS_KEPT * THUNK_STRIDE;
-    const uint32_t slow_write = t->mem_write + THUNK_ADDRESS_KEPT * THUNK_STRIDE;
+    const uint32_t slow_read = emit_memory_thunk(a, t, &t->mem_read, (const void *)calls->mem_read, false);
+    const uint32_t slow_write = emit_memory_thunk(a, t, &t->mem_write, (const void *)calls->mem_write, true);
     const void *worn = (const void *)calls->mem_worn;
     emit_pair_thunk(a, t, &t->near_read, true, slow_read, worn);
     emit_pair_thunk(a, t, &t->pair_read, false, slow_read, worn);
     emit_pair_thunk(a, t, &t->pair_write, true, slow_write, worn);
     emit_pair_thunk(a, t, &t->span_read, false, 0, worn);
     emit_pair_thunk(a, t, &t->span_write, true, 0, worn);
-    emit_share_thunk(a, t, &t->share_read, TABLE_R, slow_read);
-    emit_share_thunk(a, t, &t->share_write, TABLE_W, slow_write);
     t->mem_commit = asm_at(a);
     emit_commit(a, t, (const void *)calls->mem_commit);
     t->call = asm_at(a);

@@ -169,23 +169,23 @@ static void test_share(void **state)
     static const struct example e[] = {
         /* fields of one object: what the first looks up holds both; the LEA is for nobody any more */
         {"lea.i64 t0 = r1, _, #0x8\nld.i64 r2 = t0\n" NEXT "lea.i64 t1 = r1, _, #0x10\nst.i32 t1, r3\n" END,
-         "lea.i64 t0 = r1, _, #0x8\nld.i64 r2 = r1 share=1+8[8,12,w]\n" NEXT
-         "lea.i64 t1 = r1, _, #0x10\nst.i32 r1, r3 share=1+16\n" END},
+         "lea.i64 t0 = r1, _, #0x8\nld.i64 r2 = r1 disp=8 share=1[8,12,w]\n" NEXT
+         "lea.i64 t1 = r1, _, #0x10\nst.i32 r1, r3 disp=16 share=1\n" END},
         /* pushes: each from where the register stands then; made again instead of moved */
         {"lea.i64 t0 = r4, _, #-0x8\nst.i64 t0, r3 near\nmov.i64 r4 = t0\n" NEXT
          "lea.i64 t1 = r4, _, #-0x8\nst.i64 t1, r5 near\nmov.i64 r4 = t1\n" END,
-         "lea.i64 t0 = r4, _, #-0x8\nst.i64 r4, r3 near share=1-8[-16,16,w]\nlea.i64 r4 = r4, _, #-0x8\n" NEXT
-         "lea.i64 t1 = r4, _, #-0x8\nst.i64 r4, r5 near share=1-8\nlea.i64 r4 = r4, _, #-0x8\n" END},
+         "lea.i64 t0 = r4, _, #-0x8\nst.i64 r4, r3 near disp=-8 share=1[-16,16,w]\nlea.i64 r4 = r4, _, #-0x8\n" NEXT
+         "lea.i64 t1 = r4, _, #-0x8\nst.i64 r4, r5 near disp=-8 share=1\nlea.i64 r4 = r4, _, #-0x8\n" END},
         /* the base was written meanwhile, with nobody knows what; the temp still has its distance */
         {"lea.i64 t0 = r1, _, #0x8\nld.i64 r2 = r1\nmov.i64 r1 = r5\n" NEXT "ld.i64 r3 = t0\n" END,
-         "lea.i64 t0 = r1, _, #0x8\nld.i64 r2 = r1 share=1+0[0,16]\nmov.i64 r1 = r5\n" NEXT
-         "ld.i64 r3 = t0 share=1+0\n" END},
+         "lea.i64 t0 = r1, _, #0x8\nld.i64 r2 = r1 share=1[0,16]\nmov.i64 r1 = r5\n" NEXT
+         "ld.i64 r3 = t0 share=1\n" END},
         {"ld.i64 r1 = r1\n" NEXT "ld.i64 r3 = r1\n" END, "ld.i64 r1 = r1\n" NEXT "ld.i64 r3 = r1\n" END},
         {"ld.i64 r2 = r1\nadd.i32 r1 = r1, #0x8\n" NEXT "ld.i64 r3 = r1\n" END,
          "ld.i64 r2 = r1\nadd.i32 r1 = r1, #0x8\n" NEXT "ld.i64 r3 = r1\n" END},
         /* too far for one look */
         {"ld.i64 r2 = r1\n" NEXT "lea.i64 t0 = r1, _, #0x78\nld.i64 r3 = t0\n" END,
-         "ld.i64 r2 = r1\n" NEXT "lea.i64 t0 = r1, _, #0x78\nld.i64 r3 = t0\n" END},
+         "ld.i64 r2 = r1\n" NEXT "lea.i64 t0 = r1, _, #0x78\nld.i64 r3 = r1 disp=120\n" END},
         /* C may run in between, or control come from elsewhere */
         {"ld.i64 r2 = r1\n" NEXT "call.i64 _ = _, _, _, alpha\n" NEXT "ld.i64 r3 = r1\n" END,
          "ld.i64 r2 = r1\n" NEXT "call.i64 _ = _, _, _, alpha\n" NEXT "ld.i64 r3 = r1\n" END},
