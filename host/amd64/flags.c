@@ -94,6 +94,6 @@ unsigned f_condition(struct emitter *e, enum ir_cc cc)
         f_load(e);
         return cc;
     }
-    asm_test_imm(&e->a, I8, rm_cpu(offsetof(struct cpu, cc) + simple[cc >> 1].high), (int8_t)mask);
+    asm_test_imm(&e->a, I32, rm_cpu(offsetof(struct cpu, cc)), (int32_t)(mask << simple[cc >> 1].high * 8));
     return cc & 1 ? CC_E : CC_NE;
 }

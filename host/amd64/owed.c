@@ -27,14 +27,15 @@
 
 enum { LOOK_AHEAD = 24 };
 
-static bool pinned(ir_ref r)
+/* In a host register or in its home, whoever asks. */
+static bool general(ir_ref r)
 {
-    return ir_is_reg(r) && host_pin[r] != NOREG;
+    return r < 16;
 }
 
-static bool pinned_or_imm(const struct emitter *e, const struct ir_op *o, ir_ref r)
+static bool general_or_imm(const struct emitter *e, const struct ir_op *o, ir_ref r)
 {
-    return pinned(r) ||
+    return general(r) ||
            (ir_is_const(r) && fits32(sign_extend((uint64_t)ir_const_value(e->b, r), ir_bits((enum ir_type)o->type))));
 }
 
@@ -42,12 +43,12 @@ static bool can_make(const struct emitter *e, const struct ir_op *o)
 {
     switch (o->op) {
     case IR_CMP:
-    case IR_TEST: return pinned(o->a) && pinned_or_imm(e, o, o->b);
+    case IR_TEST: return general(o->a) && general_or_imm(e, o, o->b);
     case IR_AND:
     case IR_OR:
-    case IR_XOR: return pinned(o->d);
+    case IR_XOR: return general(o->d);
     case IR_ADD:
-    case IR_SUB: return pinned(o->d) && o->d == o->a && o->b != o->d && pinned_or_imm(e, o, o->b);
+    case IR_SUB: return general(o->d) && o->d == o->a && o->b != o->d && general_or_imm(e, o, o->b);
     default: return false;
     }
 }
@@ -126,24 +127,25 @@ void f_make(struct emitter *e, unsigned maker)
     const struct ir_op *o = &e->b->op[maker];
     struct asmbuf *a = &e->a;
     enum ir_type t = o->type;
-    bool imm = ir_is_const(o->b);
+    bool imm = ir_is_const(o->b), undone = o->op == IR_ADD || o->op == IR_SUB;
     int64_t v = imm ? sign_extend((uint64_t)ir_const_value(e->b, o->b), ir_bits(t)) : 0;
-    struct rm b = imm || !pinned(o->b) ? rm_reg(RAX) : rm_reg(host_pin[o->b]);
-    int reg = host_pin[o->op == IR_CMP || o->op == IR_TEST ? o->a : o->d];
-
-    if (o->op == IR_TEST && imm) {
-        asm_test_imm(a, t, rm_reg(reg), (int32_t)v);
-    } else if (o->op == IR_TEST) {
-        asm_typed(a, t, 0, 0x85, reg, b);
-    } else if (o->op == IR_CMP) {
-        imm ? asm_alu_imm(a, t, 7, rm_reg(reg), v) : asm_alu(a, t, 7, reg, b);
-    } else if (o->op == IR_ADD || o->op == IR_SUB) {
+    ir_ref left = o->op == IR_CMP || o->op == IR_TEST ? o->a : o->d;
+    struct rm b = !general(o->b) ? rm_reg(RAX) : place_unpinned(o->b) ? place_home(o->b) : rm_reg(host_pin[o->b]);
+    int reg = host_pin[left];
+    if (undone || place_unpinned(left)) {
+        place_unpinned(left) ? asm_load(a, I64, RAX, place_home(left)) : asm_mov_rr(a, I64, RAX, reg);
+        reg = RAX;
+    }
+    if (undone) {
         unsigned undo = alu_number(o->op == IR_ADD ? IR_SUB : IR_ADD), redo = alu_number(o->op);
-        asm_mov_rr(a, I64, RAX, reg);
         imm ? asm_alu_imm(a, t, undo, rm_reg(RAX), v) : asm_alu(a, t, undo, RAX, b);
         imm ? asm_alu_imm(a, t, redo, rm_reg(RAX), v) : asm_alu(a, t, redo, RAX, b);
+    } else if (o->op == IR_CMP) {
+        imm ? asm_alu_imm(a, t, 7, rm_reg(reg), v) : asm_alu(a, t, 7, reg, b);
+    } else if (o->op == IR_TEST && imm) {
+        asm_test_imm(a, t, rm_reg(reg), (int32_t)v);
     } else {
-        asm_typed(a, t, 0, 0x85, reg, rm_reg(reg));
+        asm_typed(a, t, 0, 0x85, reg, o->op == IR_TEST ? b : rm_reg(reg));
     }
 }
 
@@ -183,7 +185,7 @@ void f_look_ahead(struct emitter *e)
         }
         if (ends_f(o) || !o->livef)
             break;
-        wrote |= (uint16_t)(pinned(o->d) << (o->d & 15) | pinned(o->e) << (o->e & 15));
+        wrote |= (uint16_t)(general(o->d) << (o->d & 15) | general(o->e) << (o->e & 15));
     }
     e->f_entry = n->f_use == HOST_F_FAULTS;
     if (n->f_use != HOST_F_UNSEEN)
@@ -208,7 +210,7 @@ uint16_t f_made_of(const struct emitter *e)
     unsigned regs = 0;
     const ir_ref of[3] = {o->d, o->a, o->b};
     for (unsigned i = 0; i < ARRAY_LEN(of); i++)
-        if (pinned(of[i]))
+        if (general(of[i]))
             regs |= 1u << of[i];
     return (uint16_t)regs;
 }
