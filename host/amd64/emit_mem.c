@@ -552,7 +552,6 @@ static void emit_load(struct emitter *e)
     const struct ir_op *o = e->op;
     struct rm m;
     struct cold *c = mem_begin(e, 1u << o->type, false, &m);
-    bool unpinned = ir_is_reg(o->d) && host_pin[o->d] == NOREG;
     int d = place_dst(e, o->d, o->a);
     mem_fault_here(e, c);
     enum ir_type done = o->type;
@@ -568,8 +567,6 @@ static void emit_load(struct emitter *e)
             asm_insn(&e->a, done == I16 ? 0x66 : 0, 1, o->type == I8 ? 0xbe : 0xbf, w, d, m);
     } else if (o->type >= I32) {
         asm_load(&e->a, o->type, d, m);
-    } else if (unpinned) {
-        asm_load(&e->a, o->type, d, m); /* place_dst_done stores the low bits only */
     } else {
         asm_typed(&e->a, o->type, 0, 0x8b, d, m); /* merging */
     }

@@ -267,14 +267,11 @@ bool place_can_dst(struct emitter *e, ir_ref d, ir_ref from)
            (from != d && place_dies(e, from) && temp_of(e, from)->reg != NOREG);
 }
 
-/* Where to compute an unpinned register: in its copy, in a register that becomes its copy, or in rax. */
+/* Where to compute an unpinned register: in its copy, in a register that becomes its copy, or in rax.  A part of it is
+ * written in a copy of all of it, which is then stored whole: a load of more than was stored last would have to wait. */
 static int dst_unpinned(struct emitter *e, ir_ref d)
 {
-    unsigned field = d == e->op->d ? IR_D : IR_E;
-    if (ir_write_bits(e->op, field) < 64) {
-        place_forget(e, d);
-        return RAX;
-    }
+    bool part = ir_write_bits(e->op, d == e->op->d ? IR_D : IR_E) < 64;
     int reg = place_reg_of(e, d);
     if (reg != NOREG)
         return reg;
@@ -282,7 +279,7 @@ static int dst_unpinned(struct emitter *e, ir_ref d)
     if (pick < 0 || ir_is_temp(e->held[pick]))
         return RAX;
     reg = take_scratch(e, pick);
-    if (op_mentions_source(e->op, d)) {
+    if (part || op_mentions_source(e->op, d)) {
         asm_load(&e->a, I64, reg, place_home(d));
         check(e, CHECK_LOAD, d, reg);
     }
@@ -334,9 +331,11 @@ void place_dst_done(struct emitter *e, ir_ref d, enum ir_type t, int reg)
 {
     if (!place_unpinned(d))
         return;
-    for (unsigned i = 0; i < NSCRATCH; i++) /* a copy of what it was before */
-        if (e->held[i] == d && scratch_reg(i) != reg)
+    for (unsigned i = 0; i < NSCRATCH; i++)
+        if (e->held[i] == d && scratch_reg(i) != reg) /* a copy of what it was before */
             e->held[i] = IR_NONE;
+        else if (e->held[i] == d)
+            t = I64;
     asm_store(&e->a, t == I32 ? I64 : t, place_home(d), reg);
     check(e, CHECK_DONE, d, reg);
 }
