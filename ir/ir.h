@@ -233,10 +233,10 @@ unsigned ir_write_bits(const struct ir_op *o, unsigned n);
 bool ir_access_only(const struct ir_op *o); /* a load or store that cannot fault but by its memory access */
 /* What most opcodes tell without a look at the op's other fields: passes ask for every op of every block. */
 struct ir_facts {
-    uint16_t effects;
-    uint8_t writes_f, reads_f;
+    uint8_t effects, writes_f, reads_f;
     bool odd_effects, odd_writes, odd_reads; /* those three depend on more: ask the function */
     bool plain_dest;                         /* operand d, and no e, is written as wide as the type says */
+    bool whole_dest;                         /* operand d, and no e, is written whole */
 };
 extern const struct ir_facts ir_facts[IR_OP_COUNT];
 unsigned ir_odd_effects(const struct ir_op *o);

@@ -53,10 +53,11 @@ static const uint32_t reads_column[IR_OP_COUNT] = {
 #include "ir/ops.def"
 };
 
-/* Not so: see ir_write_bits. */
+/* Which ops write the whole of d, whatever their type, and where that depends on more: see ir_write_bits. */
+#define WRITES_WHOLE(op)                                                                                               \
+    ((op) == IR_CRC32 || (op) == IR_PC || (op) == IR_GETF || (op) == IR_LDF || (op) == IR_LDZ)
 #define ODD_WIDTH(op)                                                                                                  \
-    ((op) == IR_SETCC || (op) == IR_LDS || (op) == IR_CRC32 || (op) == IR_PC || (op) == IR_GETF || (op) == IR_LDF ||   \
-     (op) == IR_LDZ || (op) == IR_VEC || (op) == IR_X87 || (op) == IR_AVX)
+    ((op) == IR_SETCC || (op) == IR_LDS || (op) == IR_VEC || (op) == IR_X87 || (op) == IR_AVX || WRITES_WHOLE(op))
 
 const struct ir_facts ir_facts[IR_OP_COUNT] = {
 #define IR_OP(NAME, operands, writes, reads, eff, doc)                                                                 \
@@ -65,6 +66,7 @@ const struct ir_facts ir_facts[IR_OP_COUNT] = {
         .writes_f = (writes)&IRF_ALL,                                                                                  \
         .reads_f = (eff)&IRE_FAULTS ? IRF_ALL : (reads)&IRF_ALL,                                                       \
         .plain_dest = operands[IR_D] == 'R' && operands[IR_E] == '.' && !ODD_WIDTH(IR_##NAME),                         \
+        .whole_dest = WRITES_WHOLE(IR_##NAME),                                                                         \
         .odd_effects = (eff) == VECTOR,                                                                                \
         .odd_writes = (writes) == SUB || IR_##NAME == IR_SETF,                                                         \
         .odd_reads = !((eff)&IRE_FAULTS) && ((reads) & ~(unsigned)IRF_ALL),                                            \

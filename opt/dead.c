@@ -15,51 +15,38 @@
 
 #include <string.h>
 
-enum { GONE = IR_OP_COUNT };
+enum { GONE = IR_OP_COUNT, STATE = IR_MASK0 }; /* STATE: registers and vector registers, which come first */
 
-/* What may be seen of what was written, a bit an ir_ref: registers, vector registers, temps. */
+/* What may be seen of what was written, by ir_ref: registers, vector registers, masks, temps.  Constants are marked, too, and
+ * never looked at, which is cheaper than to ask; IR_NONE stays unseen. */
 struct live {
-    uint64_t seen[IR_TEMP_MAX / 64];
+    uint8_t seen[IR_NONE + 1];
 };
-enum { ANY_STATE = 0 }; /* the word of registers and vector registers */
-
-static bool is_seen(const struct live *l, ir_ref r)
-{
-    return r != IR_NONE && (l->seen[r / 64] >> r % 64 & 1);
-}
-
-static void mark_read(struct live *l, ir_ref r)
-{
-    if (r < IR_CONST0)
-        l->seen[r / 64] |= 1ull << r % 64;
-}
 
 /* A destination of o: a whole write hides what was there, a partial one keeps some of it. */
 static void note_dest(struct live *l, const struct ir_op *o, unsigned n, char letter)
 {
     ir_ref r = ir_get(o, n);
-    if (r == IR_NONE)
-        return;
-    if (letter == 'W' || (letter == 'R' && ir_write_bits(o, n) == 64))
-        l->seen[r / 64] &= ~(1ull << r % 64);
-    else
-        mark_read(l, r);
+    if (r != IR_NONE)
+        l->seen[r] = !(letter == 'W' || (letter == 'R' && ir_write_bits(o, n) == 64));
 }
 
 static void note(struct live *l, const struct ir_op *o, unsigned effects)
 {
-    if (ir_facts[o->op].plain_dest && o->type >= I32 && o->d != IR_NONE) {
-        l->seen[o->d / 64] &= ~(1ull << o->d % 64);
-    } else if (o->d != IR_NONE || o->e != IR_NONE) {
+    const struct ir_facts *f = &ir_facts[o->op];
+    if (f->whole_dest || (f->plain_dest && o->type >= I32)) {
+        l->seen[o->d] = false;
+    } else if ((o->d & o->e) != IR_NONE) {
         const char *s = ir_operands(o);
         note_dest(l, o, IR_E, s[IR_E]);
         note_dest(l, o, IR_D, s[IR_D]);
     }
     if (effects & (IRE_CALLS | IRE_ENDS | IRE_FAULTS | IRE_STAYS))
-        l->seen[ANY_STATE] = ~0ull;
-    mark_read(l, o->a);
-    mark_read(l, o->b);
-    mark_read(l, o->c);
+        memset(l->seen, true, STATE);
+    l->seen[o->a] = true;
+    l->seen[o->b] = true;
+    l->seen[o->c] = true;
+    l->seen[IR_NONE] = false;
 }
 
 static void compact(struct ir_block *b, unsigned from)
@@ -75,17 +62,17 @@ void opt_dead(struct ir_block *b)
 {
     struct live l;
     unsigned first = b->nops;
-    memset(l.seen, 0, (IR_TEMP0 + b->ntemps + 63) / 64 * sizeof l.seen[0]);
-    l.seen[ANY_STATE] = ~0ull;
-    for (unsigned i = b->nops; i-- > 0;) {
-        struct ir_op *o = &b->op[i];
+    memset(l.seen, true, STATE);
+    memset(l.seen + STATE, false, IR_TEMP0 - STATE + b->ntemps);
+    l.seen[IR_NONE] = false;
+    for (struct ir_op *o = b->op + b->nops; o-- > b->op;) {
         if (o->op == IR_INSN)
             continue;
         unsigned effects = ir_effects(o);
         bool may_go = o->setf == 0 && o->op != IR_AVX && (effects & ~(unsigned)IRE_LOADS) == 0;
-        if (may_go && !is_seen(&l, o->d) && !is_seen(&l, o->e)) {
+        if (may_go && !(l.seen[o->d] | l.seen[o->e])) {
             o->op = GONE;
-            first = i;
+            first = (unsigned)(o - b->op);
             continue;
         }
         note(&l, o, effects);

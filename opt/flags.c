@@ -14,24 +14,28 @@
  */
 #include "opt/opt.h"
 
+/* What is wanted before a LABEL, a branch or an end, of what is after it. */
+static unsigned at_control(const struct ir_op *o, unsigned live, uint8_t at_label[IR_LABEL_MAX])
+{
+    switch (o->op) {
+    case IR_LABEL: at_label[o->imm] = (uint8_t)live; return live;
+    case IR_BRCC:
+    case IR_BRZ:
+    case IR_BRNZ: return live | at_label[o->imm];
+    default: return 0;
+    }
+}
+
 void opt_flags(struct ir_block *b)
 {
     uint8_t at_label[IR_LABEL_MAX];
     unsigned live = 0; /* the last op ends the block and reads what it must */
     for (struct ir_op *o = b->op + b->nops; o-- > b->op;) {
-        switch (o->op) {
-        case IR_INSN: o->livef = (uint8_t)live; continue;
-        case IR_LABEL: at_label[o->imm] = (uint8_t)live; break;
-        case IR_BRCC:
-        case IR_BRZ:
-        case IR_BRNZ: live |= at_label[o->imm]; break;
-        case IR_GOTO:
-        case IR_GOTOI:
-        case IR_LEAVE:
-        case IR_LEAVEI: live = 0; break;
-        default: break;
-        }
+        if (o->op >= IR_LABEL) /* the last rows of ops.def */
+            live = at_control(o, live, at_label);
         o->livef = (uint8_t)live;
+        if (o->op == IR_INSN)
+            continue;
         if (o->setf) {
             unsigned writes = ir_writes_f(o);
             o->setf = (uint8_t)(writes & live);

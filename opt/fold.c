@@ -11,7 +11,8 @@
  * What is known about a place is "its low `bits` bits equal those of src", src a constant, register or temp.  Writing
  * a place ends what is known of it, and what is known of others through it: seldom anything, which a bit tells.
  *
- * Most ops name nothing that anything is known about, and are passed by after one look at their sources (worth_a_look).
+ * Most ops name nothing that anything is known about, and are passed by after one look at their sources (worth_a_look), or
+ * none, as long as nothing is known at all (`any`).
  *
  * Choices: a register is never replaced by another place (its home is as good, and a copy in memory would be worse);
  * a constant that does not fit a sign-extended 32-bit immediate stays where it is, except as the source of a MOV.
@@ -31,6 +32,7 @@ enum { WORD = 64, WORDS = IR_TEMP_MAX / WORD };
 struct fold {
     struct ir_block *b;
     unsigned words;           /* of those below, that places of this block are in */
+    bool any;                 /* something is known; until then the rest is not even cleared */
     uint64_t is_known[WORDS]; /* a bit a place: its entry in `known` holds */
     uint64_t is_src[WORDS];   /* a bit a place: some entry may name it as src */
     struct known known[IR_TEMP_MAX];
@@ -43,15 +45,21 @@ static bool has_bit(const uint64_t *set, ir_ref r)
 
 static void forget_all(struct fold *f)
 {
-    memset(f->is_known, 0, f->words * sizeof f->is_known[0]);
-    memset(f->is_src, 0, f->words * sizeof f->is_src[0]);
+    f->any = false;
 }
 
 static void init(struct fold *f, struct ir_block *b)
 {
     f->b = b;
     f->words = (IR_TEMP0 + b->ntemps + WORD - 1) / WORD;
-    forget_all(f);
+    f->any = false;
+}
+
+static void begin_to_know(struct fold *f)
+{
+    memset(f->is_known, 0, f->words * sizeof f->is_known[0]);
+    memset(f->is_src, 0, f->words * sizeof f->is_src[0]);
+    f->any = true;
 }
 
 /* What is known through places from to last - 1 holds no longer. */
@@ -79,7 +87,7 @@ static void forget_registers(struct fold *f)
 /* What the low `bits` bits of r equal: a constant, another place, or r itself. */
 static ir_ref resolve(const struct fold *f, ir_ref r, unsigned bits)
 {
-    if (!has_bit(f->is_known, r) || f->known[r].bits < bits)
+    if (!f->any || !has_bit(f->is_known, r) || f->known[r].bits < bits)
         return r;
     return ir_is_temp(r) || ir_is_const(f->known[r].src) ? f->known[r].src : r;
 }
@@ -201,7 +209,7 @@ static bool is_null_shift(const struct fold *f, const struct ir_op *o)
 
 static void forget(struct fold *f, ir_ref r)
 {
-    if (r >= IR_TEMP_MAX)
+    if (!f->any || r >= IR_TEMP_MAX)
         return;
     uint64_t bit = 1ull << r % WORD;
     f->is_known[r / WORD] &= ~bit;
@@ -215,6 +223,8 @@ static void remember(struct fold *f, ir_ref d, ir_ref src, unsigned bits)
 {
     if (src == d || (ir_is_reg(d) && !ir_is_const(src))) /* of no use */
         return;
+    if (!f->any)
+        begin_to_know(f);
     f->known[d] = (struct known){src, (uint16_t)bits};
     f->is_known[d / WORD] |= 1ull << d % WORD;
     if (src < IR_TEMP_MAX)
@@ -226,10 +236,16 @@ static bool room_for_const(const struct ir_block *b)
     return b->nconsts < b->const_cap;
 }
 
-/* May anything come of o beyond that its destinations change?  (What has constants only one in a, or is a LEA.) */
-static bool worth_a_look(const struct fold *f, const struct ir_op *o)
+static bool names_known(const struct fold *f, const struct ir_op *o)
 {
-    if (ir_is_const(o->a) || has_bit(f->is_known, o->a) || has_bit(f->is_known, o->b) || has_bit(f->is_known, o->c))
+    return f->any && (has_bit(f->is_known, o->a) || has_bit(f->is_known, o->b) || has_bit(f->is_known, o->c));
+}
+
+/* May anything come of o, whatever is known, beyond that its destinations change?  (What has constants only has one in a, or
+ * is a LEA.) */
+static bool worth_a_look(const struct ir_op *o)
+{
+    if (ir_is_const(o->a))
         return true;
     switch (o->op) {
     case IR_MOV: return true;
@@ -260,11 +276,6 @@ static bool fold_mov(struct fold *f, struct ir_op *o)
 /* One op; false: it goes. */
 static bool fold_op(struct fold *f, struct ir_op *o)
 {
-    if (!worth_a_look(f, o)) {
-        forget(f, o->d);
-        forget(f, o->e);
-        return true;
-    }
     if (o->op == IR_MOV)
         return fold_mov(f, o);
     const char *s = ir_operands(o);
@@ -297,22 +308,33 @@ static bool fold_op(struct fold *f, struct ir_op *o)
     return true;
 }
 
+/* What ends with o of what is known. */
+static void pass_by(struct fold *f, const struct ir_op *o)
+{
+    forget(f, o->d);
+    forget(f, o->e);
+    if (o->op == IR_CALL)
+        forget_registers(f);
+    else if (o->op == IR_LABEL)
+        forget_all(f);
+}
+
 void opt_fold(struct ir_block *b)
 {
     struct fold f;
-    unsigned to = 0;
+    struct ir_op *to = b->op, *end = b->op + b->nops;
     init(&f, b);
-    for (unsigned i = 0; i < b->nops; i++) {
-        struct ir_op *o = &b->op[i];
-        if (o->op != IR_INSN && !fold_op(&f, o))
-            continue;
-        if (o->op == IR_CALL)
-            forget_registers(&f);
-        else if (o->op == IR_LABEL)
-            forget_all(&f);
-        if (to != i)
-            b->op[to] = *o;
+    for (struct ir_op *o = b->op; o < end; o++) {
+        if (o->op != IR_INSN) {
+            bool look = worth_a_look(o) || names_known(&f, o);
+            if (look && !fold_op(&f, o))
+                continue;
+            if (f.any && !(look && o->op != IR_CALL))
+                pass_by(&f, o);
+        }
+        if (to != o)
+            *to = *o;
         to++;
     }
-    b->nops = to;
+    b->nops = (unsigned)(to - b->op);
 }
