@@ -9,58 +9,34 @@ static uint8_t *put_if(uint8_t *p, bool present, unsigned v)
     return p + present;
 }
 
-/* ModRM of a memory operand, SIB and displacement.  EVEX counts a displacement of one byte in units of its own (SDM vol. 2A,
- * 2.7.5), so there one of four bytes stands. */
-static uint8_t *put_memory(uint8_t *p, unsigned r, struct rm m, bool evex)
+/* ModRM, SIB and displacement of m, with a register field in place. */
+static uint8_t *put_tail(uint8_t *p, unsigned r, struct rm m)
 {
-    if (m.base == NOREG) { /* [disp32] or [index*scale + disp32], never RIP-relative */
-        unsigned index = m.index == NOREG ? 4 : (unsigned)m.index & 7;
-        *p++ = (uint8_t)(r | 4);
-        *p++ = (uint8_t)((unsigned)m.scale << 6 | index << 3 | 5);
-        bytes_put(p, (uint32_t)m.disp, 4);
-        return p + 4;
-    }
-    unsigned base = (unsigned)m.base & 7;
-    unsigned mod = m.disp == 0 && base != 5 ? 0 : (evex ? !m.disp : m.disp == (int8_t)m.disp) ? 1 : 2;
-    unsigned index = m.index == NOREG ? 4 : (unsigned)m.index & 7;
-    bool sib = m.index != NOREG || base == 4;
-    p[0] = (uint8_t)(mod << 6 | r | (sib ? 4 : base));
-    p[1] = (uint8_t)((unsigned)m.scale << 6 | index << 3 | base); /* the displacement goes over it if there is none */
-    p += 1 + sib;
-    static const uint8_t disp_bytes[3] = {0, 1, 4};
-    bytes_put(p, (uint32_t)m.disp, 4);
-    return p + disp_bytes[mod];
+    bytes_put(p, m.tail | r, 8);
+    return p + (m.how & RM_SIZE);
 }
 
-/* What stands before the opcode, but for GS. */
-static uint8_t *put_head(uint8_t *p, unsigned prefix, unsigned map, unsigned rex, bool byte)
-{
-    p = put_if(p, prefix, prefix);
-    p = put_if(p, rex || byte, 0x40 | rex);
-    if (map) {
-        *p++ = 0x0f;
-        p = put_if(p, map > 1, map == 2 ? 0x38 : 0x3a);
-    }
-    return p;
-}
-
-void asm_insn(struct asmbuf *a, unsigned prefix, unsigned map, unsigned opcode, unsigned flags, int reg, struct rm m)
+void asm_form(struct asmbuf *a, uint64_t form, int reg, struct rm m)
 {
     uint8_t *p = a->p;
-    unsigned r = ((unsigned)reg & 7) << 3, rex = (flags & ASM_W ? 8u : 0) | (unsigned)(reg >= 8) << 2;
-    bool byte = (flags & ASM_BYTE_REG) && reg >= 4;
-    if (m.kind == RM_REG) {
-        byte |= (flags & ASM_BYTE_RM) && m.base >= 4;
-        p = put_head(p, prefix, map, rex | (m.base >= 8), byte);
-        p[0] = (uint8_t)opcode;
-        p[1] = (uint8_t)(0xc0 | r | ((unsigned)m.base & 7));
-        a->p = p + 2;
+    unsigned prefix = form & 0xff, number = (unsigned)reg;
+    if ((form & ~(0xffull << FORM_OPCODE)) == 8 << FORM_W && !(m.how & RM_GS)) { /* REX.W, opcode: three of four */
+        p[0] = (uint8_t)(0x48 | (number >> 1 & 4) | (m.how >> RM_REX & 3));
+        p[1] = (uint8_t)(form >> FORM_OPCODE);
+        a->p = put_tail(p + 2, (number & 7) << 3, m);
         return;
     }
-    p = put_if(p, m.kind == RM_GS, 0x65);
-    p = put_head(p, prefix, map, rex | (unsigned)(m.index >= 8) << 1 | (m.base >= 8), byte);
-    *p++ = (uint8_t)opcode;
-    a->p = put_memory(p, r, m, false);
+    unsigned rex = (form >> FORM_W & 8) | (number >> 1 & 4) | (m.how >> RM_REX & 3);
+    unsigned byte =
+        (number & form >> FORM_BYTE_REG & BYTE_REX) | (m.how >> RM_NUMBER & form >> FORM_BYTE_RM & BYTE_REX);
+    if (m.how & RM_GS)
+        *p++ = 0x65;
+    p = put_if(p, prefix, prefix);
+    p = put_if(p, rex | byte, 0x40 | rex);
+    bytes_put(p, form >> FORM_ESCAPE, 2);
+    p += form >> FORM_ESCAPES & 3;
+    *p++ = (uint8_t)(form >> FORM_OPCODE);
+    a->p = put_tail(p, (number & 7) << 3, m);
 }
 
 static void put_vex(struct asmbuf *a, const struct ir_avx *x, struct asm_avx r, unsigned rxb)
@@ -85,32 +61,38 @@ static void put_evex(struct asmbuf *a, const struct ir_avx *x, struct asm_avx r,
                     (unsigned)r.mask);
 }
 
+/* EVEX counts a displacement of one byte in units of its own (SDM vol. 2A, 2.7.5): have four bytes instead. */
+static struct rm long_displacement(struct rm m)
+{
+    bool memory = (m.tail & 0xc0) == 0x40;
+    unsigned at = (m.tail & 7) == 4 ? 16 : 8; /* behind a SIB, or not */
+    if (!memory)
+        return m;
+    uint64_t disp = (uint32_t)sign_extend(m.tail >> at & 0xff, 8);
+    return (struct rm){((m.tail & mask_bits(at)) ^ 0xc0) | disp << at, m.how + 3};
+}
+
 void asm_avx(struct asmbuf *a, const struct ir_avx *x, struct asm_avx r, struct rm m)
 {
-    unsigned rxb = (r.reg & 8 ? 4u : 0) | (m.base != NOREG && m.base & 8 ? 1u : 0);
-    if (m.kind == RM_REG ? m.base & 16 : m.index != NOREG && m.index & 8)
-        rxb |= 2;
-    if (m.kind == RM_GS)
+    unsigned rxb = (r.reg & 8 ? 4u : 0) | (m.how >> RM_REX & 3);
+    if (m.how & RM_GS)
         asm_byte(a, 0x65);
     if (x->evex)
         put_evex(a, x, r, rxb);
     else
         put_vex(a, x, r, rxb);
     asm_byte(a, x->opcode);
-    unsigned reg = ((unsigned)r.reg & 7) << 3;
-    if (x->form != IR_AVX_PLAIN && m.kind == RM_REG)
-        asm_byte(a, 0xc0 | reg | ((unsigned)m.base & 7));
-    else if (x->form != IR_AVX_PLAIN)
-        a->p = put_memory(a->p, reg, m, x->evex);
+    if (x->form != IR_AVX_PLAIN)
+        a->p = put_tail(a->p, ((unsigned)r.reg & 7) << 3, x->evex ? long_displacement(m) : m);
     if (x->has_imm)
         asm_byte(a, x->imm | (unsigned)r.last << 4);
 }
 
-void asm_typed(struct asmbuf *a, enum ir_type t, unsigned map, unsigned opcode, int reg, struct rm m)
-{
-    unsigned flags = t == I64 ? ASM_W : t == I8 ? ASM_BYTE_REG | ASM_BYTE_RM : 0;
-    asm_insn(a, t == I16 ? 0x66 : 0, map, t == I8 ? opcode - 1 : opcode, flags, reg, m);
-}
+const uint64_t asm_types[IR_TYPE_COUNT] = {
+    [I8] = ((uint64_t)BYTE_REX << FORM_BYTE_REG | (uint64_t)BYTE_REX << FORM_BYTE_RM) - (1 << FORM_OPCODE),
+    [I16] = 0x66,
+    [I64] = 8 << FORM_W,
+};
 
 void asm_mov_rr(struct asmbuf *a, enum ir_type t, int d, int s)
 {
@@ -129,11 +111,6 @@ void asm_load(struct asmbuf *a, enum ir_type t, int d, struct rm m)
         asm_typed(a, t, 0, 0x8b, d, m);
 }
 
-void asm_store(struct asmbuf *a, enum ir_type t, struct rm m, int s)
-{
-    asm_typed(a, t, 0, 0x89, s, m);
-}
-
 void asm_mov_imm(struct asmbuf *a, int d, int64_t v)
 {
     if (v == (int64_t)(uint32_t)v) { /* mov r32, imm32 */
@@ -149,16 +126,6 @@ void asm_mov_imm(struct asmbuf *a, int d, int64_t v)
         asm_byte(a, 0xb8 | (d & 7));
         asm_imm(a, v, 8);
     }
-}
-
-void asm_alu(struct asmbuf *a, enum ir_type t, unsigned op, int d, struct rm m)
-{
-    asm_typed(a, t, 0, op << 3 | 3, d, m);
-}
-
-void asm_alu_to(struct asmbuf *a, enum ir_type t, unsigned op, struct rm m, int s)
-{
-    asm_typed(a, t, 0, op << 3 | 1, s, m);
 }
 
 /* An immediate at a type's width, for forms with imm8 (I8), imm16 or imm32. */
@@ -193,11 +160,6 @@ void asm_shift_imm(struct asmbuf *a, enum ir_type t, unsigned op, struct rm m, u
     asm_insn(a, t == I16 ? 0x66 : 0, 0, (n == 1 ? 0xd0 : 0xc0) | byte, flags, (int)op, m);
     if (n != 1)
         asm_byte(a, n);
-}
-
-void asm_lea(struct asmbuf *a, enum ir_type t, int d, struct rm m)
-{
-    asm_typed(a, t, 0, 0x8d, d, m);
 }
 
 uint32_t asm_jmp(struct asmbuf *a)

@@ -5,7 +5,6 @@
 static void emit_op(struct emitter *e)
 {
     switch (e->op->op) {
-    case IR_INSN: e->insn_off = (int32_t)e->op->imm; break;
     case IR_MOV:
     case IR_ZX8:
     case IR_ZX16:
@@ -79,14 +78,26 @@ static void emit_op(struct emitter *e)
     }
 }
 
+/* The next n of what room is left at *p. */
+static void *take(uint8_t **p, size_t n)
+{
+    uint8_t *taken = *p;
+    *p += (n + 15) & ~(size_t)15;
+    return taken;
+}
+
 static bool emitter_init(struct emitter *e, const struct ir_block *b, struct arena *scratch)
 {
-    e->cold = arena_room(scratch, (b->nops + 1) * sizeof *e->cold);
-    e->exits = arena_room(scratch, (2 * b->nops + 2) * sizeof *e->exits);
-    e->branch = arena_room(scratch, (b->nops + 1) * sizeof *e->branch);
-    e->label_at = arena_room(scratch, (b->nlabels + 1) * sizeof *e->label_at);
-    e->out->fault = arena_room(scratch, (2 * b->nops + 1) * sizeof *e->out->fault);
-    return e->cold && e->exits && e->branch && e->label_at && e->out->fault && place_init(e, scratch);
+    size_t an_op = sizeof *e->cold + 2 * sizeof *e->exits + sizeof *e->branch + 2 * sizeof *e->out->fault;
+    uint8_t *p = arena_room(scratch, (b->nops + 8) * an_op + (b->nlabels + 8) * sizeof *e->label_at);
+    if (!p)
+        return false;
+    e->cold = take(&p, (b->nops + 1) * sizeof *e->cold);
+    e->exits = take(&p, (2 * b->nops + 2) * sizeof *e->exits);
+    e->branch = take(&p, (b->nops + 1) * sizeof *e->branch);
+    e->label_at = take(&p, (b->nlabels + 1) * sizeof *e->label_at);
+    e->out->fault = take(&p, (2 * b->nops + 1) * sizeof *e->out->fault);
+    return place_init(e, scratch);
 }
 
 void note_vec(struct emitter *e)
@@ -109,14 +120,18 @@ bool host_emit(const struct host_thunks *t, const struct ir_block *b, struct hos
     note_vec(&e);
     if (b->counter)
         asm_alu_imm(&e.a, I32, 0, rm_cpu(offsetof(struct cpu, counter[b->counter - 1])), 1);
-    for (e.index = 0; e.index < b->nops; e.index++) {
+    for (const struct ir_op *o = b->op, *end = o + b->nops; o < end; o = e.op + 1) {
+        e.op = o;
+        if (o->op == IR_INSN) {
+            e.insn_off = (int32_t)o->imm;
+            continue;
+        }
         if (asm_full(&e.a))
             return false;
-        e.op = &b->op[e.index];
+        e.index = (unsigned)(o - b->op);
         x87_tell(&e);
         emit_op(&e);
-        if (e.op->op != IR_INSN)
-            place_op_end(&e);
+        place_op_end(&e);
     }
     for (unsigned i = 0; i < e.nbranches; i++)
         asm_patch(&e.a, e.branch[i].at, e.label_at[e.branch[i].label]);

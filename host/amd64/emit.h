@@ -43,10 +43,9 @@ enum { MD_PAIR_SHIFT = 24 };
 extern const int8_t host_pin[IR_NREG]; /* host register of an IR register, NOREG: in memory */
 
 struct temp_place {
-    uint32_t last; /* index of the last op that mentions it */
-    int8_t reg;    /* r14, r15 or NOREG */
-    int8_t slot;   /* spill slot or -1 */
-    bool in_slot;  /* the slot holds its value */
+    int8_t reg;   /* r14, r15 or NOREG */
+    int8_t slot;  /* spill slot or -1 */
+    bool in_slot; /* the slot holds its value */
 };
 
 /* The slow path of one memory access. */
@@ -90,6 +89,7 @@ struct emitter {
     int32_t insn_off;
 
     struct temp_place *temp;
+    uint16_t *last; /* by ir_ref, of temps: index of the last op that mentions it; others' are written and never read */
     ir_ref held[NSCRATCH]; /* r14 and r15: the temp there, or the unpinned register whose copy it is; IR_NONE: free */
     unsigned locked;       /* bit a scratch register: in use by the current op */
     uint64_t slots;        /* bit a slot: taken */

@@ -241,7 +241,7 @@ static void shift_apply(struct emitter *e, unsigned op, enum ir_type t, struct r
 {
     if (op == IR_SHLD || op == IR_SHRD) {
         unsigned opcode = op == IR_SHLD ? 0xa4 : 0xac;
-        int rf = m.base == RAX ? place_src_kept(e, fill, t) : place_src(e, fill, t, RAX);
+        int rf = rm_is(m, RAX) ? place_src_kept(e, fill, t) : place_src(e, fill, t, RAX);
         asm_insn(&e->a, t == I16 ? 0x66 : 0, 1, ir_is_const(count) ? opcode : opcode + 1, t == I64 ? ASM_W : 0, rf, m);
         if (ir_is_const(count))
             asm_byte(&e->a, (unsigned)ir_const_value(e->b, count) & 0xff);
@@ -526,20 +526,20 @@ void emit_move(struct emitter *e)
     const struct ir_op *o = e->op;
     switch (o->op) {
     case IR_MOV: {
-        struct rm home = place_unpinned(o->d) ? place_home(o->d) : rm_reg(RAX);
-        if (home.kind == RM_MEM && ir_is_const(o->a)) {
+        bool unpinned = place_unpinned(o->d);
+        if (unpinned && ir_is_const(o->a)) {
             int64_t v = ir_const_value(e->b, o->a);
             if (o->type == I32)
                 v = (int64_t)(uint32_t)v;
             if (o->type >= I32 && fits32(v)) {
-                asm_insn(&e->a, 0, 0, 0xc7, ASM_W, 0, home);
+                asm_insn(&e->a, 0, 0, 0xc7, ASM_W, 0, place_home(o->d));
                 asm_imm(&e->a, v, 4);
                 place_forget(e, o->d);
                 return;
             }
         }
-        if (home.kind == RM_MEM && place_reg_of(e, o->a) != NOREG && o->type != I32) {
-            asm_store(&e->a, o->type, home, place_reg_of(e, o->a));
+        if (unpinned && place_reg_of(e, o->a) != NOREG && o->type != I32) {
+            asm_store(&e->a, o->type, place_home(o->d), place_reg_of(e, o->a));
             place_forget(e, o->d);
             return;
         }

@@ -194,9 +194,10 @@ static void emit_two_ways(struct emitter *e)
 
 void jump_by_entry(struct asmbuf *a, uint32_t miss[2])
 {
-    struct rm entry = rm_index(RSP, R15, 0, (int32_t)offsetof(struct cpu, jc) - CPU_FRAME), tag = entry, hpc = entry;
-    tag.disp += (int32_t)offsetof(struct cpu_jc, tag);
-    hpc.disp += (int32_t)offsetof(struct cpu_jc, hpc);
+    int32_t jc = (int32_t)offsetof(struct cpu, jc) - CPU_FRAME;
+    struct rm entry = rm_index(RSP, R15, 0, jc);
+    struct rm tag = rm_index(RSP, R15, 0, jc + (int32_t)offsetof(struct cpu_jc, tag));
+    struct rm hpc = rm_index(RSP, R15, 0, jc + (int32_t)offsetof(struct cpu_jc, hpc));
     asm_alu(a, I64, 7, RAX, entry);
     miss[0] = asm_jcc(a, CC_NE);
     asm_alu(a, I64, 7, R14, tag);

@@ -38,31 +38,24 @@ static struct rm slot_rm(const struct temp_place *t)
     return rm_cpu(offsetof(struct cpu, slot) + (unsigned)t->slot * 8u);
 }
 
-static void mention(struct emitter *e, ir_ref r, unsigned i)
-{
-    if (ir_is_temp(r))
-        temp_of(e, r)->last = i;
-}
-
 bool place_init(struct emitter *e, struct arena *scratch)
 {
     const struct ir_block *b = e->b;
-    e->temp = arena_room(scratch, (b->ntemps + 1) * sizeof *e->temp);
-    if (!e->temp)
+    uint16_t *last = e->last = arena_room(scratch, (IR_NONE + 1) * sizeof *e->last + b->ntemps * sizeof *e->temp);
+    if (!last || b->nops > UINT16_MAX)
         return false;
+    e->temp = (struct temp_place *)(last + IR_NONE + 1);
     for (unsigned i = 0; i < b->ntemps; i++)
         e->temp[i] = (struct temp_place){.reg = NOREG, .slot = -1};
-    for (unsigned i = 0; i < b->nops; i++) {
-        const struct ir_op *o = &b->op[i];
+    uint16_t i = 0;
+    bool has_vec = false;
+    for (const struct ir_op *o = b->op, *end = o + b->nops; o < end; o++, i++) {
         if (o->op == IR_INSN)
             continue;
-        e->has_vec |= o->op == IR_VEC || o->op == IR_X87 || o->op == IR_AVX;
-        mention(e, o->d, i);
-        mention(e, o->e, i);
-        mention(e, o->a, i);
-        mention(e, o->b, i);
-        mention(e, o->c, i);
+        has_vec |= o->op == IR_VEC || o->op == IR_X87 || o->op == IR_AVX;
+        last[o->d] = last[o->e] = last[o->a] = last[o->b] = last[o->c] = i;
     }
+    e->has_vec = has_vec;
     for (unsigned i = 0; i < NSCRATCH; i++)
         e->held[i] = IR_NONE;
     return check_start(e, scratch);
@@ -72,7 +65,7 @@ void place_op_end(struct emitter *e)
 {
     e->locked = 0;
     for (unsigned i = 0; i < NSCRATCH; i++)
-        if (ir_is_temp(e->held[i]) && temp_of(e, e->held[i])->last <= e->index) {
+        if (ir_is_temp(e->held[i]) && e->last[e->held[i]] <= e->index) {
             temp_of(e, e->held[i])->reg = NOREG;
             e->held[i] = IR_NONE;
         }
@@ -81,7 +74,7 @@ void place_op_end(struct emitter *e)
         if (!ir_is_temp(r))
             continue;
         struct temp_place *t = temp_of(e, r);
-        if (t->last <= e->index && t->slot >= 0) {
+        if (e->last[r] <= e->index && t->slot >= 0) {
             e->slots &= ~(1ull << t->slot);
             t->slot = -1;
         }
@@ -114,7 +107,7 @@ void place_gone(struct emitter *e, ir_ref r)
     struct temp_place *t = temp_of(e, r);
     if (t->reg == NOREG)
         return;
-    if (t->last > e->index)
+    if (e->last[r] > e->index)
         spill(e, r);
     e->held[scratch_index(t->reg)] = IR_NONE;
     t->reg = NOREG;
@@ -212,7 +205,7 @@ int place_reg_of(struct emitter *e, ir_ref r)
 
 bool place_dies(const struct emitter *e, ir_ref r)
 {
-    return ir_is_temp(r) && e->temp[r - IR_TEMP0].last == e->index;
+    return ir_is_temp(r) && e->last[r] == e->index;
 }
 
 struct rm place_rm(struct emitter *e, ir_ref r)

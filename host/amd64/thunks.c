@@ -293,9 +293,7 @@ static uint32_t emit_budget(struct asmbuf *a)
     asm_load(a, I64, RAX, rm_mem(RSP, 0));
     asm_shift_imm(a, I32, 5, rm_reg(RAX), 3);
     asm_alu_imm(a, I32, 4, rm_reg(RAX), CPU_PAIR_BUDGETS - 1);
-    struct rm budget = rm_gs(offsetof(struct cpu, pair_budget));
-    budget.index = RAX;
-    budget.scale = 2;
+    struct rm budget = rm_gs_index(offsetof(struct cpu, pair_budget), RAX, 2);
     asm_alu_imm(a, I32, 5, budget, 1);
     return asm_jcc(a, CC_B);
 }
@@ -308,9 +306,8 @@ static void emit_pair_thunk(struct asmbuf *a, const struct host_thunks *t, uint3
 {
     uint32_t give_up[3];
     struct rm address = FIELD(scratch[1]), addend = FIELD(scratch[2]), rcx = FIELD(scratch[5]);
-    struct rm page = rm_gs(offsetof(struct cpu, pair_page)), entry = rm_gs(offsetof(struct cpu, pair_addend));
-    page.index = entry.index = RCX;
-    page.scale = entry.scale = 3;
+    struct rm page = rm_gs_index(offsetof(struct cpu, pair_page), RCX, 3);
+    struct rm entry = rm_gs_index(offsetof(struct cpu, pair_addend), RCX, 3);
     if (slow) {
         *at = emit_entries(a);
         asm_typed(a, I64, 0, 0x85, RAX, rm_reg(RAX));

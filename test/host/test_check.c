@@ -35,7 +35,7 @@ static void run(struct rig *r, unsigned upto)
     memset(r, 0, sizeof *r);
     irtest_init(&r->t);
     irtest_parse(&r->t, text);
-    assert_true(arena_init(&r->scratch, 1 << 16, &st));
+    assert_true(arena_init(&r->scratch, 1 << 18, &st));
     *e = (struct emitter){.b = &r->t.block, .a = {.start = r->code, .p = r->code, .end = r->code + sizeof r->code}};
     assert_true(place_init(e, &r->scratch));
     for (unsigned i = 0; i <= upto; i++) {
