@@ -117,9 +117,19 @@ uint64_t os_times_preempted(void); /* how often the calling thread had to make r
 /* Wishes about the size of the host's pages there; ignored by hosts that cannot. */
 void os_prefer_huge(void *p, size_t size);
 void os_prefer_small(void *p, size_t size);
+/* Have the host find memory for all of it now, which it does faster than page by page as they are touched.  A wish, too. */
+void os_touch(void *p, size_t size);
 /* One memory seen twice: *rw may be written, *rx executed.  false with a message if the host refuses. */
-bool os_code_memory(size_t size, uint8_t **rw, uint8_t **rx, struct status *st);
-void os_code_memory_free(uint8_t *rw, uint8_t *rx, size_t size);
+struct os_code {
+    uint8_t *rw, *rx;
+    size_t size;
+    int file; /* -1: none.  Then perf looks for names of what runs there in its map (tool/perf.c), and touching is slower */
+};
+bool os_code_memory(struct os_code *c, size_t size, bool named, struct status *st); /* named: without a file */
+void os_code_memory_free(struct os_code *c);
+/* os_touch for the writable view; nothing was written there yet.  At best in multiples of OS_TOUCH, from one on. */
+void os_code_touch(const struct os_code *c, uint8_t *rw, size_t size);
+enum { OS_TOUCH = 64 << 10 };
 
 /* ---- the host processor (os_linux.c) ------------------------------------------------------------------------- */
 

@@ -16,6 +16,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 #ifdef __x86_64__
@@ -54,26 +55,74 @@ void os_prefer_small(void *p, size_t size)
     madvise(p, size, MADV_NOHUGEPAGE);
 }
 
-bool os_code_memory(size_t size, uint8_t **rw, uint8_t **rx, struct status *st)
+enum { PAGE_BYTES = 4096 };
+
+void os_touch(void *p, size_t size)
 {
-    /* Anonymous, so that perf looks for names of what runs there in its map (tool/perf.c). */
-    void *w = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (w == MAP_FAILED)
+    size_t before = (uintptr_t)p % PAGE_BYTES;
+    madvise((uint8_t *)p - before, size + before, MADV_POPULATE_WRITE);
+}
+
+/* A file without a name; a limit to the size of files, or a host that wants nothing of it executed, is no error. */
+static int code_file(size_t size)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_FSIZE, &limit) || limit.rlim_cur < size)
+        return -1;
+    int file = memfd_create("rhea-code", MFD_CLOEXEC);
+    if (file < 0)
+        return -1;
+    if (!ftruncate(file, (off_t)size)) {
+        void *x = mmap(NULL, PAGE_BYTES, PROT_READ | PROT_EXEC, MAP_SHARED, file, 0);
+        if (x != MAP_FAILED && !munmap(x, PAGE_BYTES))
+            return file;
+    }
+    close(file);
+    return -1;
+}
+
+bool os_code_memory(struct os_code *c, size_t size, bool named, struct status *st)
+{
+    int file = named ? -1 : code_file(size), flags = MAP_SHARED | MAP_NORESERVE | (file < 0 ? MAP_ANONYMOUS : 0);
+    void *w = mmap(NULL, size, PROT_READ | PROT_WRITE, flags, file, 0);
+    if (w == MAP_FAILED) {
+        if (file >= 0)
+            close(file);
         return status_set(st, "code memory of %zu bytes: %s", size, strerror(errno));
-    void *x = mremap(w, 0, size, MREMAP_MAYMOVE); /* of length 0: the same pages once more */
-    if (x == MAP_FAILED || mprotect(x, size, PROT_READ | PROT_EXEC)) {
+    }
+    void *x = file >= 0 ? mmap(NULL, size, PROT_READ | PROT_EXEC, flags, file, 0)
+                        : mremap(w, 0, size, MREMAP_MAYMOVE); /* of length 0: the same pages once more */
+    *c = (struct os_code){.rw = w, .rx = x == MAP_FAILED ? NULL : x, .size = size, .file = file};
+    if (!c->rx || (file < 0 && mprotect(x, size, PROT_READ | PROT_EXEC))) {
         status_set(st,
                    "code memory of %zu bytes: cannot map it executable (does the host forbid running code from "
                    "memory?): %s",
                    size, strerror(errno));
-        munmap(w, size);
-        if (x != MAP_FAILED)
-            munmap(x, size);
+        os_code_memory_free(c);
         return false;
     }
-    *rw = w;
-    *rx = x;
     return true;
+}
+
+/* Writing to the file makes pages without a fault each; reading one then maps its neighbours (fault-around). */
+void os_code_touch(const struct os_code *c, uint8_t *rw, size_t size)
+{
+    static const uint8_t zero[PAGE_BYTES];
+    struct iovec v[OS_TOUCH / PAGE_BYTES];
+    if (c->file < 0) {
+        os_touch(rw, size);
+        return;
+    }
+    for (unsigned i = 0; i < ARRAY_LEN(v); i++)
+        v[i] = (struct iovec){(void *)zero, PAGE_BYTES};
+    for (uint8_t *end = rw + size; rw < end;) {
+        size_t part = OS_TOUCH - (uintptr_t)rw % OS_TOUCH;
+        part = part < (size_t)(end - rw) ? part : (size_t)(end - rw);
+        if (pwritev(c->file, v, (int)(part / PAGE_BYTES), rw - c->rw) < 0)
+            return;
+        (void)*(volatile uint8_t *)rw;
+        rw += part;
+    }
 }
 
 #ifdef __SANITIZE_THREAD__
@@ -108,10 +157,15 @@ uint64_t os_times_preempted(void)
     return getrusage(RUSAGE_THREAD, &u) ? 0 : (uint64_t)u.ru_nivcsw;
 }
 
-void os_code_memory_free(uint8_t *rw, uint8_t *rx, size_t size)
+void os_code_memory_free(struct os_code *c)
 {
-    os_release(rw, size);
-    os_release(rx, size);
+    if (c->rw)
+        os_release(c->rw, c->size);
+    if (c->rx)
+        os_release(c->rx, c->size);
+    if (c->file >= 0)
+        close(c->file);
+    *c = (struct os_code){.file = -1};
 }
 
 uint64_t os_nanoseconds(void)

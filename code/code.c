@@ -39,16 +39,17 @@ static size_t blocks_bytes(const struct code *c)
 
 static bool regions_init(struct code *c)
 {
-    size_t share = round_up(c->size / CODE_REGIONS, PAGE_BYTES); /* large code memory gets larger, not more, regions */
+    size_t share =
+        round_up(c->memory.size / CODE_REGIONS, PAGE_BYTES); /* large code memory gets larger, not more, regions */
 
     c->region_size = share > REGION_SIZE_MIN ? share : REGION_SIZE_MIN;
-    c->nregions = (unsigned)((c->size - CODE_FIXED) / c->region_size);
+    c->nregions = (unsigned)((c->memory.size - CODE_FIXED) / c->region_size);
     c->blocks_max = (unsigned)(c->region_size / 2 / sizeof(struct block));
     c->blocks = os_reserve(blocks_bytes(c));
     if (!c->blocks)
         return false;
     for (unsigned i = 0; i < c->nregions; i++) {
-        c->region[i].rw = c->rw + CODE_FIXED + i * c->region_size;
+        c->region[i].rw = c->memory.rw + CODE_FIXED + i * c->region_size;
         c->region[i].block = c->blocks + (size_t)i * c->blocks_max;
     }
     return true;
@@ -66,9 +67,9 @@ bool code_init(struct code **out, size_t size, uint64_t max_pages, uint8_t *mark
     c->marks = marks;
     c->max_pages = max_pages;
     /* Thunks are extra, so that 8 MB are 8 regions. */
-    c->size = round_up(size, PAGE_BYTES) + CODE_FIXED;
     pthread_mutex_init(&c->lock, NULL);
-    if (!os_code_memory(c->size, &c->rw, &c->rx, st)) {
+    c->memory.file = -1;
+    if (!os_code_memory(&c->memory, round_up(size, PAGE_BYTES) + CODE_FIXED, h->named, st)) {
         code_fini(c);
         return false;
     }
@@ -88,8 +89,7 @@ void code_fini(struct code *c)
     pages_fini(c);
     if (c->blocks)
         os_release(c->blocks, blocks_bytes(c));
-    if (c->rw)
-        os_code_memory_free(c->rw, c->rx, c->size);
+    os_code_memory_free(&c->memory);
     pthread_mutex_destroy(&c->lock);
     free(c);
 }
@@ -121,18 +121,18 @@ size_t code_size(const struct code *c, size_t *used)
 
 intptr_t code_rx_delta(const struct code *c)
 {
-    return (intptr_t)((uintptr_t)c->rx - (uintptr_t)c->rw);
+    return (intptr_t)((uintptr_t)c->memory.rx - (uintptr_t)c->memory.rw);
 }
 
 uint8_t *code_rw(const struct code *c, const struct block *b)
 {
-    return c->rw + (b->rx - c->rx);
+    return c->memory.rw + (b->rx - c->memory.rx);
 }
 
 uint8_t *code_fixed(struct code *c, size_t *size)
 {
     *size = CODE_FIXED;
-    return c->rw;
+    return c->memory.rw;
 }
 
 /* ---- regions ----------------------------------------------------------------------------------------------- */
@@ -216,6 +216,31 @@ static void writer_advance(struct code *c, struct code_writer *w)
 
 /* ---- transactions ------------------------------------------------------------------------------------------ */
 
+/* A page costs least where many are made at once, ahead of what is written.  Region r is used up to `used`, has pages up to
+ * *touched and is to have them up to `end`; what lies beyond is another's. */
+static void touch_ahead(struct code *c, struct region *r, size_t used, uint32_t *touched, size_t end)
+{
+    if (*touched >= used + TOUCH_LEAST || *touched >= end)
+        return;
+    size_t from = *touched > used ? *touched : round_up(used, PAGE_BYTES);
+    size_t next = round_up((uintptr_t)r->rw + from + 1, OS_TOUCH) - (uintptr_t)r->rw;
+    next = next < end ? next : end & ~(size_t)(PAGE_BYTES - 1);
+    if (from < next)
+        os_code_touch(&c->memory, r->rw + from, next - from);
+    *touched = (uint32_t)next;
+}
+
+static void region_touch(struct code *c, struct region *r)
+{
+    touch_ahead(c, r, r->used, &r->touched, region_middle(c));
+    touch_ahead(c, r, region_middle(c) + r->cold, &r->cold_touched, c->region_size);
+    if (r->blocks_touched <= r->nblocks) {
+        unsigned left = c->blocks_max - r->nblocks, n = left < TOUCH_BLOCKS ? left : TOUCH_BLOCKS;
+        os_touch(r->block + r->nblocks, n * sizeof *r->block);
+        r->blocks_touched = r->nblocks + n;
+    }
+}
+
 void code_reserve(struct code *c, struct code_writer *w, size_t need, struct code_span *s)
 {
     rh_assert(need <= CODE_RESERVE_MAX, "%zu bytes", need);
@@ -224,6 +249,7 @@ void code_reserve(struct code *c, struct code_writer *w, size_t need, struct cod
 
     struct region *r = &c->region[w->region];
     struct block *b = &r->block[r->nblocks];
+    region_touch(c, r);
     uint8_t *rw = r->rw + round_up(r->used, CODE_ALIGN);
     *b = (struct block){
         .gpa2 = ~0ull, .page = {PAGE_NONE, PAGE_NONE}, .rx = rw + code_rx_delta(c), .link[1].second = true};

@@ -91,6 +91,7 @@ struct code_writer;
 /* How this folder reaches the host back end, set once. */
 struct code_hooks {
     void *arg;
+    bool named; /* see struct os_code */
     void (*link_set)(void *arg, struct link *l,
                      const struct block *to); /* to NULL: unlink.  Called with the lock held */
     /* b has just died: who remembers its entry must forget it.  Called with the lock held; may be NULL. */

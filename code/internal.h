@@ -13,6 +13,8 @@ enum {
     CODE_RESERVE_MAX = 256 << 10, /* host code and aux of one block */
     CODE_STORES = 8192,           /* stores remembered, see page.c */
     PAGE_BYTES = 4096,
+    TOUCH_LEAST = 8 << 10, /* code memory that has pages ahead of what is written */
+    TOUCH_BLOCKS = 256,
     PAGE_NONE = UINT32_MAX,
 };
 
@@ -24,6 +26,8 @@ struct region {
     uint32_t used;    /* bytes of code */
     uint32_t cold;    /* bytes of cold parts and aux, from the region's middle on */
     uint32_t nblocks; /* committed */
+    /* Where pages end that were made ahead, of code, cold parts and structs; survive eviction. */
+    uint32_t touched, cold_touched, blocks_touched;
     enum region_state state;
     uint64_t filled; /* REGION_FULL: when, counted in regions */
 };
@@ -40,8 +44,8 @@ struct code {
     struct code_hooks hooks;
     struct code_counts counts;
 
-    uint8_t *rw, *rx;
-    size_t size, region_size;
+    struct os_code memory;
+    size_t region_size;
     struct block *blocks; /* of all regions, blocks_max of each */
     unsigned blocks_max;
     unsigned nregions;

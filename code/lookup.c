@@ -43,7 +43,7 @@ bool hash_init(struct code *c)
 {
     uint64_t n = 1024;
 
-    while (n < c->size / HASH_BYTES_A_BLOCK)
+    while (n < c->memory.size / HASH_BYTES_A_BLOCK)
         n *= 2;
     c->hash_mask = n - 1;
     c->hash = os_reserve(n * sizeof(c->hash[0]));
@@ -111,7 +111,7 @@ struct block *hash_find_same(const struct code *c, const struct block *b)
 
 struct block *code_find_host(const struct code *c, const void *hpc)
 {
-    uintptr_t at = (uintptr_t)hpc - (uintptr_t)c->rx - CODE_FIXED;
+    uintptr_t at = (uintptr_t)hpc - (uintptr_t)c->memory.rx - CODE_FIXED;
     if (at / c->region_size >= c->nregions)
         return NULL;
     const struct region *r = &c->region[at / c->region_size];

@@ -130,8 +130,12 @@ bool exec_init(struct exec *e, const struct exec_config *c, struct bus *mem, str
         e->config.insns_max = BLOCK_INSNS_MAX;
     if (!host_supported(st))
         return false;
-    struct code_hooks hooks = {
-        .arg = e, .link_set = link_set, .dropped = dropped, .stop_others = stop_others, .start_others = start_others};
+    struct code_hooks hooks = {.arg = e,
+                               .named = c->named,
+                               .link_set = link_set,
+                               .dropped = dropped,
+                               .stop_others = stop_others,
+                               .start_others = start_others};
     size_t size = code_size_for(c);
     if (!size)
         return status_set(st, "%zu MB of code memory is too little for %u processors: give tb-size=%zu or more",

@@ -102,6 +102,7 @@ struct exec_config {
     bool single;                  /* thread=single: all vCPUs on one thread, in turn (single.c) */
     bool interp;                  /* -accel interp: run the IR, emit nothing */
     bool no_links;                /* every jump comes back to the loop (-d nochain) */
+    bool named;                   /* code memory in which perf finds names (struct os_code) */
     bool stats;                   /* take the time of everything (stats.c) */
     unsigned vec_bytes;           /* vectors of at most so much on the host's units; 0: as the host has them */
     bool off[EXEC_OPTIMISATIONS]; /* -accel x-NAME=off: see optimisations.def */

@@ -292,6 +292,7 @@ static bool cpus_init(struct machine *m, struct status *st)
     const struct options *o = m->options;
     struct exec_config config = o->exec;
     config.vcpus = o->cpus;
+    config.named = o->perfmap;
     m->exec_made = exec_init(&m->exec, &config, m->pc.mem, m->pc.io, &m->pc.ram, &m->log, st);
     if (!m->exec_made)
         return false;

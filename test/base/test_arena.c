@@ -77,17 +77,23 @@ static void test_status_keeps_first(void **state)
 static void test_code_memory(void **state)
 {
     struct status st = {0};
-    uint8_t *rw, *rx;
+    struct os_code c;
     (void)state;
 
-    assert_true(os_code_memory(1 << 16, &rw, &rx, &st));
-    /* mov eax, 42; ret */
-    memcpy(rw + 64, "\xb8\x2a\0\0\0\xc3", 6);
-    int (*fn)(void);
-    uint8_t *at = rx + 64;
-    memcpy(&fn, &at, sizeof(fn));
-    assert_int_equal(fn(), 42);
-    os_code_memory_free(rw, rx, 1 << 16);
+    for (unsigned named = 0; named < 2; named++) {
+        assert_true(os_code_memory(&c, 1 << 18, named, &st));
+        assert_true(named ? c.file < 0 : c.file >= 0);
+        /* mov eax, 42; ret */
+        memcpy(c.rw + 64, "\xb8\x2a\0\0\0\xc3", 6);
+        os_code_touch(&c, c.rw + 4096, (1 << 18) - 2 * 4096);
+        int (*fn)(void);
+        uint8_t *at = c.rx + 64;
+        memcpy(&fn, &at, sizeof(fn));
+        assert_int_equal(fn(), 42);
+        c.rw[4096] = 7;
+        assert_int_equal(c.rx[4096], 7);
+        os_code_memory_free(&c);
+    }
 }
 
 static void test_discard(void **state)

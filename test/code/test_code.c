@@ -551,6 +551,27 @@ static void test_small_blocks(void **state)
     assert_int_equal(s.size, 256 << 10);
 }
 
+static void assert_filled(const uint8_t *p, unsigned n, uint8_t with, const char *what, unsigned block)
+{
+    for (unsigned k = 0; k < n; k++)
+        if (p[k] != with)
+            fail_msg("block %u lost byte %u of %u of its %s", block, k, n, what);
+}
+
+/* Memory is made ahead of what is written, and never where something was: of any sizes, all blocks stay as they were. */
+static void test_sizes(void **state)
+{
+    struct fixture *f = *state;
+    struct block *b[120];
+    for (unsigned i = 0; i < ARRAY_LEN(b); i++)
+        b[i] = make(f, (struct want){.gpa = 0x1000 + 32 * i, .host = i % 3 == 2 ? 60000 : 1 + 997 * i % 9000});
+    for (unsigned i = 0; i < ARRAY_LEN(b); i++) {
+        assert_filled(b[i]->rx, b[i]->host_size, 0xcc, "code", i);
+        assert_filled(block_cold(b[i]), b[i]->cold_size, 0xcd, "cold part", i);
+        assert_filled(block_aux(b[i]), 32, 0xf1, "aux", i);
+    }
+}
+
 static void test_init_errors(void **state)
 {
     struct status st = {0};
@@ -567,23 +588,12 @@ static void test_init_errors(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        T(test_commit_lookup),
-        T(test_same_key),
-        T(test_find_host),
-        T(test_abort),
-        T(test_links),
-        T(test_smc_exact),
-        T(test_link_other_page),
-        T(test_smc_exact),
-        T(test_smc_model),
-        T(test_smc_two_pages),
-        T(test_smc_self),
-        T(test_stored_meanwhile),
-        T(test_idle_mark),
-        T(test_flush),
-        cmocka_unit_test(test_eviction),
-        T(test_small_blocks),
-        cmocka_unit_test(test_init_errors),
+        T(test_commit_lookup),   T(test_same_key),  T(test_find_host),
+        T(test_abort),           T(test_links),     T(test_smc_exact),
+        T(test_link_other_page), T(test_smc_exact), T(test_smc_model),
+        T(test_smc_two_pages),   T(test_smc_self),  T(test_stored_meanwhile),
+        T(test_idle_mark),       T(test_flush),     cmocka_unit_test(test_eviction),
+        T(test_small_blocks),    T(test_sizes),     cmocka_unit_test(test_init_errors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

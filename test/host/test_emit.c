@@ -183,6 +183,7 @@ struct rig {
     struct machine *wanted, *got;
     struct host_thunks thunks;
     struct host_faults faults;
+    struct os_code code_memory;
     uint8_t *rw, *rx, *table;
     uint8_t *top[512];
     struct host_code code;
@@ -232,7 +233,9 @@ static void setup(struct rig *r, bool two_levels)
     irtest_init(&r->before);
     irtest_init(&r->now);
     assert_true(arena_init(&r->scratch, 1 << 20, &st));
-    assert_true(os_code_memory(1 << 20, &r->rw, &r->rx, &st));
+    assert_true(os_code_memory(&r->code_memory, 1 << 20, false, &st));
+    r->rw = r->code_memory.rw;
+    r->rx = r->code_memory.rx;
     r->table = os_reserve((size_t)1 << 39);
     assert_non_null(r->table);
     r->wanted = machine_new(r->table);
@@ -258,7 +261,7 @@ static void teardown(struct rig *r)
     machine_free(r->wanted);
     machine_free(r->got);
     os_release(r->table, (size_t)1 << 39);
-    os_code_memory_free(r->rw, r->rx, 1 << 20);
+    os_code_memory_free(&r->code_memory);
     arena_fini(&r->scratch);
     irtest_fini(&r->before);
     irtest_fini(&r->now);
