@@ -55,8 +55,10 @@ static void set(struct share *s, ir_ref d, uint32_t root, int64_t off, ir_ref ba
 /* Whatever the registers held, C may have changed it. */
 static void forget_all(struct share *s)
 {
+    uint32_t root = s->roots;
     for (unsigned r = 0; r < IR_NREG; r++)
-        set(s, (ir_ref)r, ++s->roots, 0, IR_NONE);
+        s->value[r] = (struct value){++root, 0, IR_NONE};
+    s->roots = root;
     s->nleads = 0;
 }
 
@@ -181,19 +183,33 @@ static void move(const struct share *s, struct ir_op *o)
     }
 }
 
+/* How many accesses there may be from o on: fewer than two share nothing. */
+static unsigned count(const struct ir_op *o, const struct ir_op *end)
+{
+    unsigned n = 0;
+    for (; o < end; o++)
+        n += (ir_facts[o->op].effects & (IRE_READS | IRE_WRITES)) != 0 || ir_facts[o->op].odd_effects;
+    return n;
+}
+
 void opt_share(struct ir_block *b)
 {
     struct share s;
+    struct ir_op *end = b->op + b->nops;
+    if (count(b->op, end) < 2)
+        return;
     s.b = b;
     s.roots = s.nshares = 0;
     forget_all(&s);
-    for (struct ir_op *o = b->op; o < b->op + b->nops; o++) {
+    for (struct ir_op *o = b->op; o < end; o++) {
         if (o->op == IR_INSN)
             continue;
         unsigned does = ir_effects(o), size;
-        if (does & IRE_CALLS || o->op == IR_LABEL)
+        if (does & IRE_CALLS || o->op == IR_LABEL) {
+            if (count(o, end) < 2)
+                return;
             forget_all(&s);
-        else if (does & (IRE_READS | IRE_WRITES) && !ir_is_const(o->a) && (size = shareable(o)) != NOT_SHARED)
+        } else if (does & (IRE_READS | IRE_WRITES) && !ir_is_const(o->a) && (size = shareable(o)) != NOT_SHARED)
             access(&s, o, size);
         else if (o->op == IR_MOV && o->type == I64 && ir_is_temp(o->a) && ir_is_reg(o->d))
             move(&s, o);
