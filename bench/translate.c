@@ -164,7 +164,7 @@ static void run_decode(struct bench *b)
     for (unsigned n = 0; n < b->nblocks; n++) {
         const struct piece *p = &b->block[n];
         for (unsigned at = 0; at < p->bytes; at += i.length)
-            if (x86_decode(X86_64, b->ram.host + p->gpa + at, 15, &i) == X86_MORE || !i.length)
+            if (x86_decode(X86_64, b->ram.host + p->gpa + at, 0x1000, &i) == X86_MORE || !i.length)
                 break;
     }
 }

@@ -5,7 +5,7 @@
  *                     C4 RXBmmmmm WvvvvLpp                        "
  *                     62 RXBR'0mmm Wvvvv1pp zL'LbV'aaa            "
  *
- * (Intel SDM vol. 2A, chapter 2.)  The bytes are copied once, followed by zeros, and no reader looks for the end:
+ * (Intel SDM vol. 2A, chapter 2.)  Where few bytes are left they are copied, followed by zeros, and no reader looks for the end:
  * whether the insn ran past what was there, or past 15 bytes, is asked once, when its length is known.  That question
  * comes before "undefined", because an insn found undefined by bytes that are not there may be another one.
  *
@@ -23,7 +23,8 @@
 #include "guest/x86/decode_table.h"
 #include "guest/x86/state.h"
 
-enum { LONGEST = 15 };
+/* The longest insn; as far as readers can reach, which take eight bytes at a time. */
+enum { LONGEST = 15, FARTHEST = 48 };
 
 /* A bit a byte: 26 2E 36 3E 64 65 66 67 F0 F2 F3. */
 static const uint32_t prefix_bits[8] = {[1] = 0x40404040, [3] = 0xf0, [7] = 0xd0000};
@@ -316,11 +317,12 @@ static bool decode_rest(struct x86_decoder *d)
 
 enum x86_status x86_decode(enum x86_bits bits, const uint8_t *p, size_t n, struct x86_insn *out)
 {
-    struct x86_decoder d = {.bits = bits, .seg = SEG_NONE, .insn = out};
-    if (n >= LONGEST) {
-        __builtin_memcpy(d.bytes, p, LONGEST);
-    } else {
-        __builtin_memcpy(d.bytes, p, n);
+    struct x86_decoder d = {.bits = bits, .seg = SEG_NONE, .insn = out, .bytes = p};
+    uint8_t few[FARTHEST];
+    if (n < FARTHEST) {
+        __builtin_memset(few, 0, FARTHEST);
+        __builtin_memcpy(few, p, n < LONGEST ? n : LONGEST);
+        d.bytes = few;
     }
     *out = (struct x86_insn){.mem = {.base = -1, .index = -1, .seg = SEG_NONE}};
     decode_prefixes(&d);

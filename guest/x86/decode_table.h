@@ -99,7 +99,7 @@ struct x86_decoder {
     bool disp8;  /* EVEX: displacement still to be scaled */
     bool sib;
     struct x86_insn *insn;
-    uint8_t bytes[48]; /* the insn, followed by zeros: as long as anything can reach */
+    const uint8_t *bytes; /* the insn and what follows, zeros or not: as far as anything can reach */
 };
 static inline uint64_t x86_decoder_take(struct x86_decoder *d, unsigned n) /* n = 1..8 */
 {
