@@ -183,20 +183,19 @@ static void move(const struct share *s, struct ir_op *o)
     }
 }
 
-/* How many accesses there may be from o on: fewer than two share nothing. */
-static unsigned count(const struct ir_op *o, const struct ir_op *end)
+/* Whether there may be an access from o on. */
+static bool accesses(const struct ir_op *o, const struct ir_op *end)
 {
-    unsigned n = 0;
-    for (; o < end; o++)
-        n += (ir_facts[o->op].effects & (IRE_READS | IRE_WRITES)) != 0 || ir_facts[o->op].odd_effects;
-    return n;
+    while (o < end && !(ir_facts[o->op].effects & (IRE_READS | IRE_WRITES)) && !ir_facts[o->op].odd_effects)
+        o++;
+    return o < end;
 }
 
 void opt_share(struct ir_block *b)
 {
     struct share s;
     struct ir_op *end = b->op + b->nops;
-    if (count(b->op, end) < 2)
+    if (!accesses(b->op, end))
         return;
     s.b = b;
     s.roots = s.nshares = 0;
@@ -206,7 +205,7 @@ void opt_share(struct ir_block *b)
             continue;
         unsigned does = ir_effects(o), size;
         if (does & IRE_CALLS || o->op == IR_LABEL) {
-            if (count(o, end) < 2)
+            if (!accesses(o + 1, end))
                 return;
             forget_all(&s);
         } else if (does & (IRE_READS | IRE_WRITES) && !ir_is_const(o->a) && (size = shareable(o)) != NOT_SHARED)
