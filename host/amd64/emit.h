@@ -31,6 +31,9 @@ static inline struct rm rm_cpu(size_t offset)
     return rm_mem(RSP, (int32_t)offset - CPU_FRAME);
 }
 
+/* rm_cpu in a block, rm_gs in what blocks and thunks call, where rsp has moved. */
+typedef struct rm cpu_field(size_t offset);
+
 /* mem_read and mem_write thunks: one entry, THUNK_STRIDE bytes apart, for each register that may hold the address,
  * and one for "in cpu.scratch[1] already". */
 enum { THUNK_ADDRESS_KEPT = 16, THUNK_STRIDE = 16 };
@@ -172,11 +175,12 @@ void f_emit_maker(struct emitter *e);                 /* behind the block: what 
 void f_save(struct emitter *e);                       /* make cpu.cc current; keeps the host's flags; uses rax */
 void f_for_faults(struct emitter *e, struct cold *c); /* the coming access spoils the host's flags; see owed.c */
 void f_pay(struct emitter *e, const struct cold *c);  /* in a cold stub: cpu.cc gets what is owed; keeps rax */
-void f_make(struct emitter *e, unsigned maker);       /* compute F of that op anew into the host's flags; uses rax */
-void f_load(struct emitter *e);                       /* make the host's flags current; uses rax */
-void f_spoil(struct emitter *e);                      /* the coming instructions spoil the host's flags */
-void f_define(struct emitter *e);                     /* the coming instruction defines e->op->setf natively */
-void f_defined(struct emitter *e);                    /* ... and now has */
+/* Compute F of that op anew into the host's flags; uses rax. */
+void f_make(struct emitter *e, unsigned maker, cpu_field *field);
+void f_load(struct emitter *e);    /* make the host's flags current; uses rax */
+void f_spoil(struct emitter *e);   /* the coming instructions spoil the host's flags */
+void f_define(struct emitter *e);  /* the coming instruction defines e->op->setf natively */
+void f_defined(struct emitter *e); /* ... and now has */
 /* The coming instruction may raise an exception, which must find F in cpu.cc; or it sets flags. */
 void f_keep(struct emitter *e);
 unsigned f_condition(struct emitter *e, enum ir_cc cc); /* emit what is needed; returns the host condition to test */
@@ -206,8 +210,6 @@ void jump_by_entry(struct asmbuf *a, uint32_t miss[2]);
 void note_vec(struct emitter *e); /* at the block's begin and after helpers: vector insns may run now */
 
 enum table { TABLE_R, TABLE_W, TABLE_X };
-/* rm_cpu in a block, rm_gs in a thunk, where rsp has moved. */
-typedef struct rm cpu_field(size_t offset);
 /* reg holds a guest address; it becomes the host address of that address's entry in the table.  With tables of two levels
  * reg must be rax. */
 void mem_table_entry(struct asmbuf *a, const struct host_thunks *t, enum table which, int reg, cpu_field *field);

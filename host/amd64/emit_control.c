@@ -321,7 +321,7 @@ static void exit_one(struct emitter *e, const struct exit_stub *x)
         e->out->jump[x->jump].cold_at = e->cold_at;
         e->out->jump[x->jump].miss_at = asm_at(a) - e->cold_at;
         if (x->f == HOST_F_OWED) {
-            f_make(e, e->f_maker);
+            f_make(e, e->f_maker, rm_cpu);
             asm_align(a, 1);
             e->out->jump[x->jump].stub_at = asm_jmp(a) - e->cold_at;
         }
@@ -330,7 +330,7 @@ static void exit_one(struct emitter *e, const struct exit_stub *x)
         break;
     case EXIT_KICK:
         if (x->f == HOST_F_OWED)
-            f_make(e, e->f_maker);
+            f_make(e, e->f_maker, rm_cpu);
         asm_mov_off(a, x->pc);
         asm_jmp_abs(a, e->t->rx + (x->f == HOST_F_OWED ? e->t->exit_kick_f : e->t->exit_kick_off));
         break;

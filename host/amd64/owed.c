@@ -122,7 +122,12 @@ void f_for_faults(struct emitter *e, struct cold *c)
     e->f_host = false;
 }
 
-void f_make(struct emitter *e, unsigned maker)
+static struct rm home(ir_ref r, cpu_field *field)
+{
+    return field(offsetof(struct cpu, reg) + r * 8u);
+}
+
+void f_make(struct emitter *e, unsigned maker, cpu_field *field)
 {
     const struct ir_op *o = &e->b->op[maker];
     struct asmbuf *a = &e->a;
@@ -130,10 +135,10 @@ void f_make(struct emitter *e, unsigned maker)
     bool imm = ir_is_const(o->b), undone = o->op == IR_ADD || o->op == IR_SUB;
     int64_t v = imm ? sign_extend((uint64_t)ir_const_value(e->b, o->b), ir_bits(t)) : 0;
     ir_ref left = o->op == IR_CMP || o->op == IR_TEST ? o->a : o->d;
-    struct rm b = !general(o->b) ? rm_reg(RAX) : place_unpinned(o->b) ? place_home(o->b) : rm_reg(host_pin[o->b]);
+    struct rm b = !general(o->b) ? rm_reg(RAX) : place_unpinned(o->b) ? home(o->b, field) : rm_reg(host_pin[o->b]);
     int reg = host_pin[left];
     if (undone || place_unpinned(left)) {
-        place_unpinned(left) ? asm_load(a, I64, RAX, place_home(left)) : asm_mov_rr(a, I64, RAX, reg);
+        place_unpinned(left) ? asm_load(a, I64, RAX, home(left, field)) : asm_mov_rr(a, I64, RAX, reg);
         reg = RAX;
     }
     if (undone) {
@@ -155,7 +160,7 @@ void f_pay(struct emitter *e, const struct cold *c)
     if (!c->maker)
         return;
     asm_store(&e->a, I64, rax, RAX);
-    f_make(e, c->maker - 1);
+    f_make(e, c->maker - 1, rm_cpu);
     e->f_host = true;
     e->f_mem = e->f_owed = false;
     f_save(e);
@@ -220,7 +225,7 @@ void f_emit_maker(struct emitter *e)
     if (!e->nowes)
         return;
     int64_t at = e->a.p + e->a.rx_delta - e->t->rx;
-    f_make(e, e->f_maker);
+    f_make(e, e->f_maker, rm_gs);
     asm_byte(&e->a, 0xc3);
     for (unsigned i = 0; i < e->nowes; i++)
         bytes_put(e->a.start + e->owes[i], (uint64_t)at, 4);
