@@ -30,6 +30,7 @@ enum {
     IR_NMASK = 8,
 };
 
+enum { CPU_DIRECT = 8 };
 enum { CPU_STACK = 32 << 10, CPU_SLOTS = 60, CPU_PAIRS = 128, CPU_SHARES = 8, CPU_PAIR_BUDGETS = 1024, CPU_COUNTERS = 1024 };
 
 /* Far from canonical: it matches addresses only that make no canonical host address with any entry. */
@@ -53,6 +54,16 @@ static inline uint32_t cpu_jc_offset(uint64_t pc, uint64_t tag)
     uint64_t high = ((pc >> 12) ^ (tag >> 32)) << CPU_JC_PLAIN;
     return (uint32_t)((pc ^ high) & (CPU_JC_SIZE - 1)) * (uint32_t)sizeof(struct cpu_jc);
 }
+
+/* A page that is in no W table because it holds code: a store that touches none of the bytes that blocks rest on may go
+ * straight there all the same. */
+struct cpu_direct {
+    uint8_t *table;      /* tab_w that it belongs to */
+    uint64_t addend;     /* as in a W entry */
+    const uint64_t *map; /* of those bytes, a bit each */
+    uint32_t left;       /* stores until C hears of one again */
+    uint32_t spare;
+};
 
 #define CPU_PAGE_MASK 0x7ffffffff8ull
 
@@ -122,6 +133,9 @@ struct cpu {
     uint64_t select;
     uint32_t select_how; /* ir_select */
     struct cpu_jc jc[CPU_JC_SIZE];
+    /* Pages with code that may be stored to, see struct cpu_direct, by the low bits of the page's number: its address, + 1, or CPU_NO_PAGE. */
+    uint64_t direct_page[CPU_DIRECT];
+    struct cpu_direct direct[CPU_DIRECT];
 };
 
 /* Where the host's stack pointer points to in generated code. */

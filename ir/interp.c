@@ -139,6 +139,11 @@ enum cpu_leave ir_interp(const struct ir_block *b, struct cpu *c, const struct i
         case IR_PC: interp_put(&r, o->d, c->reg[IR_PCB] + (uint64_t)o->imm, 64); break;
         case IR_LDF:
         case IR_STF: run_field(&r, o); break;
+        case IR_LDC: {
+            uint64_t v = bytes_get((const uint8_t *)(uintptr_t)o->imm, 1u << o->type);
+            interp_put(&r, o->d, (uint64_t)sign_extend(v, ir_bits(o->type)), 64);
+            break;
+        }
         case IR_CALL: run_call(&r, o); break;
         case IR_VEC: interp_vec(&r, o); break;
         case IR_X87: interp_x87(&r, o); break;

@@ -54,7 +54,8 @@ static const uint32_t reads_column[IR_OP_COUNT] = {
 };
 
 /* Which ops write the whole of d, whatever their type, and where that depends on more: see ir_write_bits. */
-#define WRITES_WHOLE(op) ((op) == IR_CRC32 || (op) == IR_PC || (op) == IR_GETF || (op) == IR_LDF || (op) == IR_LDZ)
+#define WRITES_WHOLE(op)                                                                                               \
+    ((op) == IR_CRC32 || (op) == IR_PC || (op) == IR_GETF || (op) == IR_LDF || (op) == IR_LDC || (op) == IR_LDZ)
 #define ODD_WIDTH(op)                                                                                                  \
     ((op) == IR_SETCC || (op) == IR_LDS || (op) == IR_VEC || (op) == IR_X87 || (op) == IR_AVX || WRITES_WHOLE(op))
 
@@ -283,6 +284,7 @@ unsigned ir_write_bits(const struct ir_op *o, unsigned n)
     case IR_PC:
     case IR_GETF:
     case IR_LDF:
+    case IR_LDC:
     case IR_LDZ:
     case IR_VEC:
     case IR_X87:

@@ -241,6 +241,8 @@ static bool check_values(struct verifier *v)
         return bad(v, "probe of no or too many bytes");
     if ((o->op == IR_LDF || o->op == IR_STF) && !legal_field(o))
         return bad(v, "the field is one that generated code keeps elsewhere (registers, F)");
+    if (o->op == IR_LDC && !o->imm)
+        return bad(v, "code at no address");
     if (o->op == IR_GOTO && v->slots & 1u << o->sub)
         return bad(v, "link slot used twice");
     if (o->op == IR_GOTO)

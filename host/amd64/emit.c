@@ -14,6 +14,7 @@ static void emit_op(struct emitter *e)
     case IR_LEA:
     case IR_PC:
     case IR_LDF:
+    case IR_LDC:
     case IR_STF:
     case IR_CMOV: emit_move(e); break;
     case IR_ADD:

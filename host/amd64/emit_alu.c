@@ -589,6 +589,18 @@ void emit_move(struct emitter *e)
         place_dst_done(e, o->d, I64, d);
         break;
     }
+    case IR_LDC: {
+        int d = place_dst(e, o->d, IR_NONE);
+        asm_mov_imm(&e->a, RAX, o->imm);
+        if (o->type == I64)
+            asm_load(&e->a, I64, d, rm_mem(RAX, 0));
+        else if (o->type == I32)
+            asm_insn(&e->a, 0, 0, 0x63, ASM_W, d, rm_mem(RAX, 0));
+        else
+            asm_insn(&e->a, 0, 1, o->type == I8 ? 0xbe : 0xbf, ASM_W, d, rm_mem(RAX, 0));
+        place_dst_done(e, o->d, I64, d);
+        break;
+    }
     case IR_STF: asm_store(&e->a, o->type, rm_cpu((size_t)o->imm), place_src(e, o->a, o->type, RAX)); break;
     case IR_LEA: emit_lea(e); break;
     case IR_CMOV: {

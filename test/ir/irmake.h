@@ -73,7 +73,7 @@ static inline void alu(struct maker *m, bool early)
         IR_NOT,  IR_NEG,   IR_INC,   IR_DEC,   IR_SHL,    IR_SHR,   IR_SAR,   IR_ROL,  IR_ROR,  IR_RCL,
         IR_RCR,  IR_SHLD,  IR_SHRD,  IR_MUL,   IR_UMUL,   IR_SMUL,  IR_BT,    IR_BTS,  IR_BTR,  IR_BTC,
         IR_BSF,  IR_BSR,   IR_TZCNT, IR_LZCNT, IR_POPCNT, IR_CRC32, IR_CRC32, IR_PDEP, IR_PEXT, IR_BSWAP,
-        IR_CMOV, IR_SETCC, IR_GETF,  IR_SETF,  IR_STC,    IR_CLC,   IR_CMC,   IR_PC,   IR_LDF,
+        IR_CMOV, IR_SETCC, IR_GETF,  IR_SETF,  IR_STC,    IR_CLC,   IR_CMC,   IR_PC,   IR_LDF,  IR_LDC,
     };
     unsigned op = ops[pick(m, ARRAY_LEN(ops))];
     const char *s = ir_shapes[op].operands;
@@ -106,6 +106,11 @@ static inline void alu(struct maker *m, bool early)
         o->sub = (uint8_t)pick(m, 16);
     if (op == IR_LDF)
         o->imm = m->avx ? offsetof(struct cpu, tsc_offset) : offsetof(struct cpu, mxcsr);
+    if (op == IR_LDC) {
+        static const uint8_t code[16] = {0x12, 0x93, 0xf4, 0x85, 0x56, 0xe7, 0x28, 0x89,
+                                         0x9a, 0x1b, 0xcc, 0xbd, 0x3e, 0xdf, 0x70, 0xa1};
+        o->imm = (int64_t)(uintptr_t)(code + pick(m, 8));
+    }
     if (op == IR_SETF) {
         o->sub = (uint8_t)(1 + pick(m, 63));
         o->imm = ir_f_to_x86(o->sub);
