@@ -73,7 +73,7 @@ bool code_init(struct code **out, size_t size, uint64_t max_pages, uint8_t *mark
         code_fini(c);
         return false;
     }
-    if (!regions_init(c) || !hash_init(c) || !pages_init(c)) {
+    if (!regions_init(c) || !hash_init(c) || !pages_init(c) || !chart_init(c)) {
         code_fini(c);
         return status_set(st, "code memory: the host refused address space for its tables");
     }
@@ -87,6 +87,7 @@ void code_fini(struct code *c)
         return;
     hash_fini(c);
     pages_fini(c);
+    chart_fini(c);
     if (c->blocks)
         os_release(c->blocks, blocks_bytes(c));
     os_code_memory_free(&c->memory);

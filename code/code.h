@@ -16,7 +16,7 @@
  * host_link_set and the hook.
  *
  * Self-modifying code.  Each RAM page with blocks has a struct code_page with a bit a 64-byte line.  code_write drops
- * exactly the blocks whose guest bytes overlap the stored ones.  A page gets its RAM_CODE mark before the translator
+ * exactly the blocks whose guest bytes overlap the stored ones, unless they read these when they run (chart.c).  A page gets its RAM_CODE mark before the translator
  * reads its bytes and loses it when its last block is dropped.
  */
 #ifndef RHEA_CODE_H
@@ -83,7 +83,7 @@ static inline const void *block_aux(const struct block *b)
 /* By cause, always on. */
 struct code_counts {
     uint64_t blocks, guest_bytes, host_bytes, dropped[5], links_made, links_cut, evictions, code_stores,
-        code_stores_hit, pages;
+        code_stores_hit, pages, charted;
 };
 
 struct code;
@@ -100,6 +100,7 @@ struct code_hooks {
      * link that it got before, nor find one in a jump cache or return stack afterwards.  NULL if there is one vCPU. */
     void (*stop_others)(void *arg, struct code_writer *w); /* w: of the vCPU that asks */
     void (*start_others)(void *arg, struct code_writer *w);
+    bool live_operands; /* an operand that is stored to over and over may become live */
 };
 /* `size` bytes in all, at least 8 MB; max_pages: pages of RAM; marks: ram.flags (RAM_CODE is bit 0). */
 bool code_init(struct code **c, size_t size, uint64_t max_pages, uint8_t *marks, const struct code_hooks *h,
@@ -165,6 +166,16 @@ unsigned code_write(struct code *c, uint64_t page, unsigned off, unsigned len, c
                     bool *hit_self);
 /* True if a store of those bytes would overlap a block. */
 bool code_overlaps(const struct code *c, uint64_t page, unsigned off, unsigned len);
+/* The page's map of the bytes that blocks rest on, a bit each: a store to others concerns no block and need not come to
+ * code_write (see chart.c).  Up to date while code_charted.  NULL: not now.  `alone`: there is one vCPU, the caller's;
+ * others have to end it (code_unchart, the others standing outside, who must forget the map) before they translate. */
+const uint64_t *code_chart(struct code *c, uint64_t page, bool alone);
+bool code_charted(const struct code *c, uint64_t page);
+void code_unchart(struct code *c, uint64_t page);
+/* Which of the page's bytes are live, a bit each; NULL: none.  Look after code_page_begin.  A block that covers one must
+ * read it when it runs; if it cannot, code_not_live (of the insn's bytes) before code_commit. */
+const uint64_t *code_live(const struct code *c, uint64_t page);
+void code_not_live(struct code *c, uint64_t page, unsigned off, unsigned len);
 /* b and blocks that it leads to by links, nearest first, at most max; returns how many. */
 unsigned code_reach(struct code *c, struct block *b, struct block **list, unsigned max);
 /* Drop b, which is to be translated in another way.  Who runs it may go on: it stays on its pages' lists, so stores to

@@ -16,6 +16,7 @@ enum {
     TOUCH_LEAST = 8 << 10, /* code memory that has pages ahead of what is written */
     TOUCH_BLOCKS = 256,
     PAGE_NONE = UINT32_MAX,
+    LIVE_WORDS = PAGE_BYTES / 64,
 };
 
 enum region_state { REGION_FREE, REGION_OWNED, REGION_FULL };
@@ -33,10 +34,26 @@ struct region {
 };
 
 struct code_page {
-    uint64_t lines;   /* a bit a 64-byte line that holds guest code of a block */
-    uintptr_t blocks; /* list, see page.c */
-    uint32_t begun;   /* `stores` at the last code_page_begin */
-    bool loose;       /* lines may have bits of blocks that were evicted */
+    uint64_t lines;    /* a bit a 64-byte line that holds guest code of a block */
+    uintptr_t blocks;  /* list, see page.c */
+    uint32_t begun;    /* `stores` at the last code_page_begin */
+    bool loose;        /* lines may have bits of blocks that were evicted */
+    bool charted;      /* its map in code.chart is kept up to date */
+    bool live;         /* some of its bytes are */
+    uint8_t emptied;   /* how often its last block went by a store, up to KEEP_MARK */
+    uint8_t uncharted; /* how often it was charted for nothing */
+    uint32_t asked;    /* how often charting was asked for since */
+};
+
+/* A place that was stored to, and how often in a row that dropped blocks. */
+struct live_place {
+    uint16_t off;
+    uint8_t len, times;
+};
+struct code_live {
+    uint64_t bits[LIVE_WORDS]; /* a bit a byte that blocks read when they run */
+    struct live_place place[6];
+    uint8_t patience; /* how often bytes turned out to be no operand */
 };
 
 struct code {
@@ -58,6 +75,8 @@ struct code {
     uint8_t *marks;
     uint64_t max_pages;
     struct code_page *page;
+    uint64_t (*chart)[LIVE_WORDS]; /* a bit a byte that a block rests on; see chart.c */
+    struct code_live *live;
     uint32_t stores;             /* how many stores to marked pages; changed atomically */
     uint64_t store[CODE_STORES]; /* the last ones */
 };
@@ -89,6 +108,33 @@ bool pages_add(struct code *c, struct block *b, const uint32_t seen[2]);
 void pages_remove(struct code *c, struct block *b, enum block_death why);
 /* Make every translation that is under way fail to commit. */
 void pages_spoil_all(struct code *c);
+/* Bytes of one page. */
+struct part {
+    unsigned off, len;
+};
+/* Where the block lies on its first or second page. */
+struct part block_part(const struct block *b, unsigned which);
+void store_remember(struct code *c, uint64_t page, struct part p);
+
+/* chart.c: with the lock held */
+bool chart_init(struct code *c);
+void chart_fini(struct code *c);
+void chart_add(struct code *c, uint64_t page, struct part p);    /* a block covers them now */
+void chart_update(struct code *c, uint64_t page, struct part p); /* ... or may do so no longer */
+bool live_covers(const struct code *c, uint64_t page, struct part p);
+void live_note(struct code *c, uint64_t page, struct part p); /* a store there dropped blocks */
+void live_forget(struct code *c, uint64_t page);
+
+/* A page's list of blocks: see page.c. */
+static inline struct block *list_block(uintptr_t e)
+{
+    return (struct block *)(e & ~(uintptr_t)1);
+}
+
+static inline uintptr_t list_next(uintptr_t e)
+{
+    return list_block(e)->page_next[e & 1];
+}
 
 /* On its pages' lists: alive, or worn. */
 static inline bool block_listed(const struct block *b)

@@ -18,14 +18,15 @@
  *
  * When a page's last block goes, so does its mark; whoever is translating from it must then fail, as stores are no
  * longer seen: that is remembered as a store to the whole page.  A mark without blocks (nobody committed) goes after
- * MARK_IDLE further stores to such pages.
+ * MARK_IDLE further stores to such pages.  So does that of a page whose last block went by a store more than KEEP_MARK
+ * times: it will have another soon.
  *
  * A page's list of blocks holds addresses of struct block with bit 0 telling which of the block's two pages this is;
  * the next one is in page_next[that].
  */
 #include "code/internal.h"
 
-enum { MARK_CODE = 1, MARK_IDLE = 1024 };
+enum { MARK_CODE = 1, MARK_IDLE = 1024, KEEP_MARK = 2 };
 
 bool pages_init(struct code *c)
 {
@@ -41,12 +42,7 @@ void pages_fini(struct code *c)
 
 /* ---- where a block lies ------------------------------------------------------------------------------------ */
 
-/* Bytes of one page. */
-struct part {
-    unsigned off, len;
-};
-
-static struct part block_part(const struct block *b, unsigned which)
+struct part block_part(const struct block *b, unsigned which)
 {
     unsigned off = (unsigned)(b->gpa % PAGE_BYTES), first = b->guest_size;
 
@@ -69,16 +65,6 @@ static uint64_t part_lines(struct part p)
     return mask_bits((p.off + p.len - 1) / 64 + 1) & ~mask_bits(p.off / 64);
 }
 
-static struct block *entry_block(uintptr_t e)
-{
-    return (struct block *)(e & ~(uintptr_t)1);
-}
-
-static uintptr_t entry_next(uintptr_t e)
-{
-    return entry_block(e)->page_next[e & 1];
-}
-
 /* ---- the ring of stores ------------------------------------------------------------------------------------ */
 
 /* From 1, so that an entry never written is not one of the first turn. */
@@ -92,7 +78,7 @@ static uint64_t store_entry(uint32_t n, uint64_t page, struct part p)
     return (uint64_t)store_turn(n) << 57 | (uint64_t)p.off << 45 | (uint64_t)p.len << 32 | (uint32_t)page;
 }
 
-static void store_remember(struct code *c, uint64_t page, struct part p)
+void store_remember(struct code *c, uint64_t page, struct part p)
 {
     uint32_t n = __atomic_fetch_add(&c->stores, 1, __ATOMIC_SEQ_CST);
     __atomic_store_n(&c->store[n % CODE_STORES], store_entry(n, page, p), __ATOMIC_RELEASE);
@@ -127,6 +113,7 @@ void pages_spoil_all(struct code *c)
 static void page_unmark(struct code *c, uint64_t page)
 {
     __atomic_fetch_and(&c->marks[page], (uint8_t)~MARK_CODE, __ATOMIC_SEQ_CST);
+    live_forget(c, page);
     store_remember(c, page, (struct part){0, PAGE_BYTES});
 }
 
@@ -135,10 +122,17 @@ static void page_set_lines(struct code *c, uint64_t page)
 {
     uint64_t lines = 0;
 
-    for (uintptr_t e = c->page[page].blocks; e; e = entry_next(e))
-        lines |= part_lines(block_part(entry_block(e), e & 1));
+    for (uintptr_t e = c->page[page].blocks; e; e = list_next(e))
+        lines |= part_lines(block_part(list_block(e), e & 1));
     __atomic_store_n(&c->page[page].lines, lines, __ATOMIC_SEQ_CST);
     c->page[page].loose = false;
+}
+
+/* Bytes p of the page have fewer blocks than before. */
+static void page_changed(struct code *c, uint64_t page, struct part p)
+{
+    page_set_lines(c, page);
+    chart_update(c, page, p);
 }
 
 bool pages_add(struct code *c, struct block *b, const uint32_t seen[2])
@@ -163,6 +157,7 @@ bool pages_add(struct code *c, struct block *b, const uint32_t seen[2])
             rh_assert(mark & MARK_CODE, "page %u got a block and is not marked", b->page[i]);
             b->page_next[i] = page->blocks;
             page->blocks = (uintptr_t)b | i;
+            chart_add(c, b->page[i], block_part(b, i));
         }
     }
     return !stored;
@@ -174,15 +169,18 @@ void pages_remove(struct code *c, struct block *b, enum block_death why)
     for (unsigned i = 0; i < 2 && b->page[i] != PAGE_NONE; i++) {
         uintptr_t *at = &c->page[b->page[i]].blocks;
         while (*at != ((uintptr_t)b | i))
-            at = &entry_block(*at)->page_next[*at & 1];
+            at = &list_block(*at)->page_next[*at & 1];
         *at = b->page_next[i];
         struct code_page *page = &c->page[b->page[i]];
         if (why == DEAD_EVICTED && page->blocks)
             page->loose = true;
         else
-            page_set_lines(c, b->page[i]);
-        if (!page->blocks)
+            page_changed(c, b->page[i], block_part(b, i));
+        if (page->blocks)
+            continue;
+        if (why != DEAD_WRITE || page->emptied < KEEP_MARK)
             page_unmark(c, b->page[i]);
+        page->emptied += page->emptied < KEEP_MARK;
     }
 }
 
@@ -203,8 +201,8 @@ uint32_t code_page_begin(struct code *c, uint64_t page, bool *fresh)
 /* The next block of the list from e on that the store overlaps; 0 if none. */
 static uintptr_t page_overlap(uintptr_t e, struct part p)
 {
-    while (e && !parts_overlap(block_part(entry_block(e), e & 1), p))
-        e = entry_next(e);
+    while (e && !parts_overlap(block_part(list_block(e), e & 1), p))
+        e = list_next(e);
     return e;
 }
 
@@ -216,14 +214,16 @@ static bool page_lines_hit(const struct code *c, uint64_t page, struct part p)
 /* A store to a page without blocks: take a mark away that nobody seems to be using. */
 static void page_unmark_idle(struct code *c, uint64_t page)
 {
-    const struct code_page *cp = &c->page[page];
+    struct code_page *cp = &c->page[page];
     uint32_t idle = __atomic_load_n(&c->stores, __ATOMIC_RELAXED) - __atomic_load_n(&cp->begun, __ATOMIC_RELAXED);
 
     if (idle < MARK_IDLE)
         return;
     pthread_mutex_lock(&c->lock);
-    if (!cp->blocks)
+    if (!cp->blocks) {
+        cp->emptied = 0;
         page_unmark(c, page);
+    }
     pthread_mutex_unlock(&c->lock);
 }
 
@@ -232,16 +232,20 @@ static unsigned page_store(struct code *c, uint64_t page, struct part p, const s
 {
     unsigned dropped = 0;
 
+    if (live_covers(c, page, p))
+        return 0;
     if (c->page[page].loose)
-        page_set_lines(c, page);
-    for (uintptr_t e = c->page[page].blocks; self && (e = page_overlap(e, p)); e = entry_next(e))
-        if (entry_block(e) == self) {
+        page_changed(c, page, (struct part){0, PAGE_BYTES});
+    for (uintptr_t e = c->page[page].blocks; self && (e = page_overlap(e, p)); e = list_next(e))
+        if (list_block(e) == self) {
             *hit_self = true;
             return 0;
         }
     /* From the start each time: a block may be in the list twice, and dropping it takes both away. */
     for (uintptr_t e; (e = page_overlap(c->page[page].blocks, p)); dropped++)
-        block_drop(c, entry_block(e), DEAD_WRITE);
+        block_drop(c, list_block(e), DEAD_WRITE);
+    if (dropped)
+        live_note(c, page, p);
     return dropped;
 }
 
@@ -278,7 +282,7 @@ bool code_overlaps(const struct code *c, uint64_t page, unsigned off, unsigned l
     if (len == 0 || !page_lines_hit(c, page, p))
         return false;
     pthread_mutex_lock(lock);
-    bool overlaps = page_overlap(c->page[page].blocks, p) != 0;
+    bool overlaps = !live_covers(c, page, p) && page_overlap(c->page[page].blocks, p) != 0;
     pthread_mutex_unlock(lock);
     return overlaps;
 }

@@ -135,7 +135,8 @@ bool exec_init(struct exec *e, const struct exec_config *c, struct bus *mem, str
                                .link_set = link_set,
                                .dropped = dropped,
                                .stop_others = stop_others,
-                               .start_others = start_others};
+                               .start_others = start_others,
+                               .live_operands = !c->off[EXEC_LIVE]};
     size_t size = code_size_for(c);
     if (!size)
         return status_set(st, "%zu MB of code memory is too little for %u processors: give tb-size=%zu or more",
@@ -216,6 +217,7 @@ bool vcpu_new(struct vcpu **out, struct exec *e, unsigned index, unsigned nvcpus
     }
     tlb_remembered(x->tlb, 0, x->cpu.pair_page, CPU_PAIRS, CPU_NO_PAGE);
     tlb_remembered(x->tlb, 1, x->cpu.shared, CPU_SHARES, 0);
+    tlb_remembered(x->tlb, 2, x->cpu.direct_page, CPU_DIRECT, CPU_NO_PAGE);
     x86_model_apply(x, model);
     find_units(v);
     x86_reset(x, false);

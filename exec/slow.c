@@ -12,10 +12,13 @@
  *
  * Stores to code.  If the store hits the very block that runs, nothing is done: the block is left and the insn runs
  * again, alone (LEAVE_AGAIN), in a translation that is not kept, so the next insn sees the new bytes (vol. 3, 11.6).
+ * If no block rests on the bytes it goes straight to RAM, and thunks need not ask for its page again (fill_direct).
  */
 #include <string.h>
 
 #include "exec/exec.h"
+
+enum { DIRECT_STORES = 4096 }; /* straight to a page with code, until it is looked at whether it still holds any */
 
 static struct vcpu *vcpu_of(struct cpu *c)
 {
@@ -252,6 +255,36 @@ static int64_t fill_write(struct vcpu *v, gva_t gva, unsigned desc, const struct
     return (int64_t)addend;
 }
 
+/* Does the map have one of those bytes? */
+static bool charted(const uint64_t *map, gva_t gva, unsigned size)
+{
+    for (unsigned at = gva & 0xfff, end = at + size; at < end; at++)
+        if (__atomic_load_n(&map[at / 64], __ATOMIC_RELAXED) >> at % 64 & 1)
+            return true;
+    return false;
+}
+
+/* A page with code: if no block rests on the bytes, the store may go straight there, and thunks need not ask for the
+ * next ones. */
+static bool fill_direct(struct vcpu *v, gva_t gva, unsigned desc, const struct place *p)
+{
+    struct x86 *x = &v->x86;
+    struct cpu *c = &x->cpu;
+    enum tlb_kind kind = kind_of(x, desc);
+    if (v->exec->config.off[EXEC_CHART] || !p->walk.writable || kind == TLB_NONE || !x86_table_whole(gva))
+        return false;
+    const uint64_t *map = code_chart(v->exec->code, p->ram_page, v->exec->nvcpus == 1);
+    if (!map)
+        return false;
+    unsigned n = gva >> 12 & (CPU_DIRECT - 1);
+    c->direct_page[n] = (gva & ~0xfffull) | 1;
+    c->direct[n] = (struct cpu_direct){.table = tlb_table(x->tlb, x->cur_slot, kind),
+                                       .addend = (uint64_t)(uintptr_t)p->host - gva,
+                                       .map = map,
+                                       .left = DIRECT_STORES};
+    return !charted(map, gva, desc & MD_SIZE);
+}
+
 static void unlock_world(struct vcpu *v)
 {
     if (v->slow.alone)
@@ -330,6 +363,10 @@ static int64_t slow_write(struct cpu *c, gva_t gva, unsigned desc)
         watch(v, gva, bytes, true);
     if (n == 1 && !traps && plain(v, &p[0]))
         return fill_write(v, gva, desc, &p[0]);
+    if (n == 1 && !traps && p[0].ram_page != UINT64_MAX && fill_direct(v, gva, desc, &p[0])) {
+        v->count[COUNT_SLOW_WRITE_CHART]++;
+        return (int64_t)((uintptr_t)p[0].host - gva);
+    }
     v->count[n == 2                        ? COUNT_SLOW_WRITE_CROSS
              : p[0].ram_page == UINT64_MAX ? COUNT_SLOW_WRITE_DEV
                                            : COUNT_SLOW_WRITE_CODE]++;

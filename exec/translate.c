@@ -42,6 +42,18 @@ static uint64_t exec_entry(struct vcpu *v, gva_t pc, struct x86_walk *w)
     return value;
 }
 
+/* Stores straight to a page with code are not seen by who translates from it: no more of them. */
+static void unchart(struct vcpu *v, uint64_t index)
+{
+    struct exec *e = v->exec;
+    world_stop(v);
+    code_unchart(e->code, index);
+    for (unsigned i = 0; i < e->nvcpus; i++)
+        for (unsigned n = 0; n < CPU_DIRECT; n++)
+            e->vcpu[i]->x86.cpu.direct_page[n] = CPU_NO_PAGE;
+    world_start(v);
+}
+
 /* Mark a RAM page before its bytes are read.  A page that is not marked yet is marked, and every W table entry for it
  * dropped, with the other vCPUs standing outside: whoever sees the mark may rely on the drop. */
 static uint32_t mark_page(struct vcpu *v, uint64_t index)
@@ -60,7 +72,9 @@ static uint32_t mark_page(struct vcpu *v, uint64_t index)
             code_write(e->code, index, 0, 4096, NULL, &hit);
         if (fresh || !marked)
             world_start(v);
-        if (!fresh || !marked)
+        if (e->nvcpus > 1 && code_charted(e->code, index))
+            unchart(v, index);
+        else if (!fresh || !marked)
             return seen;
     }
 }
@@ -83,6 +97,20 @@ static const uint8_t *next_page(void *arg)
     if (f->index2 != UINT64_MAX)
         f->seen[1] = mark_page(f->v, f->index2);
     return host;
+}
+
+/* Bytes that were found to be no operand. */
+static void refuse_live(struct vcpu *v, const struct fetch *f, const struct x86_live *live, bool second)
+{
+    struct code *c = v->exec->code;
+    v->count[COUNT_LIVE] += live->operands;
+    v->count[COUNT_NOT_LIVE] += live->refused;
+    if (live->refused)
+        code_not_live(c, f->index, live->refused_from, live->refused_to - live->refused_from);
+    if (second && code_live(c, f->index))
+        code_not_live(c, f->index, (unsigned)(f->pc & 0xfff), 0x1000 - (unsigned)(f->pc & 0xfff));
+    if (second && code_live(c, f->index2))
+        code_not_live(c, f->index2, 0, 16);
 }
 
 static void trace_ir(struct exec *e, const char *what, const struct ir_block *b)
@@ -236,7 +264,10 @@ static enum made make_block(struct vcpu *v, struct fetch *f, unsigned max, bool 
     if (!alone)
         f->seen[0] = mark_page(v, f->index);
     unsigned off = (unsigned)(f->pc & 0xfff);
-    struct x86_source src = {f->page ? f->page + off : f->copy, 0x1000 - off, next_page, f, f->pc};
+    struct x86_live live = {.bits = alone ? NULL : code_live(e->code, f->index)};
+    struct x86_source src = {f->page ? f->page + off : f->copy, 0x1000 - off, next_page, f, f->pc, NULL};
+    if (live.bits)
+        src.live = &live;
     if (!f->page && src.nbytes > 16)
         src.nbytes = 16;
     struct ir_block ir;
@@ -248,6 +279,8 @@ static enum made make_block(struct vcpu *v, struct fetch *f, unsigned max, bool 
         return MADE_ALONE; /* from RAM into ROM: nothing would tell of changes */
     if (second)
         expect_second(&ir, f->gpa2);
+    if (!alone)
+        refuse_live(v, f, &live, second);
     pairs_assign(e, &ir, v->x86.mode, f->gpa);
     pairs_look_ahead(e, &ir, f->gpa);
     struct code_span span;

@@ -126,7 +126,7 @@ unsigned tlb_flush_page(struct tlb *t, unsigned slot, gva_t gva, unsigned *x_dro
 /* Drop every W entry whose host address lies in the 4 KB page at `host` (the page gains code).  Looks no further if
  * RAM_WMAPPED is not set for it: who fills a W entry sets that first, then fills, then looks at RAM_CODE again. */
 unsigned tlb_drop_writes(struct tlb *t, const struct ram *r, const uint8_t *host);
-/* Somebody (`which` is 0 or 1) remembers entries beside the tables, as long as n words say so: those become `none` whenever
+/* Somebody (`which` is 0 to 2) remembers entries beside the tables, as long as n words say so: those become `none` whenever
  * entries are dropped. */
 void tlb_remembered(struct tlb *t, unsigned which, uint64_t *word, unsigned n, uint64_t none);
 /* Live entries of a slot, for the monitor. */

@@ -104,7 +104,7 @@ struct tlb {
     struct remembered {
         uint64_t *word, none;
         unsigned n;
-    } remembered[2]; /* see tlb_remembered */
+    } remembered[3]; /* see tlb_remembered */
 };
 
 /* ---- making and giving back -------------------------------------------------------------------------------- */

@@ -144,7 +144,7 @@ static uint32_t mode_bits(const struct explain *x)
 static bool lift(struct explain *x, struct status *st)
 {
     unsigned off = (unsigned)(x->code.addr & 4095), rest = 4096 - off;
-    struct x86_source src = {x->code.page + off, x->code.n < rest ? x->code.n : rest, next_page, x, off};
+    struct x86_source src = {x->code.page + off, x->code.n < rest ? x->code.n : rest, next_page, x, off, NULL};
     bool second = false;
     if (!ir_block_init(&x->ir, &x->arena, x->insns * 24 + 64))
         return status_set(st, "no memory for the block");

@@ -113,6 +113,56 @@ static enum x86_status read_insn(struct reader *r, bool first, struct x86_insn *
     return s == X86_MORE && first ? read_across(r, i) : s;
 }
 
+/* ---- live operands (code/chart.c) ------------------------------------------------------------------------------- */
+
+/* Bytes of the page from `from` to before `to`, or-ed. */
+static bool any_live(const struct x86_live *live, unsigned from, unsigned to)
+{
+    for (; from < to; from++)
+        if (__atomic_load_n(&live->bits[from / 64], __ATOMIC_RELAXED) >> from % 64 & 1)
+            return true;
+    return false;
+}
+
+/* The bytes of its immediate, if that is what the insn ends with and its lifter takes it by ops_read only; else 0. */
+static unsigned live_bytes(const struct x86_insn *i)
+{
+    static const uint16_t lifters_that_may[] = {LIFT_mov, LIFT_alu, LIFT_test, LIFT_imul2, LIFT_push};
+    const struct x86_operand *last = &i->op[i->noperands - 1u];
+    for (unsigned n = 0; i->noperands && n < ARRAY_LEN(lifters_that_may); n++)
+        if (i->row->lift == lifters_that_may[n] && last->kind == OPERAND_IMM && last->bytes < i->length)
+            return last->bytes;
+    return 0;
+}
+
+static void live_refuse(struct x86_live *live, unsigned from, unsigned to)
+{
+    live->refused_from = live->refused++ && live->refused_from < from ? live->refused_from : from;
+    live->refused_to = live->refused_to > to ? live->refused_to : to;
+}
+
+/* Before the insn is lifted; the block lies on one page. */
+static void live_begin(struct x86_lift *l, const struct reader *r, bool ok, const struct x86_insn *i)
+{
+    struct x86_live *live = r->src->live;
+    unsigned off = (unsigned)l->off, end = (unsigned)l->next, from = ok ? end - live_bytes(i) : end;
+    if (!any_live(live, off, end))
+        return;
+    if (any_live(live, off, from))
+        live_refuse(live, off, end);
+    else
+        l->live = r->src->bytes + r->pos + (from - off);
+    live->operands += l->live != NULL;
+}
+
+/* The lifter did not ask for it. */
+static void live_end(struct x86_lift *l, struct x86_live *live)
+{
+    live_refuse(live, (unsigned)l->off, (unsigned)l->next);
+    live->operands--;
+    l->live = NULL;
+}
+
 /* ---- the block -------------------------------------------------------------------------------------------------- */
 
 static void begin_insn(struct x86_lift *l, unsigned length)
@@ -223,7 +273,11 @@ enum x86_lift_result x86_lift_block(struct ir_block *b, uint32_t mode, const uin
             check_at = begin_cs_check(&l);
         if (r.second)
             ir_append(b, IR_XPAGE, I64); /* the caller, who knows the page, puts its number in */
+        if (src->live && !r.second)
+            live_begin(&l, &r, s == X86_OK, &i);
         lift_one(&l, s, &i);
+        if (l.live)
+            live_end(&l, src->live);
         r.pos += (unsigned)(l.next - l.off);
         l.off = l.next;
         if (!l.ended && (one_insn || b->ninsns >= max_insns || r.pos >= src->nbytes))

@@ -23,6 +23,15 @@ int x86_helper_number(const char *name); /* -1: no such */
 
 enum x86_string { STR_MOVS, STR_CMPS, STR_STOS, STR_LODS, STR_SCAS, STR_INS, STR_OUTS };
 
+/* Bytes that may change while the block lives (code/chart.c): `bits` has one a byte of the page, from its begin.  An insn with
+ * such bytes in its immediate only reads that anew each time it runs.  Bytes of others, in a block that lies on one page,
+ * are told by refused_from and refused_to (page offsets): they must not change. */
+struct x86_live {
+    const uint64_t *bits;
+    unsigned operands; /* that are read so */
+    unsigned refused, refused_from, refused_to;
+};
+
 /* Where the bytes come from.  `bytes` are those from the first insn to the end of its page. */
 struct x86_source {
     const uint8_t *bytes;
@@ -30,6 +39,7 @@ struct x86_source {
     const uint8_t *(*next_page)(void *arg); /* the following page's 4096 bytes, or NULL: fetching there faults */
     void *arg;
     uint64_t pc; /* linear address of the first; blocks do not depend on it but for what lift_control.c says */
+    struct x86_live *live; /* NULL: nothing changes */
 };
 
 struct x86_lift {
@@ -46,6 +56,7 @@ struct x86_lift {
     uint8_t shadowed; /* this insn is the one that follows: its `last` */
     bool lacks;       /* the CPU model lacks the row's feature (TZCNT, LZCNT: BSF, BSR then) */
     const struct x86_insn *insn;
+    const uint8_t *live; /* this insn's immediate, to be read when it runs; NULL: it is a constant */
 };
 
 enum x86_lift_result {

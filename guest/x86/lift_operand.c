@@ -267,6 +267,15 @@ static ir_ref const_operand(struct x86_lift *l, unsigned bytes, int64_t v)
     return ops_const(l, bytes && bytes < 8 ? sign_extend((uint64_t)v, bytes * 8) : v);
 }
 
+static ir_ref live_operand(struct x86_lift *l, unsigned bytes)
+{
+    struct ir_op *o = ir_append(l->b, IR_LDC, type_of(bytes));
+    o->d = ir_temp(l->b);
+    o->imm = (int64_t)(uintptr_t)l->live;
+    l->live = NULL;
+    return o->d;
+}
+
 ir_ref ops_read(struct x86_lift *l, const struct x86_insn *i, unsigned n)
 {
     const struct x86_operand *o = &i->op[n];
@@ -274,7 +283,7 @@ ir_ref ops_read(struct x86_lift *l, const struct x86_insn *i, unsigned n)
     switch (o->kind) {
     case OPERAND_GPR: return o->high ? ops_get_high(l, o->reg) : (ir_ref)(IR_REG0 + o->reg);
     case OPERAND_MEM: return ops_load(l, o->bytes, ops_linear(l, i, o->bytes, false), i->mem.seg);
-    default: return const_operand(l, o->bytes, i->imm);
+    default: return l->live ? live_operand(l, o->bytes) : const_operand(l, o->bytes, i->imm);
     }
 }
 

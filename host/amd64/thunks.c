@@ -212,6 +212,63 @@ static void emit_end_on_page(struct asmbuf *a)
     asm_alu_imm(a, I32, 7, rm_reg(RAX), 0x1000);
 }
 
+/* A store to a page with code that touches no byte that a block rests on (struct cpu_direct): return as if the table had
+ * had its entry. Changes rax and rcx. */
+static void emit_direct_store(struct asmbuf *a, struct rm desc, struct rm rcx)
+{
+    uint32_t give_up[6];
+    struct rm address = FIELD(scratch[1]), rdx = FIELD(scratch[6]), size = FIELD(scratch[7]);
+    struct rm page = FIELD(direct_page), table = FIELD(direct[0].table), addend = FIELD(direct[0].addend),
+              map = FIELD(direct[0].map), left = FIELD(direct[0].left);
+    page.index = table.index = addend.index = map.index = left.index = RDX;
+    page.scale = 3;
+    _Static_assert(sizeof(struct cpu_direct) == 32 && CPU_DIRECT == 8, "as it is computed here");
+    asm_store(a, I64, rdx, RDX);
+    asm_load(a, I32, RCX, desc);
+    asm_test_imm(a, I32, rm_reg(RCX), MD_ALIGN | MD_LOCK | MD_SELECT);
+    give_up[0] = asm_jcc(a, CC_NE);
+    asm_load(a, I64, RAX, address);
+    asm_mov_rr(a, I64, RDX, RAX);
+    asm_shift_imm(a, I64, 5, rm_reg(RDX), 12);
+    asm_alu_imm(a, I32, 4, rm_reg(RDX), CPU_DIRECT - 1);
+    asm_alu_imm(a, I64, 4, rm_reg(RAX), -4096);
+    asm_alu_imm(a, I64, 1, rm_reg(RAX), 1);
+    asm_alu(a, I64, 7, RAX, page);
+    give_up[1] = asm_jcc(a, CC_NE);
+    asm_shift_imm(a, I32, 4, rm_reg(RDX), 5);
+    asm_load(a, I64, RAX, FIELD(tab_w));
+    asm_alu(a, I64, 7, RAX, table);
+    give_up[2] = asm_jcc(a, CC_NE);
+    emit_end_on_page(a);
+    give_up[3] = asm_jcc(a, CC_A);
+    asm_alu_imm(a, I32, 7, rm_reg(RCX), 32); /* and 7 of a byte are less than the 64 bits looked at */
+    give_up[4] = asm_jcc(a, CC_A);
+    asm_alu_imm(a, I32, 7, left, 0);
+    give_up[5] = asm_jcc(a, CC_E);
+    asm_alu_imm(a, I32, 5, left, 1);
+    asm_store(a, I64, size, RCX);
+    asm_load(a, I32, RAX, address);
+    asm_alu_imm(a, I32, 4, rm_reg(RAX), 0xfff);
+    asm_mov_rr(a, I32, RCX, RAX);
+    asm_shift_imm(a, I32, 5, rm_reg(RAX), 3);
+    asm_alu(a, I64, 0, RAX, map);
+    asm_load(a, I64, RAX, rm_mem(RAX, 0));
+    asm_alu_imm(a, I32, 4, rm_reg(RCX), 7);
+    asm_insn(a, 0, 0, 0xd3, ASM_W, 5, rm_reg(RAX)); /* shr rax, cl: the first byte's bit is bit 0 */
+    asm_load(a, I64, RCX, size);
+    asm_insn(a, 0, 0, 0xf7, ASM_W, 3, rm_reg(RCX)); /* neg rcx */
+    asm_insn(a, 0, 0, 0xd3, ASM_W, 4, rm_reg(RAX)); /* shl rax, cl: only those of the store stay */
+    uint32_t hit = asm_jcc(a, CC_NE);
+    asm_load(a, I64, RAX, addend);
+    asm_load(a, I64, RDX, rdx);
+    asm_load(a, I64, RCX, rcx);
+    asm_byte(a, 0xc3);
+    for (unsigned i = 0; i < ARRAY_LEN(give_up); i++)
+        asm_patch(a, give_up[i], asm_at(a));
+    asm_patch(a, hit, asm_at(a));
+    asm_load(a, I64, RDX, rdx);
+}
+
 /* The access by the table, if it merely is misaligned (or shares what there is not); else, or if the host faulted at it, by
  * the slow path.  Returns where the latter begins.
  * See emit_mem.c for the protocol.  On the stack: the address of a jump of 5 bytes, which is where to return to (the host
@@ -253,6 +310,8 @@ static uint32_t emit_memory_thunk(struct asmbuf *a, const struct host_thunks *t,
     asm_byte(a, 0xc3);
     for (unsigned i = 0; i < ARRAY_LEN(slow); i++)
         asm_patch(a, slow[i], asm_at(a));
+    if (write)
+        emit_direct_store(a, desc, rcx);
     asm_load(a, I64, RCX, rcx);
     save_guest(a, t);
     asm_load(a, I64, RSI, FIELD(scratch[1]));

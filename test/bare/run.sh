@@ -7,7 +7,7 @@ cd "$(dirname "$0")/../.."
 build=${BUILD:-build}
 out=$build/bare
 emulator=${EMULATOR:-$build/rhea run}
-guests64="exceptions paging smc debug privilege interrupts insns x87 amd"
+guests64="exceptions paging smc live debug privilege interrupts insns x87 amd"
 guests32="segments32 modes32"
 guests_smp="litmus xmc" # 64-bit too; run with 2 and with 4 processors
 passed=0 failed=0
@@ -68,12 +68,12 @@ run() {
 }
 
 # counters NAME APPEND: rhea's counters when the guest says "ready", in $out/NAME.APPEND.jit.  Without pairs: a block that becomes hot is made anew.
-counters() {
+counters() { # NAME APPEND [x-NAME=off]
     local say=$out/$1.$2.out pipe=$out/monitor pid n=0
     rm -f "$pipe" "$say"
     mkfifo "$pipe"
     # shellcheck disable=SC2086
-    timeout 60 $emulator $machine -accel tcg,x-pairs=off -monitor stdio -debugcon "file:$say" -kernel "$out/$1.bin" -append "$2" <"$pipe" >"$out/$1.$2.jit" 2>&1 &
+    timeout 60 $emulator $machine -accel tcg,x-pairs=off${3:+,$3} -monitor stdio -debugcon "file:$say" -kernel "$out/$1.bin" -append "$2" <"$pipe" >"$out/$1.$2.jit" 2>&1 &
     pid=$!
     exec 3>"$pipe"
     while [ $n -lt 200 ] && ! grep -qs '^ready' "$say"; do
@@ -143,7 +143,7 @@ fi
 # Stores near code: 10000 that miss it drop no block, 10 that hit one drop that one.
 if [ -z "${EMULATOR:-}" ] && wanted smc_counters && guest smc_counters 64; then
     counters smc_counters none
-    counters smc_counters stores
+    counters smc_counters stores x-chart=off
     a=$(counter smc_counters.none.jit 'blocks dropped: their bytes were stored to')
     b=$(counter smc_counters.stores.jit 'blocks dropped: their bytes were stored to')
     echo "        blocks dropped: ${a:-?} without the stores, ${b:-?} with them"
@@ -151,7 +151,22 @@ if [ -z "${EMULATOR:-}" ] && wanted smc_counters && guest smc_counters 64; then
     a=$(counter smc_counters.none.jit 'stores to pages with code')
     b=$(counter smc_counters.stores.jit 'stores to pages with code')
     result "smc_counters: the stores next to code were noticed" $((${b:-0} - ${a:-0} >= 10010 ? 0 : 1))
+    counters smc_counters stores
+    b=$(counter smc_counters.stores.jit 'stores to pages with code')
+    result "smc_counters: with a chart, C sees few of them" $((${b:-9999} - ${a:-0} < 200 ? 0 : 1))
+    b=$(counter smc_counters.stores.jit 'blocks dropped: their bytes were stored to')
+    a=$(counter smc_counters.none.jit 'blocks dropped: their bytes were stored to')
+    result "smc_counters: ... and as many blocks are dropped" $((${b:-0} - ${a:-1} == 10 ? 0 : 1))
     [ "$(cat $out/smc_counters.none.out)" = "$(cat $out/smc_counters.stores.out)" ]
+    result "smc_counters: same results" $?
+    counters smc_counters patches
+    a=$(counter smc_counters.patches.jit 'blocks dropped: their bytes were stored to')
+    b=$(counter smc_counters.patches.jit 'immediates translated to be read when the insn runs')
+    result "smc_counters: 1000 patches of an operand drop few blocks" $((${a:-1000} < 10 && ${b:-0} == 1 ? 0 : 1))
+    counters smc_counters patches x-live=off
+    a=$(counter smc_counters.patches.jit 'blocks dropped: their bytes were stored to')
+    result "smc_counters: ... with x-live=off one each" $((${a:-0} == 1000 ? 0 : 1))
+    [ "$(cat $out/smc_counters.none.out)" = "$(cat $out/smc_counters.patches.out)" ]
     result "smc_counters: same results" $?
 fi
 

@@ -1,10 +1,11 @@
 /* test/bare/smc_counters.c: what stores near code cost.  run.sh runs it twice and compares rhea's counters (`info
  * jit`): with "stores" on the command line it does DATA_STORES stores between functions, each missing all code, and
- * CODE_STORES that each hit one function.  Then it says "ready" and halts.
+ * CODE_STORES that each hit one function; with "patches" it changes one operand CODE_PATCHES times and runs it.  Then it
+ * says "ready" and halts.
  */
 #include "lib/bare.h"
 
-enum { FUNCTIONS = 64, DATA_STORES = 10000, CODE_STORES = 10 };
+enum { FUNCTIONS = 64, DATA_STORES = 10000, CODE_STORES = 10, CODE_PATCHES = 1000 };
 static uint8_t page[4096] __attribute__((aligned(4096)));
 
 typedef uint32_t fn0(void);
@@ -17,11 +18,11 @@ static uint32_t call_all(void)
     return sum;
 }
 
-static bool asked_for_stores(void)
+static bool asked_for(const char *what, unsigned n)
 {
     const uint32_t *info = (const uint32_t *)(uintptr_t)*boot_info;
     for (const char *s = (const char *)(uintptr_t)info[4]; *s; s++)
-        if (!memcmp(s, " stores", 7))
+        if (!memcmp(s, what, n))
             return true;
     return false;
 }
@@ -29,7 +30,7 @@ static bool asked_for_stores(void)
 void test_main(void)
 {
     uint32_t count = 0, code = 0;
-    if (asked_for_stores()) {
+    if (asked_for(" stores", 7)) {
         count = DATA_STORES;
         code = CODE_STORES;
     }
@@ -46,6 +47,11 @@ void test_main(void)
     for (uint32_t n = 0; n < code; n++)
         *(volatile uint32_t *)(page + 64 * n + 1) = n;
     sum += call_all();
+    if (asked_for(" patches", 8))
+        for (uint32_t n = 0; n < CODE_PATCHES; n++) {
+            *(volatile uint32_t *)(page + 1) = n;
+            sum += ((fn0 *)page)() != n;
+        }
     put("sum %x\nready\n", (uint64_t)sum);
     for (;;)
         __asm__ volatile("cli\nhlt");

@@ -6,6 +6,7 @@
  *                  or the breakpoint, whose handler does what the new one does; after the last interrupt only the new.
  *     handshake    store, flag; the other sees the flag, serializes, and must run the new insn.
  *     plain        a store and nothing else: seen at some time.
+ *     live         an immediate that is stored to without end, beside functions in its page that are rewritten
  *     jit          whole functions in a ring of buffers, called through a pointer that is handed over.
  */
 #include "lib/smp.h"
@@ -57,8 +58,13 @@ __asm__(".pushsection .text\n"
         ".skip 4093\n"
         "xmc_cross: mov $0, %eax\n ret\n"
         ".balign 4096\n"
+        "xmc_live: mov $0, %eax\n ret\n"
+        ".balign 16\n"
+        "xmc_near: .skip 8 * 16, 0xcc\n"
+        ".balign 4096\n"
         ".popsection\n");
-extern uint8_t xmc_site[], xmc_nop[], xmc_taken[], xmc_same_block[], xmc_after[], xmc_loop[], xmc_cross[];
+extern uint8_t xmc_site[], xmc_nop[], xmc_taken[], xmc_same_block[], xmc_after[], xmc_loop[], xmc_cross[], xmc_live[],
+    xmc_near[];
 
 /* ---- poke ---------------------------------------------------------------------------------------------------------- */
 
@@ -280,6 +286,46 @@ static void plain_rounds(unsigned cpu, void *arg)
     }
 }
 
+/* ---- live ----------------------------------------------------------------------------------------------------------- */
+
+/* mov $v, %eax; ret in one store, as 5 bytes or as 6. */
+static void write_near(uint32_t n, uint32_t v)
+{
+    uint64_t code = n & 1 ? 0xb8 | (uint64_t)v << 8 | 0xc3ull << 40 : 0xb890 | (uint64_t)v << 16 | 0xc3ull << 48;
+    __atomic_store_n((uint64_t *)(xmc_near + 16 * (n % 8)), code, __ATOMIC_SEQ_CST);
+}
+
+static void live_rounds(unsigned cpu, void *arg)
+{
+    (void)arg;
+    if (cpu == 0) {
+        for (uint32_t k = 1; more(k / 512); k++) {
+            *(volatile uint32_t *)(xmc_live + 1) = k;
+            if (k % 64 == 0)
+                for (uint32_t n = 0; n < 8; n++)
+                    write_near(n + k / 64, k);
+            store32(&poked, k);
+            uint32_t runs = load32(&shaken); /* now and then they run all of it, as it is */
+            while (k % 1024 == 0 && load32(&shaken) < runs + 10 * (ncpus - 1))
+                smp_pause();
+            for (volatile unsigned wait = k % 32; wait; wait--)
+                ;
+        }
+        return;
+    }
+    for (uint32_t n = cpu; !stop; n++) {
+        uint32_t before = load32(&poked), unused;
+        serialize(n);
+        uint32_t got = call((fn0 *)xmc_live, &unused), near = call((fn0 *)(xmc_near + 16 * (n % 8)), &unused);
+        uint32_t after = load32(&poked);
+        if (got - before > after + 1 - before)
+            wrong = wrong ? wrong : 1 + got;
+        if (near - before / 64 * 64 > after + 1 - before / 64 * 64 || near % 64)
+            wrong = wrong ? wrong : 0x10000000 + near;
+        __atomic_fetch_add(&shaken, 1, __ATOMIC_SEQ_CST);
+    }
+}
+
 /* ---- jit ------------------------------------------------------------------------------------------------------------ */
 
 static uint8_t ring[16][256] __attribute__((aligned(4096)));
@@ -328,6 +374,11 @@ void test_main(void)
     wrong = xmc_flag = shaken = 0;
     run_all(plain_rounds, NULL);
     CHECK("a plain store is seen by a loop that runs it", wrong, 0);
+    wrong = poked = shaken = 0;
+    for (uint32_t n = 0; n < 8; n++)
+        write_near(n, 0);
+    run_all(live_rounds, NULL);
+    CHECK("an immediate that is stored to without end, and its neighbours", wrong, 0);
     wrong = xmc_flag = shaken = 0;
     run_all(jit_rounds, NULL);
     CHECK("functions written by one and called by others", wrong, 0);

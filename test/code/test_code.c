@@ -302,6 +302,7 @@ static void test_smc_exact(void **state)
         {0, 4096, true},  {0, 0, false},    {0x84, 2, true},  {0xfff, 1, false},
     };
     struct fixture *f = *state;
+    unsigned emptied = 0;
 
     for (unsigned i = 0; i < ARRAY_LEN(row); i++) {
         struct block *b = make(f, (struct want){.gpa = 0x407c, .guest = 16});
@@ -311,7 +312,8 @@ static void test_smc_exact(void **state)
         assert_true(overlaps_drop(f, 0x4000 + row[i].off, row[i].len, row[i].hit));
         assert_int_equal(b->death, row[i].hit ? DEAD_WRITE : ALIVE);
         assert_ptr_equal(code_lookup(f->c, 0x407c, 0), row[i].hit ? NULL : b);
-        assert_int_equal(f->marks[4], !row[i].hit);
+        emptied += row[i].hit;
+        assert_int_equal(f->marks[4], !row[i].hit || emptied > 2); /* it will have another block soon */
     }
 }
 
@@ -345,7 +347,7 @@ static void test_smc_model(void **state)
         for (unsigned i = 0; i < 12; i++)
             assert_int_equal(b[i]->death, hit[i] ? DEAD_WRITE : ALIVE);
         assert_true(overlaps_drop(f, 0x6000, 4096, 12 - want));
-        assert_int_equal(f->marks[6], 0);
+        assert_int_equal(f->marks[6], round >= 2);
     }
 }
 
@@ -367,7 +369,7 @@ static void test_smc_two_pages(void **state)
     make(f, w);
     assert_true(overlaps_drop(f, 0x400c, 0xfec, 0));
     assert_true(overlaps_drop(f, 0x4000, 4096, 1));
-    assert_int_equal(f->marks[4], 0);
+    assert_int_equal(f->marks[4], 1); /* the third time */
 }
 
 static void test_smc_self(void **state)
@@ -408,9 +410,9 @@ static void test_stored_meanwhile(void **state)
             assert_true(overlaps_drop(f, 0x9000, 1, 1));
     }
     /* The page loses its mark meanwhile (stores are not seen any more), or everything is flushed. */
-    make(f, (struct want){.gpa = 0x9800});
-    struct open o = begin(f, w);
-    assert_true(overlaps_drop(f, 0x9800, 1, 1));
+    make(f, (struct want){.gpa = 0xa800});
+    struct open o = begin(f, (struct want){.gpa = 0x4ff8, .gpa2 = 0xa000, .guest = 20});
+    assert_true(overlaps_drop(f, 0xa800, 1, 1));
     assert_null(commit(f, &o));
     o = begin(f, w);
     code_flush(f->c);

@@ -794,13 +794,73 @@ static void test_native_vec(void **state)
     munmap(code_page, 4096);
 }
 
+/* Bytes that are live: an immediate is read from where it stands when the insn runs, anything else is refused. */
+static void test_live(void **state)
+{
+    static const struct {
+        const char *hex;
+        unsigned from, to;            /* live, from the block's begin */
+        unsigned ldc, type;           /* where the immediate is read, 0: nowhere; its width */
+        unsigned refused, refused_to; /* bytes */
+    } row[] = {
+        {"b8 11 22 33 44", 1, 5, 1, I32, 0, 0},
+        {"b8 11 22 33 44", 2, 3, 1, I32, 0, 0},
+        {"48 b8 1 2 3 4 5 6 7 8", 9, 10, 2, I64, 0, 0},
+        {"66 05 11 22", 2, 3, 2, I16, 0, 0},
+        {"83 c0 11", 2, 3, 2, I8, 0, 0},
+        {"90 6a 11 90", 2, 3, 2, I8, 0, 0},
+        {"c7 40 04 11 22 33 44", 3, 7, 3, I32, 0, 0},
+        {"c7 40 04 11 22 33 44", 2, 3, 0, 0, 0, 7},
+        {"b8 11 22 33 44", 0, 1, 0, 0, 0, 5},
+        {"90 b8 11 22 33 44 90", 5, 7, 2, I32, 6, 7},
+        {"8b 05 11 22 33 44", 2, 6, 0, 0, 0, 6},
+        {"c1 e0 04", 2, 3, 0, 0, 0, 3},
+        {"c8 10 00 01", 3, 4, 0, 0, 0, 4},
+        {"90 0f ff 00", 2, 3, 0, 0, 1, 4},
+        {"90 e9 00 00 00 00", 2, 3, 0, 0, 1, 6},
+        {"66 0f 70 c0 11", 4, 5, 0, 0, 0, 5},
+        {"b0 01 c1 e0 04 b0 01 c1 e0 05", 1, 10, 1, I8, 2, 10},
+        {"b8 11 22 33 44", 5, 9, 0, 0, 0, 0},
+    };
+    (void)state;
+    for (unsigned i = 0; i < ARRAY_LEN(row); i++) {
+        uint8_t bytes[32] = {0};
+        uint64_t bits[64] = {0};
+        struct x86_live live = {.bits = bits};
+        unsigned n = parse_hex(row[i].hex, bytes), refused = row[i].refused_to != 0;
+        for (unsigned k = 0x100 + row[i].from; k < 0x100 + row[i].to; k++)
+            bits[k / 64] |= 1ull << k % 64;
+        struct x86_source src = {.bytes = bytes, .nbytes = n, .live = &live};
+        struct lifted f = {.second = false};
+        assert_true(arena_init(&f.arena, 1 << 20, &f.st));
+        assert_true(ir_block_init(&f.block, &f.arena, 1024));
+        assert_int_equal(x86_lift_block(&f.block, USER64, NULL, NULL, 0x100, &src, 99, false, &f.second), X86_LIFT_OK);
+        assert_true(ir_verify(&f.block, &f.st));
+        assert_int_equal(live.refused != 0, refused);
+        if (refused) {
+            assert_int_equal(live.refused_from, 0x100 + row[i].refused);
+            assert_int_equal(live.refused_to, 0x100 + row[i].refused_to);
+        }
+        const struct ir_op *ldc = NULL;
+        for (const struct ir_op *o = f.block.op; o < f.block.op + f.block.nops && !ldc; o++)
+            ldc = o->op == IR_LDC ? o : NULL;
+        assert_int_equal(ldc != NULL, row[i].ldc != 0);
+        assert_int_equal(live.operands > 0, row[i].ldc != 0);
+        if (ldc) {
+            assert_int_equal(ldc->imm, (uintptr_t)bytes + row[i].ldc);
+            assert_int_equal(ldc->type, row[i].type);
+        }
+        arena_fini(&f.arena);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_text),         cmocka_unit_test(test_block_ends),   cmocka_unit_test(test_page_crossing),
         cmocka_unit_test(test_sti_shadow),   cmocka_unit_test(test_helper_names), cmocka_unit_test(test_helper_jumps),
         cmocka_unit_test(test_random_bytes), cmocka_unit_test(test_vec_rows),     cmocka_unit_test(test_native),
-        cmocka_unit_test(test_native_vec),
+        cmocka_unit_test(test_native_vec),   cmocka_unit_test(test_live),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
