@@ -28,7 +28,8 @@ enum { PCID_MASK = 0xfff };
 
 void x86_jc_clear(struct x86 *x)
 {
-    memset(x->cpu.jc, 0xff, sizeof(x->cpu.jc));
+    for (unsigned n = 0; n < CPU_JC_SIZE; n++) /* others may be looking for dead blocks */
+        __atomic_store_n(&x->cpu.jc[n].tag, ~0ull, __ATOMIC_RELAXED);
 }
 
 static void tag_update(struct x86 *x)
