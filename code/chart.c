@@ -146,6 +146,14 @@ bool live_covers(const struct code *c, uint64_t page, struct part p)
     return true;
 }
 
+bool live_touches(const struct code *c, uint64_t page, struct part p)
+{
+    uint64_t bits = 0;
+    for (unsigned w = first_word(p); c->page[page].live && w < end_word(p); w++)
+        bits |= part_bits(p, w) & c->live[page].bits[w];
+    return bits;
+}
+
 static void live_set(struct code *c, uint64_t page, struct part p, bool on)
 {
     struct code_live *l = &c->live[page];
@@ -184,6 +192,17 @@ void live_forget(struct code *c, uint64_t page)
 const uint64_t *code_live(const struct code *c, uint64_t page)
 {
     return __atomic_load_n(&c->page[page].live, __ATOMIC_SEQ_CST) ? c->live[page].bits : NULL;
+}
+
+void code_all_live(struct code *c, uint64_t page, unsigned off, unsigned len)
+{
+    struct part p = {off, len};
+
+    pthread_mutex_lock(&c->lock);
+    page_drop(c, page, p, DEAD_WRITE);
+    live_set(c, page, p, true);
+    store_remember(c, page, p);
+    pthread_mutex_unlock(&c->lock);
 }
 
 void code_not_live(struct code *c, uint64_t page, unsigned off, unsigned len)

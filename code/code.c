@@ -73,7 +73,7 @@ bool code_init(struct code **out, size_t size, uint64_t max_pages, uint8_t *mark
         code_fini(c);
         return false;
     }
-    if (!regions_init(c) || !hash_init(c) || !pages_init(c) || !chart_init(c)) {
+    if (!regions_init(c) || !hash_init(c) || !pages_init(c) || !chart_init(c) || !asleep_init(c)) {
         code_fini(c);
         return status_set(st, "code memory: the host refused address space for its tables");
     }
@@ -88,6 +88,7 @@ void code_fini(struct code *c)
     hash_fini(c);
     pages_fini(c);
     chart_fini(c);
+    asleep_fini(c);
     if (c->blocks)
         os_release(c->blocks, blocks_bytes(c));
     os_code_memory_free(&c->memory);
@@ -174,6 +175,8 @@ static void region_evict(struct code *c, struct region *r)
     /* The last first: it stands first in its pages' lists and its hash chain. */
     for (unsigned i = r->nblocks; i-- > 0;) {
         struct block *b = &r->block[i];
+        if (b->death == ASLEEP)
+            asleep_bury(c, b);
         if (block_listed(b))
             block_drop(c, b, DEAD_EVICTED);
     }
@@ -307,13 +310,20 @@ void code_abort(struct code *c, struct code_span *s)
 void block_drop(struct code *c, struct block *b, enum block_death why)
 {
     bool alive = block_alive(b);
+    if (why == ASLEEP && !(alive && asleep_may(c, b)))
+        why = DEAD_WRITE;
     __atomic_store_n(&b->death, (uint8_t)why, __ATOMIC_RELEASE);
     if (alive)
         hash_remove(c, b);
     if (why != DEAD_WORN)
         pages_remove(c, b, why);
-    links_cut(c, b, why);
-    c->counts.dropped[why]++;
+    links_cut_to(c, b);
+    /* A vCPU may still run b when it dies by a write, and must not go on to blocks that could no longer stop it. */
+    if (why != ASLEEP)
+        links_cut_own(c, b, why != DEAD_EVICTED);
+    else
+        asleep_lay(c, b);
+    c->counts.dropped[why == ASLEEP ? DEAD_WRITE : why]++;
     if (c->hooks.dropped)
         c->hooks.dropped(c->hooks.arg, b);
 }
@@ -335,6 +345,7 @@ void code_flush(struct code *c)
             if (block_listed(b))
                 block_drop(c, b, DEAD_FLUSH);
         }
+    asleep_bury_all(c);
     pages_spoil_all(c);
     pthread_mutex_unlock(&c->lock);
 }

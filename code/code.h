@@ -36,7 +36,8 @@ struct link {
     bool present : 1, cross : 1, second : 1; /* second: it is link[1] */
 };
 
-enum block_death { ALIVE, DEAD_WRITE, DEAD_EVICTED, DEAD_FLUSH, DEAD_WORN }; /* why a block was dropped */
+/* Why a block was dropped; ASLEEP: its bytes were stored to, but it may be woken. */
+enum block_death { ALIVE, DEAD_WRITE, DEAD_EVICTED, DEAD_FLUSH, DEAD_WORN, ASLEEP };
 
 struct block {
     gpa_t gpa;     /* of the first guest byte */
@@ -83,7 +84,7 @@ static inline const void *block_aux(const struct block *b)
 /* By cause, always on. */
 struct code_counts {
     uint64_t blocks, guest_bytes, host_bytes, dropped[5], links_made, links_cut, evictions, code_stores,
-        code_stores_hit, pages, charted;
+        code_stores_hit, pages, charted, woken;
 };
 
 struct code;
@@ -100,6 +101,7 @@ struct code_hooks {
      * link that it got before, nor find one in a jump cache or return stack afterwards.  NULL if there is one vCPU. */
     void (*stop_others)(void *arg, struct code_writer *w); /* w: of the vCPU that asks */
     void (*start_others)(void *arg, struct code_writer *w);
+    const uint8_t *ram; /* the pages' bytes, if there is one vCPU only: blocks may sleep (asleep.c); else NULL */
     bool live_operands; /* an operand that is stored to over and over may become live */
 };
 /* `size` bytes in all, at least 8 MB; max_pages: pages of RAM; marks: ram.flags (RAM_CODE is bit 0). */
@@ -164,6 +166,11 @@ uint32_t code_page_begin(struct code *c, uint64_t page, bool *fresh);
  * after the bytes are written, too: a translator may have read the old ones meanwhile. */
 unsigned code_write(struct code *c, uint64_t page, unsigned off, unsigned len, const struct block *self,
                     bool *hit_self);
+/* The same by the only vCPU, before the bytes are written: blocks may sleep until they are as before. */
+unsigned code_overwrite(struct code *c, uint64_t page, unsigned off, unsigned len, const struct block *self,
+                        bool *hit_self);
+/* A block of that key that slept, and whose bytes (on RAM page `page`) are as they were; else NULL. */
+struct block *code_wake(struct code *c, gpa_t gpa, uint32_t mode, uint64_t page);
 /* True if a store of those bytes would overlap a block. */
 bool code_overlaps(const struct code *c, uint64_t page, unsigned off, unsigned len);
 /* The page's map of the bytes that blocks rest on, a bit each: a store to others concerns no block and need not come to
@@ -175,6 +182,8 @@ void code_unchart(struct code *c, uint64_t page);
 /* Which of the page's bytes are live, a bit each; NULL: none.  Look after code_page_begin.  A block that covers one must
  * read it when it runs; if it cannot, code_not_live (of the insn's bytes) before code_commit. */
 const uint64_t *code_live(const struct code *c, uint64_t page);
+/* Some bytes of an operand are live: all of them are to be, and what covers them is to be made anew. */
+void code_all_live(struct code *c, uint64_t page, unsigned off, unsigned len);
 void code_not_live(struct code *c, uint64_t page, unsigned off, unsigned len);
 /* b and blocks that it leads to by links, nearest first, at most max; returns how many. */
 unsigned code_reach(struct code *c, struct block *b, struct block **list, unsigned max);

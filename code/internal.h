@@ -17,6 +17,7 @@ enum {
     TOUCH_BLOCKS = 256,
     PAGE_NONE = UINT32_MAX,
     LIVE_WORDS = PAGE_BYTES / 64,
+    MARK_CODE = 1, /* bit of code.marks */
 };
 
 enum region_state { REGION_FREE, REGION_OWNED, REGION_FULL };
@@ -77,11 +78,14 @@ struct code {
     struct code_page *page;
     uint64_t (*chart)[LIVE_WORDS]; /* a bit a byte that a block rests on; see chart.c */
     struct code_live *live;
+    struct asleep *asleep; /* see asleep.c; NULL: nobody sleeps */
+    unsigned nasleep, asleep_turn;
     uint32_t stores;             /* how many stores to marked pages; changed atomically */
     uint64_t store[CODE_STORES]; /* the last ones */
 };
 
 /* code.c */
+/* why: ASLEEP is DEAD_WRITE where it may be woken. */
 void block_drop(struct code *c, struct block *b, enum block_death why);
 
 /* Where the cold parts of a region begin. */
@@ -98,7 +102,22 @@ void hash_remove(struct code *c, struct block *b);
 struct block *hash_find_same(const struct code *c, const struct block *b);
 
 /* link.c: with the lock held */
-void links_cut(struct code *c, struct block *b, enum block_death why);
+void links_cut_to(struct code *c, struct block *b);              /* those that lead to b */
+void links_cut_own(struct code *c, struct block *b, bool patch); /* b's; patch: its code may still be run */
+
+/* asleep.c: with the lock held */
+bool asleep_init(struct code *c);
+void asleep_fini(struct code *c);
+bool asleep_may(const struct code *c, const struct block *b);
+void asleep_lay(struct code *c, struct block *b); /* it is ASLEEP; its bytes are as they were */
+void asleep_bury(struct code *c, struct block *b);
+void asleep_bury_page(struct code *c, uint64_t page);
+void asleep_bury_all(struct code *c);
+
+/* Bytes of one page. */
+struct part {
+    unsigned off, len;
+};
 
 /* page.c: with the lock held */
 bool pages_init(struct code *c);
@@ -106,12 +125,9 @@ void pages_fini(struct code *c);
 /* Enter b in its pages' lists; false, and nothing entered, if a byte of it was stored to since `seen`. */
 bool pages_add(struct code *c, struct block *b, const uint32_t seen[2]);
 void pages_remove(struct code *c, struct block *b, enum block_death why);
+unsigned page_drop(struct code *c, uint64_t page, struct part p, enum block_death why); /* those that overlap p */
 /* Make every translation that is under way fail to commit. */
 void pages_spoil_all(struct code *c);
-/* Bytes of one page. */
-struct part {
-    unsigned off, len;
-};
 /* Where the block lies on its first or second page. */
 struct part block_part(const struct block *b, unsigned which);
 void store_remember(struct code *c, uint64_t page, struct part p);
@@ -119,10 +135,11 @@ void store_remember(struct code *c, uint64_t page, struct part p);
 /* chart.c: with the lock held */
 bool chart_init(struct code *c);
 void chart_fini(struct code *c);
-void chart_add(struct code *c, uint64_t page, struct part p);    /* a block covers them now */
-void chart_update(struct code *c, uint64_t page, struct part p); /* ... or may do so no longer */
-bool live_covers(const struct code *c, uint64_t page, struct part p);
-void live_note(struct code *c, uint64_t page, struct part p); /* a store there dropped blocks */
+void chart_add(struct code *c, uint64_t page, struct part p);          /* a block covers them now */
+void chart_update(struct code *c, uint64_t page, struct part p);       /* ... or may do so no longer */
+bool live_covers(const struct code *c, uint64_t page, struct part p);  /* all of them are live */
+bool live_touches(const struct code *c, uint64_t page, struct part p); /* some are */
+void live_note(struct code *c, uint64_t page, struct part p);          /* a store there dropped blocks */
 void live_forget(struct code *c, uint64_t page);
 
 /* A page's list of blocks: see page.c. */

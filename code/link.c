@@ -57,13 +57,17 @@ static void link_cut(struct code *c, struct link *l, bool patch)
     c->counts.links_cut++;
 }
 
-void links_cut(struct code *c, struct block *b, enum block_death why)
+void links_cut_to(struct code *c, struct block *b)
 {
     while (b->in) {
         struct link *l = b->in;
         b->in = l->next_in;
         link_cut(c, l, true);
     }
+}
+
+void links_cut_own(struct code *c, struct block *b, bool patch)
+{
     for (unsigned i = 0; i < ARRAY_LEN(b->link); i++) {
         struct link *l = &b->link[i];
         if (!l->to)
@@ -72,7 +76,6 @@ void links_cut(struct code *c, struct block *b, enum block_death why)
         while (*at != l)
             at = &(*at)->next_in;
         *at = l->next_in;
-        /* A vCPU may still run b when it dies by a write, and must not go on to blocks that could no longer stop it. */
-        link_cut(c, l, why != DEAD_EVICTED);
+        link_cut(c, l, patch);
     }
 }

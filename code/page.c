@@ -26,7 +26,7 @@
  */
 #include "code/internal.h"
 
-enum { MARK_CODE = 1, MARK_IDLE = 1024, KEEP_MARK = 2 };
+enum { MARK_IDLE = 1024, KEEP_MARK = 2 };
 
 bool pages_init(struct code *c)
 {
@@ -178,7 +178,7 @@ void pages_remove(struct code *c, struct block *b, enum block_death why)
             page_changed(c, b->page[i], block_part(b, i));
         if (page->blocks)
             continue;
-        if (why != DEAD_WRITE || page->emptied < KEEP_MARK)
+        if ((why != DEAD_WRITE && why != ASLEEP) || page->emptied < KEEP_MARK)
             page_unmark(c, b->page[i]);
         page->emptied += page->emptied < KEEP_MARK;
     }
@@ -227,11 +227,20 @@ static void page_unmark_idle(struct code *c, uint64_t page)
     pthread_mutex_unlock(&c->lock);
 }
 
-/* With the lock held. */
-static unsigned page_store(struct code *c, uint64_t page, struct part p, const struct block *self, bool *hit_self)
+unsigned page_drop(struct code *c, uint64_t page, struct part p, enum block_death why)
 {
     unsigned dropped = 0;
 
+    /* From the start each time: a block may be in the list twice, and dropping it takes both away. */
+    for (uintptr_t e; (e = page_overlap(c->page[page].blocks, p)); dropped++)
+        block_drop(c, list_block(e), why);
+    return dropped;
+}
+
+/* With the lock held. */
+static unsigned page_store(struct code *c, uint64_t page, struct part p, const struct block *self, bool *hit_self,
+                           enum block_death why)
+{
     if (live_covers(c, page, p))
         return 0;
     if (c->page[page].loose)
@@ -241,15 +250,14 @@ static unsigned page_store(struct code *c, uint64_t page, struct part p, const s
             *hit_self = true;
             return 0;
         }
-    /* From the start each time: a block may be in the list twice, and dropping it takes both away. */
-    for (uintptr_t e; (e = page_overlap(c->page[page].blocks, p)); dropped++)
-        block_drop(c, list_block(e), DEAD_WRITE);
+    unsigned dropped = page_drop(c, page, p, why);
     if (dropped)
         live_note(c, page, p);
     return dropped;
 }
 
-unsigned code_write(struct code *c, uint64_t page, unsigned off, unsigned len, const struct block *self, bool *hit_self)
+static unsigned stored(struct code *c, uint64_t page, unsigned off, unsigned len, const struct block *self,
+                       bool *hit_self, enum block_death why)
 {
     struct part p = {off, len};
     unsigned dropped = 0;
@@ -262,15 +270,31 @@ unsigned code_write(struct code *c, uint64_t page, unsigned off, unsigned len, c
         return 0;
     store_remember(c, page, p);
     __atomic_fetch_add(&c->counts.code_stores, 1, __ATOMIC_RELAXED);
+    if (why == DEAD_WRITE && c->nasleep) {
+        pthread_mutex_lock(&c->lock);
+        asleep_bury_page(c, page);
+        pthread_mutex_unlock(&c->lock);
+    }
     if (page_lines_hit(c, page, p)) {
         pthread_mutex_lock(&c->lock);
-        dropped = page_store(c, page, p, self, hit_self);
+        dropped = page_store(c, page, p, self, hit_self, why);
         c->counts.code_stores_hit += dropped != 0;
         pthread_mutex_unlock(&c->lock);
     } else if (!__atomic_load_n(&c->page[page].lines, __ATOMIC_RELAXED)) {
         page_unmark_idle(c, page);
     }
     return dropped;
+}
+
+unsigned code_write(struct code *c, uint64_t page, unsigned off, unsigned len, const struct block *self, bool *hit_self)
+{
+    return stored(c, page, off, len, self, hit_self, DEAD_WRITE);
+}
+
+unsigned code_overwrite(struct code *c, uint64_t page, unsigned off, unsigned len, const struct block *self,
+                        bool *hit_self)
+{
+    return stored(c, page, off, len, self, hit_self, ASLEEP);
 }
 
 bool code_overlaps(const struct code *c, uint64_t page, unsigned off, unsigned len)

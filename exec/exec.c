@@ -136,6 +136,7 @@ bool exec_init(struct exec *e, const struct exec_config *c, struct bus *mem, str
                                .dropped = dropped,
                                .stop_others = stop_others,
                                .start_others = start_others,
+                               .ram = c->vcpus > 1 || c->off[EXEC_WAKE] ? NULL : ram->host,
                                .live_operands = !c->off[EXEC_LIVE]};
     size_t size = code_size_for(c);
     if (!size)
@@ -280,6 +281,7 @@ void exec_print_counters(FILE *out, struct exec *e)
     fprintf(out, "%14zu  code memory: bytes of %zu in use\n", used, size);
     fprintf(out, "%14" PRIu64 "  links made\n%14" PRIu64 "  links cut\n", c->links_made, c->links_cut);
     fprintf(out, "%14" PRIu64 "  blocks dropped: their bytes were stored to\n", c->dropped[DEAD_WRITE]);
+    fprintf(out, "%14" PRIu64 "  of them used again: their bytes came back\n", c->woken);
     fprintf(out, "%14" PRIu64 "  blocks dropped: region evicted (%" PRIu64 " evictions)\n", c->dropped[DEAD_EVICTED],
             c->evictions);
     fprintf(out, "%14" PRIu64 "  blocks dropped: remembered entries missed too often\n", c->dropped[DEAD_WORN]);

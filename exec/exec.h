@@ -52,7 +52,7 @@ enum vcpu_request {
 struct vcpu_slow {
     unsigned n;
     bool alone; /* locked: the other vCPUs stand still until then */
-    struct {
+    struct slow_part {
         gpa_t gpa;
         uint8_t *host; /* RAM, or NULL: a device (or ROM) */
         unsigned len;

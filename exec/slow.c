@@ -12,7 +12,8 @@
  *
  * Stores to code.  If the store hits the very block that runs, nothing is done: the block is left and the insn runs
  * again, alone (LEAVE_AGAIN), in a translation that is not kept, so the next insn sees the new bytes (vol. 3, 11.6).
- * If no block rests on the bytes it goes straight to RAM, and thunks need not ask for its page again (fill_direct).
+ * If no block rests on the bytes it goes straight to RAM, and thunks need not ask for its page again (fill_direct).  A
+ * store that changes nothing drops nothing.
  */
 #include <string.h>
 
@@ -327,8 +328,11 @@ static void drop_code(struct vcpu *v, const uint8_t *host, unsigned len, bool ag
         return;
     if (!again && !code_overlaps(v->exec->code, page, off, len))
         return;
-    bool self = false;
-    if (code_write(v->exec->code, page, off, len, again ? NULL : running_block(v), &self) && v->exec->nvcpus > 1)
+    bool self = false, alone = v->exec->nvcpus == 1;
+    const struct block *running = again ? NULL : running_block(v);
+    if (alone)
+        code_overwrite(v->exec->code, page, off, len, running, &self);
+    else if (code_write(v->exec->code, page, off, len, running, &self))
         os_code_changed(); /* before the store is seen: jumps to what died were cut in code that others may run now */
     if (self) {
         unlock_world(v);
@@ -414,15 +418,34 @@ static void store_ram(uint8_t *host, const uint8_t *from, unsigned n)
     }
 }
 
+/* Drop the blocks that a store to RAM changes.  One that changes nothing is not done, and drops nothing: it is as if the
+ * bytes were stored in the moment when they are compared.  With one vCPU what stays as it is does not count. */
+static void before_store(struct vcpu *v, struct slow_part *p, const uint8_t *from)
+{
+    unsigned first = p->len, end = 0;
+    for (unsigned i = 0; i < p->len; i++)
+        if (p->bytes >> i & 1 && from[i] != __atomic_load_n(&p->host[i], __ATOMIC_RELAXED)) {
+            first = first < i ? first : i;
+            end = i + 1;
+        }
+    if (!end)
+        p->bytes = 0;
+    else if (v->exec->nvcpus == 1)
+        drop_code(v, p->host + first, end - first, false);
+    else
+        drop_code(v, p->host, p->len, false);
+}
+
 static void slow_commit(struct cpu *c)
 {
     struct vcpu *v = vcpu_of(c);
     struct vcpu_slow *s = &v->slow;
     c->pending = 0;
-    for (unsigned i = 0; i < s->n; i++)
-        if (s->part[i].host && s->part[i].bytes)
-            drop_code(v, s->part[i].host, s->part[i].len, false);
     const uint8_t *from = c->bounce;
+    for (unsigned i = 0; i < s->n; from += s->part[i++].len)
+        if (s->part[i].host && s->part[i].bytes)
+            before_store(v, &s->part[i], from);
+    from = c->bounce;
     for (unsigned i = 0; i < s->n; i++) {
         unsigned len = s->part[i].len;
         uint8_t *host = s->part[i].host;
@@ -432,7 +455,7 @@ static void slow_commit(struct cpu *c)
             else
                 write_device(v, s->part[i].gpa + at, from + at, run);
         }
-        if (host && s->part[i].bytes)
+        if (host && s->part[i].bytes && v->exec->nvcpus > 1)
             drop_code(v, host, len, true);
         from += len;
     }

@@ -103,7 +103,7 @@ static const uint8_t *next_page(void *arg)
 static void refuse_live(struct vcpu *v, const struct fetch *f, const struct x86_live *live, bool second)
 {
     struct code *c = v->exec->code;
-    v->count[COUNT_LIVE] += live->operands;
+    v->count[COUNT_LIVE] += live->partly_to ? 0 : live->operands; /* they will be: see make_block */
     v->count[COUNT_NOT_LIVE] += live->refused;
     if (live->refused)
         code_not_live(c, f->index, live->refused_from, live->refused_to - live->refused_from);
@@ -281,6 +281,10 @@ static enum made make_block(struct vcpu *v, struct fetch *f, unsigned max, bool 
         expect_second(&ir, f->gpa2);
     if (!alone)
         refuse_live(v, f, &live, second);
+    if (live.partly_to) {
+        code_all_live(e->code, f->index, live.partly_from, live.partly_to - live.partly_from);
+        return MADE_AGAIN;
+    }
     pairs_assign(e, &ir, v->x86.mode, f->gpa);
     pairs_look_ahead(e, &ir, f->gpa);
     struct code_span span;
@@ -398,6 +402,8 @@ struct block *exec_block(struct vcpu *v, gva_t pc, bool *fault)
             struct block *b = code_lookup(v->exec->code, f.gpa, block_mode(v));
             bool stale = b && b->gpa2 != ~0ull && !second_page_agrees(v, b, pc);
             if (b && !stale)
+                return b;
+            if (!b && (b = code_wake(v->exec->code, f.gpa, block_mode(v), f.index)))
                 return b;
             v->count[COUNT_LOOKUP_MISSES]++;
             b = translate(v, &f, stale,

@@ -115,13 +115,13 @@ static enum x86_status read_insn(struct reader *r, bool first, struct x86_insn *
 
 /* ---- live operands (code/chart.c) ------------------------------------------------------------------------------- */
 
-/* Bytes of the page from `from` to before `to`, or-ed. */
-static bool any_live(const struct x86_live *live, unsigned from, unsigned to)
+/* How many of the page's bytes from `from` to before `to` are. */
+static unsigned count_live(const struct x86_live *live, unsigned from, unsigned to)
 {
+    unsigned n = 0;
     for (; from < to; from++)
-        if (__atomic_load_n(&live->bits[from / 64], __ATOMIC_RELAXED) >> from % 64 & 1)
-            return true;
-    return false;
+        n += __atomic_load_n(&live->bits[from / 64], __ATOMIC_RELAXED) >> from % 64 & 1;
+    return n;
 }
 
 /* The bytes of its immediate, if that is what the insn ends with and its lifter takes it by ops_read only; else 0. */
@@ -146,13 +146,19 @@ static void live_begin(struct x86_lift *l, const struct reader *r, bool ok, cons
 {
     struct x86_live *live = r->src->live;
     unsigned off = (unsigned)l->off, end = (unsigned)l->next, from = ok ? end - live_bytes(i) : end;
-    if (!any_live(live, off, end))
+    unsigned n = count_live(live, off, end);
+    if (!n)
         return;
-    if (any_live(live, off, from))
+    if (count_live(live, off, from)) {
         live_refuse(live, off, end);
-    else
-        l->live = r->src->bytes + r->pos + (from - off);
-    live->operands += l->live != NULL;
+        return;
+    }
+    l->live = r->src->bytes + r->pos + (from - off);
+    live->operands++;
+    if (n < end - from) {
+        live->partly_from = from;
+        live->partly_to = end;
+    }
 }
 
 /* The lifter did not ask for it. */
@@ -160,6 +166,8 @@ static void live_end(struct x86_lift *l, struct x86_live *live)
 {
     live_refuse(live, (unsigned)l->off, (unsigned)l->next);
     live->operands--;
+    if (live->partly_to == (unsigned)l->next)
+        live->partly_to = 0;
     l->live = NULL;
 }
 

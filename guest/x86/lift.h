@@ -30,6 +30,7 @@ struct x86_live {
     const uint64_t *bits;
     unsigned operands; /* that are read so */
     unsigned refused, refused_from, refused_to;
+    unsigned partly_from, partly_to; /* an immediate of which some bytes are not live */
 };
 
 /* Where the bytes come from.  `bytes` are those from the first insn to the end of its page. */

@@ -239,6 +239,81 @@ static void meanings(void)
     CHECK("data where code was, and code again", wrong, 0);
 }
 
+/* ---- to and fro between forms of the same code
+ * ---------------------------------------------------------------------------------- */
+
+__asm__(".pushsection .text\n"
+        ".balign 4096\n"
+        "fro_caller:\n" /* calls and jumps directly: the links have to find the form of now */
+        "    call fro_site\n"
+        "    add $100, %eax\n"
+        "    test %edi, %edi\n"
+        "    jnz fro_site\n"
+        "    ret\n"
+        "    .balign 16\n"
+        "fro_site: .skip 32, 0xcc\n"
+        "fro_taken: add $7, %eax\n"
+        "    ret\n"
+        ".balign 4096\n"
+        ".popsection\n");
+extern uint8_t fro_site[], fro_taken[];
+extern fn1 fro_caller;
+
+static void to_and_fro(void)
+{
+    /* eax becomes edi + 1, 2, ... 5; the last by way of a jump */
+    static const uint8_t form[][12] = {{0x8d, 0x47, 0x01, 0xc3},
+                                       {0x89, 0xf8, 0x83, 0xc0, 0x02, 0xc3},
+                                       {0x8d, 0x47, 0x04, 0xff, 0xc8, 0xc3},
+                                       {0x90, 0x8d, 0x47, 0x05, 0xff, 0xc8, 0xc3},
+                                       {0x8d, 0x47, 0xfe, 0xeb, 0x1b}};
+    unsigned wrong = 0;
+    uint32_t last = 0;
+    for (uint32_t n = 0; n < 20 * ROUNDS; n++) {
+        unsigned k = n < 10 * ROUNDS ? n % 5 : next() % 5;
+        if (n % 3)
+            memcpy(fro_site, form[k], sizeof form[k]);
+        else
+            for (unsigned i = 0; i < sizeof form[k]; i++)
+                poke(fro_site + i, form[k][i], 1);
+        last = n & 1;
+        wrong += fro_caller(last) != (last ? 2 + k : 101 + k);
+        wrong += ((fn1 *)fro_site)(n) != (uint32_t)(n + k + 1);
+    }
+    CHECK("five forms of a function, by turns and at random", wrong, 0);
+    /* more forms than are remembered, and the same bytes stored again */
+    uint8_t *f = page[3] + 0x200;
+    for (uint32_t n = 0; n < 60 * ROUNDS; n++) {
+        unsigned k = next() % 40;
+        uint8_t code[8] = {0x8d, 0x47, (uint8_t)k, 0x90, 0x90, 0x90, 0x90, 0xc3}; /* lea k(%rdi), %eax */
+        uint64_t word;
+        if (k > 20)
+            code[3] = 0xff, code[4] = 0xc0; /* inc %eax */
+        memcpy(&word, code, 8);
+        poke(f, word, 8);
+        wrong += ((fn1 *)f)(n) != (uint32_t)(n + k + (k > 20));
+        poke(f, word, 8);
+        wrong += ((fn1 *)f)(n) != (uint32_t)(n + k + (k > 20));
+    }
+    CHECK("forty forms", wrong, 0);
+    /* a form comes back with an operand in it that was found to change meanwhile */
+    f = page[3] + 0x300;
+    static const uint8_t a[] = {0x89, 0xf8, 0x05, 1, 0, 0, 0, 0x90, 0xc3},
+                         b[] = {0x89, 0xf8, 0x05, 1, 0, 0, 0, 0x40, 0xff, 0xc0, 0xc3};
+    for (uint32_t n = 0; n < 4 * ROUNDS; n++) {
+        memcpy(f, n & 4 ? b : a, n & 4 ? sizeof b : sizeof a);
+        if (n & 4)
+            f[7] = 0x90;
+        wrong += ((fn1 *)f)(n) != n + 1 + (n & 4 ? 1 : 0);
+        if (n > 2 * ROUNDS)
+            poke(f + 3, n, 4);
+        wrong += ((fn1 *)f)(n) != n + (n > 2 * ROUNDS ? n : 1) + (n & 4 ? 1 : 0);
+        poke(f + 3, 1, 4);
+        wrong += ((fn1 *)f)(n) != n + 1 + (n & 4 ? 1 : 0);
+    }
+    CHECK("an operand that begins to change in a form that comes back", wrong, 0);
+}
+
 /* ---- insns that store to what runs
  * ------------------------------------------------------------------------------------------ */
 
@@ -456,6 +531,7 @@ void test_main(void)
 {
     all_forms();
     meanings();
+    to_and_fro();
     by_itself();
     addresses();
     edges();

@@ -148,11 +148,11 @@ if [ -z "${EMULATOR:-}" ] && wanted smc_counters && guest smc_counters 64; then
     b=$(counter smc_counters.stores.jit 'blocks dropped: their bytes were stored to')
     echo "        blocks dropped: ${a:-?} without the stores, ${b:-?} with them"
     result "smc_counters: 10 stores to code drop 10 blocks, 10000 next to code none" $((${b:-0} - ${a:-1} == 10 ? 0 : 1))
-    a=$(counter smc_counters.none.jit 'stores to pages with code')
-    b=$(counter smc_counters.stores.jit 'stores to pages with code')
+    a=$(counter smc_counters.none.jit 'slow writes: page holds code')
+    b=$(counter smc_counters.stores.jit 'slow writes: page holds code')
     result "smc_counters: the stores next to code were noticed" $((${b:-0} - ${a:-0} >= 10010 ? 0 : 1))
     counters smc_counters stores
-    b=$(counter smc_counters.stores.jit 'stores to pages with code')
+    b=$(counter smc_counters.stores.jit 'slow writes: page holds code')
     result "smc_counters: with a chart, C sees few of them" $((${b:-9999} - ${a:-0} < 200 ? 0 : 1))
     b=$(counter smc_counters.stores.jit 'blocks dropped: their bytes were stored to')
     a=$(counter smc_counters.none.jit 'blocks dropped: their bytes were stored to')

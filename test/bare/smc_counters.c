@@ -44,13 +44,15 @@ void test_main(void)
     for (uint32_t n = 0; n < count; n++)
         *(volatile uint32_t *)(page + 64 * (n % FUNCTIONS) + 8 + 4 * (n % 13)) = n;
     sum += call_all();
-    for (uint32_t n = 0; n < code; n++)
+    for (uint32_t n = 0; n < code; n++) { /* the second finds no block; one that changes nothing would be no store */
+        *(volatile uint32_t *)(page + 64 * n + 1) = ~n;
         *(volatile uint32_t *)(page + 64 * n + 1) = n;
+    }
     sum += call_all();
     if (asked_for(" patches", 8))
         for (uint32_t n = 0; n < CODE_PATCHES; n++) {
-            *(volatile uint32_t *)(page + 1) = n;
-            sum += ((fn0 *)page)() != n;
+            *(volatile uint32_t *)(page + 1) = n + 1;
+            sum += ((fn0 *)page)() != n + 1;
         }
     put("sum %x\nready\n", (uint64_t)sum);
     for (;;)
