@@ -218,10 +218,11 @@ static void emit_direct_store(struct asmbuf *a, struct rm desc, struct rm rcx)
 {
     uint32_t give_up[6];
     struct rm address = FIELD(scratch[1]), rdx = FIELD(scratch[6]), size = FIELD(scratch[7]);
-    struct rm page = FIELD(direct_page), table = FIELD(direct[0].table), addend = FIELD(direct[0].addend),
-              map = FIELD(direct[0].map), left = FIELD(direct[0].left);
-    page.index = table.index = addend.index = map.index = left.index = RDX;
-    page.scale = 3;
+    struct rm page = rm_gs_index(offsetof(struct cpu, direct_page), RDX, 3),
+              table = rm_gs_index(offsetof(struct cpu, direct[0].table), RDX, 3),
+              addend = rm_gs_index(offsetof(struct cpu, direct[0].addend), RDX, 3),
+              map = rm_gs_index(offsetof(struct cpu, direct[0].map), RDX, 3),
+              left = rm_gs_index(offsetof(struct cpu, direct[0].left), RDX, 3);
     _Static_assert(sizeof(struct cpu_direct) == 32 && CPU_DIRECT == 8, "as it is computed here");
     asm_store(a, I64, rdx, RDX);
     asm_load(a, I32, RCX, desc);
