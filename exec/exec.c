@@ -33,18 +33,27 @@ static void link_set(void *arg, struct link *l, const struct block *to)
                   to ? (uint32_t)(to->gpa >> 12) + 1 : 0);
 }
 
+/* Let b's entries in a table of v's jump cache lead nowhere. */
+static void forget_entries(struct cpu *c, unsigned table, const struct block *b)
+{
+    for (unsigned n = 0; n < 2 * CPU_JC_WAYS; n++) {
+        struct cpu_jc *e = cpu_jc_at(c->jc_table[table], cpu_jc_way(b->gpa & 0xfff, n / 2));
+        e += n & 1;
+        if (__atomic_load_n(&e->hpc, __ATOMIC_RELAXED) == block_entry(b))
+            __atomic_store_n(&e->hpc, c->jc_none, __ATOMIC_RELEASE);
+    }
+}
+
 /* A block dies: no jump cache may lead to it. */
 static void dropped(void *arg, const struct block *b)
 {
     struct exec *e = arg;
     __atomic_thread_fence(__ATOMIC_SEQ_CST); /* see after_lookup (loop.c) */
-    for (unsigned i = 0; i < e->nvcpus; i++)
-        for (unsigned k = 0; k < CPU_JC_WAYS; k++) {
-            unsigned at = k << CPU_JC_PLAIN | (b->gpa & mask_bits(CPU_JC_PLAIN));
-            struct cpu_jc *entry = &e->vcpu[i]->x86.cpu.jc[at];
-            if (__atomic_load_n(&entry->hpc, __ATOMIC_RELAXED) == block_entry(b))
-                __atomic_store_n(&entry->tag, ~0ull, __ATOMIC_RELEASE);
-        }
+    unsigned tables = __atomic_load_n(&b->remembered, __ATOMIC_RELAXED);
+    for (unsigned i = 0; i < e->nvcpus && tables; i++)
+        for (unsigned n = 0; n < CPU_JC_TABLES; n++)
+            if (tables >> n & 1)
+                forget_entries(&e->vcpu[i]->x86.cpu, n, b);
 }
 
 /* The block whose code holds hpc, those that run alone included. */
@@ -196,6 +205,9 @@ bool vcpu_new(struct vcpu **out, struct exec *e, unsigned index, unsigned nvcpus
     struct x86 *x = &v->x86;
     x->cpu.self = &x->cpu;
     x->cpu.page_mask = CPU_PAGE_MASK;
+    x->cpu.jc_none = e->thunks.rx + e->thunks.jc_none;
+    for (unsigned i = 0; i < CPU_JC_TABLES; i++)
+        x->cpu.jc_logged[i] = CPU_JC_LOG + 1;
     x->cpu.helper = (const void *const *)x86_helpers;
     x->mem = e->mem;
     x->io = e->io;

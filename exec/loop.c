@@ -263,20 +263,25 @@ static void after_link(struct vcpu *v, struct block *to)
     }
 }
 
-static void after_lookup(struct vcpu *v, const struct block *to, gva_t pc)
+static void after_lookup(struct vcpu *v, struct block *to, gva_t pc)
 {
     struct cpu *c = &v->x86.cpu;
-    uint32_t offset = cpu_jc_offset(pc, c->jc_tag);
-    struct cpu_jc *e = (struct cpu_jc *)((char *)c->jc + offset);
+    struct cpu_jc *e = cpu_jc_at(c->jc, cpu_jc_offset(pc));
+    unsigned table = (unsigned)(e - c->jc_table[0]) / CPU_JC_SIZE;
     /* What is there may be wanted as well, or be of no use any longer: so by turns. */
-    if (__atomic_load_n(&e->tag, __ATOMIC_RELAXED) != ~0ull && v->jc_turn++ & 1)
-        e = (struct cpu_jc *)((char *)c->jc + (offset ^ CPU_JC_OTHER));
-    e->pc = pc; /* only its own thread uses an entry, but others look for dead blocks and take their tags away */
-    __atomic_store_n(&e->tag, c->jc_tag, __ATOMIC_RELAXED);
+    if (__atomic_load_n(&e->hpc, __ATOMIC_RELAXED) != c->jc_none && v->jc_turn++ & 1)
+        e = cpu_jc_at(c->jc, cpu_jc_offset(pc) ^ CPU_JC_OTHER);
+    if (c->jc_logged[table] < CPU_JC_LOG)
+        c->jc_log[table][c->jc_logged[table]++] = (uint16_t)(e - c->jc);
+    else
+        c->jc_logged[table] = CPU_JC_LOG + 1;
+    if (!(__atomic_load_n(&to->remembered, __ATOMIC_RELAXED) & 1u << table))
+        __atomic_fetch_or(&to->remembered, (uint8_t)(1u << table), __ATOMIC_RELAXED);
+    e->pc = pc; /* only its own thread uses an entry, but others look for dead blocks and let them lead nowhere */
     __atomic_store_n(&e->hpc, block_entry(to), __ATOMIC_RELAXED);
     __atomic_thread_fence(__ATOMIC_SEQ_CST); /* it died meanwhile, or who lets it die will find the entry */
     if (__atomic_load_n(&to->death, __ATOMIC_RELAXED) != ALIVE)
-        __atomic_store_n(&e->tag, ~0ull, __ATOMIC_RELAXED);
+        __atomic_store_n(&e->hpc, c->jc_none, __ATOMIC_RELAXED);
 }
 
 static void log_entry(struct vcpu *v, const struct block *b)

@@ -95,7 +95,7 @@ struct host_thunks {
     uint8_t *rx;
     uint32_t enter, leave, mem_read, mem_write, near_read, pair_read, pair_write, span_read, span_write, mem_commit,
         call, divide_error, fp_error, exit_link, exit_lookup, exit_kick, exit_kick_off, exit_lookup_off, guard, entry_r,
-        entry_w, entry_x, save_vectors, load_vectors, exit_link_f, exit_kick_f, f_resolve;
+        entry_w, entry_x, save_vectors, load_vectors, exit_link_f, exit_kick_f, f_resolve, jc_none;
     bool two_levels; /* of the translation tables: see ir/cpu.h */
     bool f_kept;     /* F is in cpu.cc at every jump (an optimisation less) */
     size_t size;

@@ -36,23 +36,37 @@ enum { CPU_STACK = 32 << 10, CPU_SLOTS = 60, CPU_PAIRS = 128, CPU_SHARES = 8, CP
 /* Far from canonical: it matches addresses only that make no canonical host address with any entry. */
 #define CPU_NO_PAGE (1ull << 63)
 
-enum { CPU_JC_BITS = 12, CPU_JC_SIZE = 1 << CPU_JC_BITS }; /* jump cache entries */
-
-/* Both words are compared whole: a pc of any value finds only what was put there for it. */
+/* The jump cache: from the linear address that an indirect jump leads to, to host code.  There is a table for each of the
+ * last few (address space, mode) that ran, so who looks into the present one compares the address alone.  Only its own
+ * thread enters, but others let entries lead to cpu.jc_none, as those do that are empty: code that leaves to look. */
+enum { CPU_JC_BITS = 12, CPU_JC_SIZE = 1 << CPU_JC_BITS, CPU_JC_TABLES = 8, CPU_JC_LOG = 512 };
 struct cpu_jc {
-    uint64_t pc, tag; /* tag ~0 when empty: no jc_tag is */
+    uint64_t pc;
     const void *hpc;
-    uint64_t spare;
 };
+#define CPU_JC_NO_TAG (~0ull) /* of a table in which nothing will be looked for again; no tag is that */
 
-/* Byte offset of an entry from jc[0]; the host's inline lookup computes the same.  An entry may also be CPU_JC_OTHER from
- * there, where the host looks second (offset ^ CPU_JC_OTHER).  The entry's low bits are those of pc, so what is known of a page's offset can be found without knowing the page (CPU_JC_WAYS entries to look at). */
-enum { CPU_JC_PLAIN = 6, CPU_JC_WAYS = CPU_JC_SIZE >> CPU_JC_PLAIN };
-enum { CPU_JC_OTHER = CPU_JC_SIZE / 2 * sizeof(struct cpu_jc) };
-static inline uint32_t cpu_jc_offset(uint64_t pc, uint64_t tag)
+/* Byte offset in a table of the first of the two entries that a pc may be in, which are neighbours (offset ^ CPU_JC_OTHER);
+ * the host's inline lookup computes the same.  Bits 5..11 of it are those of pc's offset in its page times CPU_JC_TIMES,
+ * so who does not know the page has CPU_JC_WAYS pairs to look at. */
+enum {
+    CPU_JC_OTHER = sizeof(struct cpu_jc),
+    CPU_JC_MASK = CPU_JC_SIZE * sizeof(struct cpu_jc) - 2 * sizeof(struct cpu_jc),
+    CPU_JC_WAYS = CPU_JC_SIZE * sizeof(struct cpu_jc) >> 12,
+    CPU_JC_TIMES = 65
+};
+static inline uint32_t cpu_jc_offset(uint64_t pc)
 {
-    uint64_t high = ((pc >> 12) ^ (tag >> 32)) << CPU_JC_PLAIN;
-    return (uint32_t)((pc ^ high) & (CPU_JC_SIZE - 1)) * (uint32_t)sizeof(struct cpu_jc);
+    return ((uint32_t)pc * CPU_JC_TIMES) & CPU_JC_MASK;
+}
+static inline struct cpu_jc *cpu_jc_at(struct cpu_jc *table, uint32_t offset)
+{
+    return (struct cpu_jc *)(void *)((char *)table + offset);
+}
+/* Way n of CPU_JC_WAYS: the first of two entries for an address of which only the offset in its page is known. */
+static inline uint32_t cpu_jc_way(uint64_t page_offset, unsigned n)
+{
+    return (cpu_jc_offset(page_offset) & 0xfff) | n << 12;
 }
 
 /* A page that is in no W table because it holds code: a store that touches none of the bytes that blocks rest on may go
@@ -101,7 +115,7 @@ struct cpu {
     uint16_t cc __attribute__((aligned(8)));
     uint32_t f_maker;
     uint8_t *tab_x;        /* as tab_r */
-    uint64_t jc_tag;       /* address space (high half) and mode (low half) that jump cache entries are for */
+    struct cpu_jc *jc;     /* the jump cache's table for jc_tag */
     uint64_t shared[CPU_SHARES]; /* entries that accesses of the running block share; 0: each is to look for itself */
     uint64_t reg[IR_NREG]; /* homes; while in generated code the pinned ones are in host registers */
     uint32_t insn_off;     /* slow paths and helper calls: offset of the insn from reg[IR_PCB] */
@@ -132,7 +146,11 @@ struct cpu {
     /* A slow access that touches only some elements (MD_SELECT): the host's cold stub leaves here which. */
     uint64_t select;
     uint32_t select_how; /* ir_select */
-    struct cpu_jc jc[CPU_JC_SIZE];
+    uint64_t jc_tag; /* address space (high half) and mode (low half) */
+    uint64_t jc_tags[CPU_JC_TABLES], jc_used[CPU_JC_TABLES], jc_clock; /* of jc_table */
+    uint16_t jc_log[CPU_JC_TABLES][CPU_JC_LOG], jc_logged[CPU_JC_TABLES]; /* entries made since it was empty; more than CPU_JC_LOG: any */
+    const void *jc_none;
+    struct cpu_jc jc_table[CPU_JC_TABLES][CPU_JC_SIZE] __attribute__((aligned(64)));
     /* Pages with code that may be stored to, see struct cpu_direct, by the low bits of the page's number: its address, + 1, or CPU_NO_PAGE. */
     uint64_t direct_page[CPU_DIRECT];
     struct cpu_direct direct[CPU_DIRECT];

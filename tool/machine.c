@@ -155,8 +155,7 @@ static void on_a20(void *arg, bool on)
             continue;
         x->a20_mask = mask;
         tlb_flush_all(x->tlb, &dropped);
-        for (unsigned k = 0; k < CPU_JC_SIZE; k++)
-            x->cpu.jc[k].tag = ~0ull;
+        x86_jc_clear(x);
     }
 }
 

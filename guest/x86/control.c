@@ -4,8 +4,8 @@
  * PCID and MOV CR3 mostly just switches slots; without it one slot serves all.  A slot that goes to another PCID keeps its
  * global entries, as a processor does (vol. 3, 4.10.2.4), so a hundred processes in turn do not lose the kernel's.
  *
- * Jump caches.  Entries of cpu.jc carry a tag: (generation, mode).  An entry rests on an X entry in some slot; when
- * such may have gone there is a new generation, so it can never match again.  User code has a generation a slot.
+ * Jump caches.  cpu.jc is the table for cpu.jc_tag: (generation, mode).  An entry rests on an X entry in some slot; when
+ * such may have gone there is a new generation, so its table is never entered again.  User code has a generation a slot.
  * Supervisor code has one for all slots as long as all of it is global (x->global_code); a slot where some is not gets one of
  * its own (slot.own_code) until that is flushed.
  *
@@ -26,10 +26,52 @@ enum { PCID_MASK = 0xfff };
 
 /* ---- jump cache tags ------------------------------------------------------------------------------------------ */
 
+static void table_clear(struct cpu *c, unsigned n)
+{
+    bool all = c->jc_logged[n] > CPU_JC_LOG;
+    unsigned entries = all ? CPU_JC_SIZE : c->jc_logged[n];
+    for (unsigned i = 0; i < entries; i++)
+        __atomic_store_n(&c->jc_table[n][all ? i : c->jc_log[n][i]].hpc, c->jc_none, __ATOMIC_RELAXED);
+    c->jc_logged[n] = 0;
+}
+
+/* The table of a tag that has none: one that nobody wants, or that nobody has wanted for longest. */
+static unsigned table_for(struct cpu *c, uint64_t tag)
+{
+    unsigned victim = 0;
+    for (unsigned n = 0; n < CPU_JC_TABLES; n++) {
+        if (c->jc_tags[n] == CPU_JC_NO_TAG)
+            c->jc_used[n] = 0;
+        if (c->jc_used[n] < c->jc_used[victim])
+            victim = n;
+    }
+    table_clear(c, victim);
+    c->jc_tags[victim] = tag;
+    return victim;
+}
+
+void x86_jc_enter(struct x86 *x, uint64_t tag)
+{
+    struct cpu *c = &x->cpu;
+    unsigned n = 0;
+    if (tag == c->jc_tag)
+        return;
+    while (n < CPU_JC_TABLES && c->jc_tags[n] != tag)
+        n++;
+    if (n == CPU_JC_TABLES)
+        n = table_for(c, tag);
+    c->jc_used[n] = ++c->jc_clock;
+    c->jc = c->jc_table[n];
+    c->jc_tag = tag;
+}
+
 void x86_jc_clear(struct x86 *x)
 {
-    for (unsigned n = 0; n < CPU_JC_SIZE; n++) /* others may be looking for dead blocks */
-        __atomic_store_n(&x->cpu.jc[n].tag, ~0ull, __ATOMIC_RELAXED);
+    uint64_t tag = x->cpu.jc_tag;
+    for (unsigned n = 0; n < CPU_JC_TABLES; n++)
+        x->cpu.jc_tags[n] = CPU_JC_NO_TAG;
+    x->cpu.jc_tag = CPU_JC_NO_TAG;
+    x86_jc_enter(x, tag);
 }
 
 static void tag_update(struct x86 *x)
@@ -38,18 +80,27 @@ static void tag_update(struct x86 *x)
     uint32_t generation = (x->mode & MODE_CPL) == 3 ? x->slot[n].generation
                           : x->slot[n].own_code     ? x->slot[n].own_code
                                                     : x->global_code;
-    x->cpu.jc_tag = (uint64_t)generation << 32 | x->mode;
+    x86_jc_enter(x, (uint64_t)generation << 32 | x->mode);
+}
+
+/* The generation that follows `old`, whose tables are of no use any longer. */
+static uint32_t generation_after(struct x86 *x, uint32_t old)
+{
+    for (unsigned n = 0; n < CPU_JC_TABLES; n++)
+        if (x->cpu.jc_tags[n] >> 32 == old)
+            x->cpu.jc_tags[n] = CPU_JC_NO_TAG;
+    return ++x->generations;
 }
 
 /* Slot n lost X entries, of which `all`: global ones too. */
 static void code_lost(struct x86 *x, unsigned n, unsigned lost, bool all)
 {
     if (lost & (TLB_X_OF_USER | TLB_X_LOST))
-        x->slot[n].generation = ++x->generations;
+        x->slot[n].generation = generation_after(x, x->slot[n].generation);
     if (lost & TLB_X_LOST || (lost & TLB_X_OF_SUP && (all || !x->slot[n].own_code)))
-        x->global_code = ++x->generations;
+        x->global_code = generation_after(x, x->global_code);
     if (lost & (TLB_X_OF_SUP | TLB_X_LOST) && x->slot[n].own_code)
-        x->slot[n].own_code = ++x->generations;
+        x->slot[n].own_code = generation_after(x, x->slot[n].own_code);
 }
 
 /* ---- slots ------------------------------------------------------------------------------------------------------ */

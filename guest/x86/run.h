@@ -33,6 +33,8 @@ bool x86_before_step(struct x86 *x);
 
 /* Power-on or INIT state (vol. 3, 10.1.1, table 10-1). */
 void x86_reset(struct x86 *x, bool init_only);
+/* Forget all entries of the jump cache. */
+void x86_jc_clear(struct x86 *x);
 /* Recompute mode, bases for accesses, cpu.tab_*, cpu.jc_tag after CPL, segments, CR0, CR3, CR4, EFER, AC, TF, DR7,
  * XCR0 changed. */
 void x86_mode_update(struct x86 *x);

@@ -201,7 +201,7 @@ void x86_write_cr0(struct x86 *x, uint64_t v);
 void x86_write_cr3(struct x86 *x, uint64_t v); /* bit 63 as MOV CR3 */
 void x86_write_cr4(struct x86 *x, uint64_t v);
 void x86_flush_all(struct x86 *x); /* every translation, globals too (WRPKRU, WP, ...) */
-void x86_jc_clear(struct x86 *x);
+void x86_jc_enter(struct x86 *x, uint64_t tag); /* cpu.jc becomes the table of that tag */
 /* tlb_table, remembered: privilege changes all the time. */
 static inline uint8_t *x86_table(struct x86 *x, unsigned slot, unsigned kind)
 {

@@ -89,7 +89,7 @@ void x87_give(struct x86 *x, unsigned length)
         return;
     }
     x->mode ^= MODE_X87_IMAGE; /* as x86_mode_update would; nothing else depends on it */
-    x->cpu.jc_tag ^= MODE_X87_IMAGE;
+    x86_jc_enter(x, x->cpu.jc_tag ^ MODE_X87_IMAGE);
     x->count.mode_changes++;
     x->cpu.pc = cpu_insn_pc(&x->cpu) + length;
     x86_leave(x, LEAVE_NEXT);

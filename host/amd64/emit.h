@@ -205,8 +205,8 @@ void x87_tell_cold(struct emitter *e, const struct cold *c); /* in a cold stub; 
 void emit_avx(struct emitter *e);
 void avx_select(struct emitter *e, const struct ir_op *o); /* tell the slow path which elements o touches */
 void emit_control(struct emitter *e);
-/* Jump by the jump cache's entry at byte offset r15 if it is for rax and the tag in r14; else to `miss`. */
-void jump_by_entry(struct asmbuf *a, uint32_t miss[2]);
+/* Jump by the entry at byte offset r15 of the jump cache's table r14 if it is for rax.  Returns the other jump's place. */
+uint32_t jump_by_entry(struct asmbuf *a);
 void note_vec(struct emitter *e); /* at the block's begin and after helpers: vector insns may run now */
 
 enum table { TABLE_R, TABLE_W, TABLE_X };

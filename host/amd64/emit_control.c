@@ -6,7 +6,7 @@
  *         mov r14, rax; shr r14, 9; and r14, gs:[page_mask]; add r14, gs:[tab_x]
  *         cmp dword [r14], expected physical page + 1     patched with the link
  *         jne exit;  mov gs:[PCB], rax;  jmp rel32
- * An indirect jump probes the jump cache inline (cpu_jc_offset says how an entry is found).
+ * An indirect jump probes the jump cache's present table inline (cpu_jc_offset says how an entry is found).
  */
 #include "host/amd64/emit.h"
 
@@ -192,19 +192,14 @@ static void emit_two_ways(struct emitter *e)
     e->op = taken;
 }
 
-void jump_by_entry(struct asmbuf *a, uint32_t miss[2])
+uint32_t jump_by_entry(struct asmbuf *a)
 {
-    int32_t jc = (int32_t)offsetof(struct cpu, jc) - CPU_FRAME;
-    struct rm entry = rm_index(RSP, R15, 0, jc);
-    struct rm tag = rm_index(RSP, R15, 0, jc + (int32_t)offsetof(struct cpu_jc, tag));
-    struct rm hpc = rm_index(RSP, R15, 0, jc + (int32_t)offsetof(struct cpu_jc, hpc));
-    asm_alu(a, I64, 7, RAX, entry);
-    miss[0] = asm_jcc(a, CC_NE);
-    asm_alu(a, I64, 7, R14, tag);
-    miss[1] = asm_jcc(a, CC_NE);
+    asm_alu(a, I64, 7, RAX, rm_index(R14, R15, 0, offsetof(struct cpu_jc, pc)));
+    uint32_t miss = asm_jcc(a, CC_NE);
     asm_alu_imm(a, I64, 4, rm_reg(RAX), -4096);
     asm_store(a, I64, pcb(), RAX);
-    asm_insn(a, 0, 0, 0xff, 0, 4, hpc);
+    asm_insn(a, 0, 0, 0xff, 0, 4, rm_index(R14, R15, 0, offsetof(struct cpu_jc, hpc)));
+    return miss;
 }
 
 static void emit_goto_indirect(struct emitter *e)
@@ -216,15 +211,11 @@ static void emit_goto_indirect(struct emitter *e)
     if (s != RAX)
         asm_mov_rr(a, I64, RAX, s);
     new_exit(e, EXIT_KICK_PC, 0)->from[0] = poll(e);
-    asm_load(a, I64, R14, rm_cpu(offsetof(struct cpu, jc_tag)));
-    asm_mov_rr(a, I64, R15, RAX);
-    asm_shift_imm(a, I64, 5, rm_reg(R15), 12);
-    asm_alu(a, I32, 6, R15, rm_cpu(offsetof(struct cpu, jc_tag) + 4));
-    asm_shift_imm(a, I32, 4, rm_reg(R15), CPU_JC_PLAIN);
-    asm_alu(a, I32, 6, R15, rm_reg(RAX));
-    asm_alu_imm(a, I32, 4, rm_reg(R15), CPU_JC_SIZE - 1);
-    asm_shift_imm(a, I32, 4, rm_reg(R15), 5);
-    jump_by_entry(a, new_exit(e, EXIT_LOOKUP, e->insn_off)->from);
+    asm_load(a, I64, R14, rm_cpu(offsetof(struct cpu, jc)));
+    asm_insn(a, 0, 0, 0x6b, 0, R15, rm_reg(RAX)); /* imul r15d, eax, CPU_JC_TIMES: cpu_jc_offset */
+    asm_imm(a, CPU_JC_TIMES, 1);
+    asm_alu_imm(a, I32, 4, rm_reg(R15), CPU_JC_MASK);
+    new_exit(e, EXIT_LOOKUP, e->insn_off)->from[0] = jump_by_entry(a);
 }
 
 void emit_control(struct emitter *e)

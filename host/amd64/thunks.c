@@ -159,11 +159,11 @@ static void emit_leave(struct asmbuf *a, struct host_thunks *t)
         }
         *exits[i].at = asm_at(a);
         if (exits[i].again) { /* the entry's other place */
-            uint32_t miss[2];
             asm_alu_imm(a, I32, 6, rm_reg(R15), CPU_JC_OTHER);
-            jump_by_entry(a, miss);
-            asm_patch(a, miss[0], asm_at(a));
-            asm_patch(a, miss[1], asm_at(a));
+            uint32_t miss = jump_by_entry(a);
+            t->jc_none = asm_at(a);
+            asm_load(a, I64, RAX, rm_index(R14, R15, 0, offsetof(struct cpu_jc, pc)));
+            asm_patch(a, miss, asm_at(a));
         }
         if (exits[i].offset) {
             asm_insn(a, 0, 0, 0x63, ASM_W, RAX, rm_reg(RAX)); /* movsxd rax, eax */

@@ -211,7 +211,6 @@ static struct machine *machine_new(uint8_t *table)
     m->cpu.helper = m->helpers;
     m->cpu.page_mask = CPU_PAGE_MASK;
     m->cpu.tab_r = m->cpu.tab_w = m->cpu.tab_x = table;
-    memset(m->cpu.jc, 0xff, sizeof m->cpu.jc);
     return m;
 }
 
