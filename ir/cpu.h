@@ -30,8 +30,15 @@ enum {
     IR_NMASK = 8,
 };
 
-enum { CPU_DIRECT = 8 };
-enum { CPU_STACK = 32 << 10, CPU_SLOTS = 60, CPU_PAIRS = 128, CPU_SHARES = 8, CPU_PAIR_BUDGETS = 1024, CPU_COUNTERS = 1024 };
+enum {
+    CPU_STACK = 32 << 10,
+    CPU_SLOTS = 60,
+    CPU_PAIRS = 128,
+    CPU_SHARES = 8,
+    CPU_PAIR_BUDGETS = 1024,
+    CPU_COUNTERS = 1024,
+    CPU_DIRECT = 8
+};
 
 /* Far from canonical: it matches addresses only that make no canonical host address with any entry. */
 #define CPU_NO_PAGE (1ull << 63)
@@ -114,12 +121,12 @@ struct cpu {
      * next definition of F (host/amd64/owed.c) f_maker may be other than 0, and cc old. */
     uint16_t cc __attribute__((aligned(8)));
     uint32_t f_maker;
-    uint8_t *tab_x;        /* as tab_r */
-    struct cpu_jc *jc;     /* the jump cache's table for jc_tag */
+    uint8_t *tab_x;              /* as tab_r */
+    struct cpu_jc *jc;           /* the jump cache's table for jc_tag */
     uint64_t shared[CPU_SHARES]; /* entries that accesses of the running block share; 0: each is to look for itself */
-    uint64_t reg[IR_NREG]; /* homes; while in generated code the pinned ones are in host registers */
-    uint32_t insn_off;     /* slow paths and helper calls: offset of the insn from reg[IR_PCB] */
-    uint32_t mxcsr;        /* the guest's; loaded while generated code runs */
+    uint64_t reg[IR_NREG];       /* homes; while in generated code the pinned ones are in host registers */
+    uint32_t insn_off;           /* slow paths and helper calls: offset of the insn from reg[IR_PCB] */
+    uint32_t mxcsr;              /* the guest's; loaded while generated code runs */
     uint64_t pc;
     uint64_t slot[CPU_SLOTS]; /* spilled temps of a block */
     /* Remembered entries: pair_addend[n] is the R or W entry of the page at pair_page[n], or that is CPU_NO_PAGE. */
@@ -146,9 +153,10 @@ struct cpu {
     /* A slow access that touches only some elements (MD_SELECT): the host's cold stub leaves here which. */
     uint64_t select;
     uint32_t select_how; /* ir_select */
-    uint64_t jc_tag; /* address space (high half) and mode (low half) */
+    uint64_t jc_tag;     /* address space (high half) and mode (low half) */
     uint64_t jc_tags[CPU_JC_TABLES], jc_used[CPU_JC_TABLES], jc_clock; /* of jc_table */
-    uint16_t jc_log[CPU_JC_TABLES][CPU_JC_LOG], jc_logged[CPU_JC_TABLES]; /* entries made since it was empty; more than CPU_JC_LOG: any */
+    uint16_t jc_log[CPU_JC_TABLES][CPU_JC_LOG],
+        jc_logged[CPU_JC_TABLES]; /* entries made since it was empty; more than CPU_JC_LOG: any */
     const void *jc_none;
     struct cpu_jc jc_table[CPU_JC_TABLES][CPU_JC_SIZE] __attribute__((aligned(64)));
     /* Pages with code that may be stored to, see struct cpu_direct, by the low bits of the page's number: its address, + 1, or CPU_NO_PAGE. */

@@ -163,6 +163,74 @@ static void test_jump_cache_tags(void **state)
     x->tlb = NULL;
 }
 
+/* As exec/loop.c enters one. */
+static void enter_entry(struct cpu *c, uint64_t pc, const void *hpc)
+{
+    unsigned table = (unsigned)(c->jc - c->jc_table[0]) / CPU_JC_SIZE;
+    struct cpu_jc *e = cpu_jc_at(c->jc, cpu_jc_offset(pc));
+    if (c->jc_logged[table] < CPU_JC_LOG)
+        c->jc_log[table][c->jc_logged[table]++] = (uint16_t)(e - c->jc);
+    else
+        c->jc_logged[table] = CPU_JC_LOG + 1;
+    *e = (struct cpu_jc){pc, hpc};
+}
+
+static unsigned entries_but(const struct cpu *c, const void *hpc)
+{
+    unsigned n = 0;
+    for (unsigned i = 0; i < CPU_JC_SIZE; i++)
+        n += c->jc[i].hpc != c->jc_none && c->jc[i].hpc != hpc;
+    return n;
+}
+
+/* Whoever looks into the present table compares the address alone: nothing of another address space or mode, or of a
+ * mapping that has gone, may be there. */
+static void test_jump_cache_tables(void **state)
+{
+    enum { SPACES = 3 * CPU_JC_TABLES };
+    struct env *e = *state;
+    struct x86 *x = &e->x;
+    struct cpu *c = &x->cpu;
+    struct status st = {0};
+    char here[SPACES]; /* what entries of each lead to */
+    assert_true(tlb_init(&x->tlb, 1, &st));
+    x->cpu.jc_none = &st;
+    for (unsigned i = 0; i < CPU_JC_TABLES; i++)
+        c->jc_logged[i] = CPU_JC_LOG + 1; /* of unknown contents */
+    x86_reset(x, false);
+    long_mode(e, 0);
+    assert_int_equal(entries_but(c, NULL), 0);
+    struct cpu_jc *kernel = c->jc;
+    enter_entry(c, 0x600000, &here[0]);
+    x->seg[SEG_SS].attr |= DPL3;
+    x86_mode_update(x);
+    assert_ptr_not_equal(c->jc, kernel);
+    assert_int_equal(entries_but(c, NULL), 0);
+    x->seg[SEG_SS].attr &= ~DPL3;
+    x86_mode_update(x);
+    assert_ptr_equal(c->jc, kernel);
+    assert_int_equal(entries_but(c, NULL), 1);
+    x86_jc_clear(x);
+    assert_int_equal(entries_but(c, NULL), 0);
+
+    help_write_cr(x, 4, CR4_PAE | CR4_PCIDE, 0);
+    for (unsigned round = 0; round < 4; round++)
+        for (unsigned n = 1; n < SPACES; n++) {
+            unsigned pcid = round == 3 ? 1 + n % 3 : n;
+            help_write_cr(x, 3, PML4 | pcid | 1ull << 63, 0);
+            x86_fill_code(x, 0x600000, 0x600 + pcid, 0);
+            assert_int_equal(entries_but(c, &here[pcid]), 0);
+            for (unsigned i = 0; i < (n % 3 ? 20 : 2 * CPU_JC_LOG); i++)
+                enter_entry(c, 0x600000 + i * 16, &here[pcid]);
+            if (n % 4 == 0) { /* the mapping goes */
+                help_invlpg(x, 0x600000, 0, 0);
+                assert_int_equal(entries_but(c, NULL), 0);
+            }
+        }
+    tlb_fini(x->tlb);
+    x->tlb = NULL;
+}
+
 /* What is global survives whatever goes on between processes, the jump cache's keys for it included, until it is dropped. */
 static void test_global_code_is_shared(void **state)
 {
@@ -230,7 +298,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_single_step),           TEST(test_instruction_breakpoint), TEST(test_data_breakpoint),
         TEST(test_control_checks),        TEST(test_jump_cache_tags),        TEST(test_sti_shadow_lasts_one_step),
-        TEST(test_global_code_is_shared),
+        TEST(test_global_code_is_shared), TEST(test_jump_cache_tables),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
