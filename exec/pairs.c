@@ -67,6 +67,8 @@ void pairs_assign(struct exec *e, struct ir_block *b, uint32_t mode, gpa_t gpa)
     if (hot)
         memset(base, 0xff, sizeof base);
     for (struct ir_op *o = b->op; o < b->op + b->nops; o++) {
+        if (!hot && !(o->flags & IR_NEAR))
+            continue;
         if (o->op == IR_INSN && hot) {
             gpa_t at = (gpa & ~0xfffull) + (uint64_t)o->imm;
             other = (unsigned)(at ^ at >> 4) & 15;
