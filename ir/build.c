@@ -15,9 +15,10 @@ bool ir_block_init(struct ir_block *b, struct arena *a, unsigned max_ops)
     *b = (struct ir_block){.op_cap = max_ops, .const_cap = max_ops * CONSTS_PER_OP};
     if (b->const_cap > IR_NONE - IR_CONST0)
         b->const_cap = IR_NONE - IR_CONST0;
-    b->op = arena_room(a, (max_ops + 1) * sizeof(struct ir_op)); /* one more: the scratch op */
-    b->consts = arena_room(a, b->const_cap * sizeof(int64_t));
-    return b->op != NULL && b->consts != NULL;
+    size_t ops = (max_ops + 1) * sizeof(struct ir_op); /* one more: the scratch op */
+    b->op = arena_room(a, ops + b->const_cap * sizeof(int64_t));
+    b->consts = b->op ? (int64_t *)(void *)((uint8_t *)b->op + ops) : NULL;
+    return b->op != NULL;
 }
 
 struct ir_op *ir_append(struct ir_block *b, enum ir_opcode op, enum ir_type type)

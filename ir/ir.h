@@ -87,9 +87,9 @@ static inline bool ir_is_const(ir_ref r)
 
 /* Op flags. */
 enum {
-    IR_LOCK = 1, /* atomic with respect to all vCPUs */
-    IR_POLL = 2, /* GOTO: look at cpu.kick first (set on every backward jump) */
-    IR_NEAR = 4, /* memory: by way of the stack pointer, a hint: the page is most likely written to, too */
+    IR_LOCK = 1,  /* atomic with respect to all vCPUs */
+    IR_POLL = 2,  /* GOTO: look at cpu.kick first (set on every backward jump) */
+    IR_NEAR = 4,  /* memory: by way of the stack pointer, a hint: the page is most likely written to, too */
     IR_FIRST = 8, /* memory, with `share`: the first of those that share */
 };
 
@@ -173,8 +173,8 @@ struct ir_block {
     uint32_t guest_size; /* bytes of guest code covered, from guest_off */
     unsigned counter;    /* 1 + which of cpu.counter counts how often it runs; 0: none */
     struct ir_share share[IR_SHARES];
-    bool f_shown[2];     /* a hint, by GOTO's slot: the block it leads to may show F in a fault before it defines it */
-    bool full;           /* an append found no room: the block is void, translate a shorter one */
+    bool f_shown[2]; /* a hint, by GOTO's slot: the block it leads to may show F in a fault before it defines it */
+    bool full;       /* an append found no room: the block is void, translate a shorter one */
 };
 
 /* Storage comes from the arena; capacity for `max_ops` ops.  false: no room. */
@@ -235,9 +235,10 @@ bool ir_access_only(const struct ir_op *o); /* a load or store that cannot fault
 struct ir_facts {
     uint8_t effects, writes_f, reads_f;
     bool odd_effects, odd_writes, odd_reads; /* those three depend on more: ask the function */
-    bool plain_dest;                         /* operand d, and no e, is written as wide as the type says */
-    bool whole_dest;                         /* operand d, and no e, is written whole */
+    bool accesses;    /* memory of the guest, or may do so */
+    uint8_t dest;     /* how wide operand d, where there is no e, is written: as IR_DEST_ says */
 };
+enum { IR_DEST_ODD, IR_DEST_TYPE, IR_DEST_WHOLE }; /* see ir_write_bits; as wide as the type says; whole */
 extern const struct ir_facts ir_facts[IR_OP_COUNT];
 unsigned ir_odd_effects(const struct ir_op *o);
 unsigned ir_odd_writes_f(const struct ir_op *o);

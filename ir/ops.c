@@ -65,8 +65,10 @@ const struct ir_facts ir_facts[IR_OP_COUNT] = {
         .effects = (eff) & ~VECTOR,                                                                                    \
         .writes_f = (writes)&IRF_ALL,                                                                                  \
         .reads_f = (eff)&IRE_FAULTS ? IRF_ALL : (reads)&IRF_ALL,                                                       \
-        .plain_dest = operands[IR_D] == 'R' && operands[IR_E] == '.' && !ODD_WIDTH(IR_##NAME),                         \
-        .whole_dest = WRITES_WHOLE(IR_##NAME),                                                                         \
+        .dest = WRITES_WHOLE(IR_##NAME)                                                   ? IR_DEST_WHOLE              \
+                : operands[IR_D] == 'R' && operands[IR_E] == '.' && !ODD_WIDTH(IR_##NAME) ? IR_DEST_TYPE               \
+                                                                                          : IR_DEST_ODD,               \
+        .accesses = (eff) == VECTOR || ((eff) & (IRE_READS | IRE_WRITES)),                                             \
         .odd_effects = (eff) == VECTOR,                                                                                \
         .odd_writes = (writes) == SUB || IR_##NAME == IR_SETF,                                                         \
         .odd_reads = !((eff)&IRE_FAULTS) && ((reads) & ~(unsigned)IRF_ALL),                                            \

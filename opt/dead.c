@@ -33,8 +33,8 @@ static void note_dest(struct live *l, const struct ir_op *o, unsigned n, char le
 
 static void note(struct live *l, const struct ir_op *o, unsigned effects)
 {
-    const struct ir_facts *f = &ir_facts[o->op];
-    if (f->whole_dest || (f->plain_dest && o->type >= I32)) {
+    unsigned dest = ir_facts[o->op].dest;
+    if (dest == IR_DEST_WHOLE || (dest == IR_DEST_TYPE && o->type >= I32)) {
         l->seen[o->d] = false;
     } else if ((o->d & o->e) != IR_NONE) {
         const char *s = ir_operands(o);

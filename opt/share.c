@@ -186,7 +186,7 @@ static void move(const struct share *s, struct ir_op *o)
 /* Whether there may be an access from o on. */
 static bool accesses(const struct ir_op *o, const struct ir_op *end)
 {
-    while (o < end && !(ir_facts[o->op].effects & (IRE_READS | IRE_WRITES)) && !ir_facts[o->op].odd_effects)
+    while (o < end && !ir_facts[o->op].accesses)
         o++;
     return o < end;
 }

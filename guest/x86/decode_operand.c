@@ -61,18 +61,11 @@ void x86_decode_memory(struct x86_decoder *d)
     i->mem.seg = d->seg != SEG_NONE ? d->seg : stack ? SEG_SS : SEG_DS;
 }
 
-static unsigned size_of(const struct x86_decoder *d, unsigned size)
+static unsigned size_by_rule(const struct x86_decoder *d, unsigned size)
 {
     const struct x86_insn *i = d->insn;
     unsigned vl = 16u << i->vl, mode = d->bits == X86_64 ? 8 : 4;
-    if (size <= 64) {
-        return size;
-    }
-    if (size == SIZE_V) {
-        return i->osize;
-    }
     switch (size) {
-    case SIZE_Z: return i->osize == 2 ? 2 : 4;
     case SIZE_Y: return i->osize == 8 ? 8 : 4;
     case SIZE_MODE: return mode;
     case SIZE_MODE2: return 2 * mode;
@@ -90,6 +83,14 @@ static unsigned size_of(const struct x86_decoder *d, unsigned size)
     case SIZE_FX: return 512;
     }
     rh_assert(false, "size rule %u", size);
+}
+
+static inline unsigned size_of(const struct x86_decoder *d, unsigned size)
+{
+    unsigned osize = d->insn->osize;
+    if (size <= 64)
+        return size;
+    return size == SIZE_V ? osize : size == SIZE_Z ? (osize == 2 ? 2 : 4) : size_by_rule(d, size);
 }
 
 static bool operand_reg(struct x86_operand *o, enum x86_operand_kind kind, unsigned reg)
@@ -221,8 +222,7 @@ static bool decode_operand(struct x86_decoder *d, const struct x86_operand_form 
 {
     struct x86_insn *i = d->insn;
     bool is_reg = i->mod == 3;
-    bool is_mem = i->has_modrm && !is_reg && (form->mem_size || !form->reg_size);
-    o->bytes = size_of(d, is_mem ? form->mem_size : form->reg_size ? form->reg_size : form->mem_size);
+    o->bytes = size_of(d, form->size[i->has_modrm && !is_reg]);
     switch ((enum x86_method)form->method) {
     case METHOD_E: return is_reg ? operand_gpr(d, o, i->rm) : operand_memory(d, o);
     case METHOD_R: return operand_gpr(d, o, i->rm);

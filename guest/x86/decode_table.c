@@ -62,9 +62,14 @@ enum {
 #define NEEDS_VVVV(m) (IS(m, METHOD_H) || IS(m, METHOD_B) || IS(m, METHOD_KH) || IS(m, METHOD_TH))
 
 const struct x86_operand_form x86_operand_forms[] = {
-    [OP__] = {METHOD_NONE, 0, 0, 0},
+    [OP__] = {METHOD_NONE, 0, 0, 0, {0, 0}},
 #define X86_OPERAND(name, method, fixed, reg_size, mem_size)                                                           \
-    [OP_##name] = {METHOD_##method, fixed, SIZE_##reg_size, SIZE_##mem_size},
+    [OP_##name] = {METHOD_##method,                                                                                    \
+                   fixed,                                                                                              \
+                   SIZE_##reg_size,                                                                                    \
+                   SIZE_##mem_size,                                                                                    \
+                   {(int)SIZE_##reg_size ? (int)SIZE_##reg_size : (int)SIZE_##mem_size,                                \
+                    (int)SIZE_##mem_size ? (int)SIZE_##mem_size : (int)SIZE_##reg_size}},
 #include "guest/x86/operand.def"
 };
 

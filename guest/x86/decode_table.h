@@ -78,6 +78,7 @@ enum x86_size {
 /* clang-format on */
 struct x86_operand_form {
     uint8_t method, fixed, reg_size, mem_size;
+    uint8_t size[2]; /* bytes, if ModRM names memory in [1]: of what it has, where it has one only */
 };
 extern const struct x86_operand_form x86_operand_forms[];
 

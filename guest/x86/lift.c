@@ -195,18 +195,24 @@ static void lift_bad(struct x86_lift *l, enum x86_status s)
     ops_raise(l, s == X86_LONG ? EX_GP : EX_UD);
 }
 
+static bool is_indexed(const struct x86_insn *i)
+{
+    for (unsigned n = 0; n < i->noperands; n++)
+        if (i->op[n].kind == OPERAND_MEM && (i->mem.base != X86_RSP || i->mem.index >= 0))
+            return true;
+    return false;
+}
+
 /* Accesses by way of rSP stay on one page for long, unless they index a table.  (rBP is as often any pointer as it is a
  * frame's.) */
 static void mark_stack(struct x86_lift *l, const struct x86_insn *i, unsigned from)
 {
-    for (unsigned n = 0; n < i->noperands; n++)
-        if (i->op[n].kind == OPERAND_MEM && (i->mem.base != X86_RSP || i->mem.index >= 0))
-            return;
-    for (; from < l->b->nops; from++) {
-        struct ir_op *o = &l->b->op[from];
-        if (o->tag == SEG_SS && (ir_effects(o) & (IRE_READS | IRE_WRITES)))
+    for (struct ir_op *o = l->b->op + from, *end = l->b->op + l->b->nops; o < end; o++)
+        if (o->tag == SEG_SS && (ir_effects(o) & (IRE_READS | IRE_WRITES))) {
+            if (is_indexed(i))
+                return;
             o->flags |= IR_NEAR;
-    }
+        }
 }
 
 static void lift_one(struct x86_lift *l, enum x86_status s, const struct x86_insn *i)
