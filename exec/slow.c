@@ -286,6 +286,20 @@ static bool fill_direct(struct vcpu *v, gva_t gva, unsigned desc, const struct p
     return !charted(map, gva, desc & MD_SIZE);
 }
 
+/* The place of a store that a thunk gave up, if its page is known to it: no walk is needed. */
+static bool find_direct(struct vcpu *v, gva_t gva, unsigned desc, uint64_t bytes, struct place *p)
+{
+    struct x86 *x = &v->x86;
+    unsigned n = gva >> 12 & (CPU_DIRECT - 1);
+    const struct cpu_direct *d = &x->cpu.direct[n];
+    if (x->cpu.direct_page[n] != ((gva & ~0xfffull) | 1) || !d->left || crosses(gva, desc) ||
+        d->table != tlb_table(x->tlb, x->cur_slot, kind_of(x, desc)))
+        return false;
+    *p = (struct place){.bytes = bytes, .host = (uint8_t *)(uintptr_t)(d->addend + gva)};
+    p->ram_page = ram_page_of_host(x->ram, p->host);
+    return true;
+}
+
 static void unlock_world(struct vcpu *v)
 {
     if (v->slow.alone)
@@ -326,9 +340,9 @@ static void drop_code(struct vcpu *v, const uint8_t *host, unsigned len, bool ag
     unsigned off = (unsigned)((uintptr_t)(host - v->exec->ram->host) & 0xfff);
     if (!(__atomic_load_n(&v->exec->ram->flags[page], __ATOMIC_SEQ_CST) & RAM_CODE))
         return;
-    if (!again && !code_overlaps(v->exec->code, page, off, len))
-        return;
     bool self = false, alone = v->exec->nvcpus == 1;
+    if (!again && !alone && !code_overlaps(v->exec->code, page, off, len))
+        return;
     const struct block *running = again ? NULL : running_block(v);
     if (alone)
         code_overwrite(v->exec->code, page, off, len, running, &self);
@@ -359,15 +373,18 @@ static int64_t slow_write(struct cpu *c, gva_t gva, unsigned desc)
         }
     }
     struct place p[2];
-    unsigned len[2], n = find_all(v, gva, desc, bytes, p, len);
+    bool direct = find_direct(v, gva, desc, bytes, &p[0]);
+    unsigned len[2] = {desc & MD_SIZE}, n = direct ? 1 : find_all(v, gva, desc, bytes, p, len);
     if (desc & MD_PROBE)
         return to_bounce(v, gva);
-    bool traps = watched(v, gva, bytes);
+    bool traps = !direct && watched(v, gva, bytes);
     if (traps)
         watch(v, gva, bytes, true);
-    if (n == 1 && !traps && plain(v, &p[0]))
+    if (n == 1 && !traps && !direct && plain(v, &p[0]))
         return fill_write(v, gva, desc, &p[0]);
-    if (n == 1 && !traps && p[0].ram_page != UINT64_MAX && fill_direct(v, gva, desc, &p[0])) {
+    if (n == 1 && !traps && p[0].ram_page != UINT64_MAX &&
+        (direct ? !charted(x->cpu.direct[gva >> 12 & (CPU_DIRECT - 1)].map, gva, desc & MD_SIZE)
+                : fill_direct(v, gva, desc, &p[0]))) {
         v->count[COUNT_SLOW_WRITE_CHART]++;
         return (int64_t)((uintptr_t)p[0].host - gva);
     }
