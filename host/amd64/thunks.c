@@ -219,10 +219,10 @@ static void emit_direct_store(struct asmbuf *a, struct rm desc, struct rm rcx)
     uint32_t give_up[6];
     struct rm address = FIELD(scratch[1]), rdx = FIELD(scratch[6]), size = FIELD(scratch[7]);
     struct rm page = rm_gs_index(offsetof(struct cpu, direct_page), RDX, 3),
-              table = rm_gs_index(offsetof(struct cpu, direct[0].table), RDX, 3),
-              addend = rm_gs_index(offsetof(struct cpu, direct[0].addend), RDX, 3),
-              map = rm_gs_index(offsetof(struct cpu, direct[0].map), RDX, 3),
-              left = rm_gs_index(offsetof(struct cpu, direct[0].left), RDX, 3);
+              table = rm_gs_index(offsetof(struct cpu, direct[0].table), RDX, 0),
+              addend = rm_gs_index(offsetof(struct cpu, direct[0].addend), RDX, 0),
+              map = rm_gs_index(offsetof(struct cpu, direct[0].map), RDX, 0),
+              left = rm_gs_index(offsetof(struct cpu, direct[0].left), RDX, 0);
     _Static_assert(sizeof(struct cpu_direct) == 32 && CPU_DIRECT == 8, "as it is computed here");
     asm_store(a, I64, rdx, RDX);
     asm_load(a, I32, RCX, desc);
