@@ -154,6 +154,7 @@ bool ir_access_only(const struct ir_op *o)
     case IR_PROBE: return true;
     case IR_VEC: return ir_vec_rows[o->row].msize && !row_raises(&ir_vec_rows[o->row]);
     case IR_AVX: return o->avx.msize && !o->avx.raises;
+    case IR_X87: return o->sub == X87_READ || o->sub == X87_WRITE; /* all its exceptions are masked */
     default: return false;
     }
 }
