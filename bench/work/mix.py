@@ -24,5 +24,5 @@ def work(n):
 
 
 begin = time.monotonic()
-result = work(60000)
+result = work(200000)
 print("seconds %.9f sum %016x" % (time.monotonic() - begin, result))
