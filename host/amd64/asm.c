@@ -164,17 +164,20 @@ void asm_shift_imm(struct asmbuf *a, enum ir_type t, unsigned op, struct rm m, u
 
 uint32_t asm_jmp(struct asmbuf *a)
 {
-    asm_byte(a, 0xe9);
-    asm_imm(a, 0, 4);
-    return asm_at(a) - 4;
+    uint8_t *p = a->p;
+    p[0] = 0xe9;
+    bytes_put(p + 1, 0, 4);
+    a->p = p + 5;
+    return (uint32_t)(p + 1 - a->start);
 }
 
 uint32_t asm_jcc(struct asmbuf *a, unsigned cc)
 {
-    asm_byte(a, 0x0f);
-    asm_byte(a, 0x80 | cc);
-    asm_imm(a, 0, 4);
-    return asm_at(a) - 4;
+    uint8_t *p = a->p;
+    bytes_put(p, 0x800f | cc << 8, 2);
+    bytes_put(p + 2, 0, 4);
+    a->p = p + 6;
+    return (uint32_t)(p + 2 - a->start);
 }
 
 void asm_patch(struct asmbuf *a, uint32_t at, uint32_t to)
@@ -182,24 +185,32 @@ void asm_patch(struct asmbuf *a, uint32_t at, uint32_t to)
     bytes_put(a->start + at, (uint64_t)((int64_t)to - (int64_t)at - 4), 4);
 }
 
-static void put_rel(struct asmbuf *a, const uint8_t *rx)
+/* A call or a jump. */
+static uint8_t *put_abs(const struct asmbuf *a, uint8_t *p, unsigned opcode, const uint8_t *rx)
 {
-    const uint8_t *next = a->p + 4 + a->rx_delta;
-    int64_t rel = rx - next;
+    int64_t rel = rx - (p + 5 + a->rx_delta);
     rh_assert(rel == (int32_t)rel, "host code lies within 2 GB of the thunks");
-    asm_imm(a, rel, 4);
+    p[0] = (uint8_t)opcode;
+    bytes_put(p + 1, (uint64_t)rel, 4);
+    return p + 5;
 }
 
 void asm_jmp_abs(struct asmbuf *a, const uint8_t *rx)
 {
-    asm_byte(a, 0xe9);
-    put_rel(a, rx);
+    a->p = put_abs(a, a->p, 0xe9, rx);
 }
 
 void asm_call_abs(struct asmbuf *a, const uint8_t *rx)
 {
-    asm_byte(a, 0xe8);
-    put_rel(a, rx);
+    a->p = put_abs(a, a->p, 0xe8, rx);
+}
+
+void asm_exit(struct asmbuf *a, int32_t v, bool call, const uint8_t *rx)
+{
+    uint8_t *p = a->p;
+    p[0] = 0xb8; /* mov eax, imm32 */
+    bytes_put(p + 1, (uint32_t)v, 4);
+    a->p = put_abs(a, p + 5, call ? 0xe8 : 0xe9, rx);
 }
 
 void asm_align(struct asmbuf *a, unsigned ahead)

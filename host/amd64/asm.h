@@ -160,6 +160,7 @@ uint32_t asm_jcc(struct asmbuf *a, unsigned cc);
 void asm_patch(struct asmbuf *a, uint32_t at, uint32_t to); /* make the displacement at `at` reach offset `to` */
 void asm_jmp_abs(struct asmbuf *a, const uint8_t *rx);      /* jmp or call to an executable address within 2 GB */
 void asm_call_abs(struct asmbuf *a, const uint8_t *rx);
+void asm_exit(struct asmbuf *a, int32_t v, bool call, const uint8_t *rx); /* eax = v, then one of those */
 /* Pad with NOPs until (offset + ahead) is a multiple of 4, so that a displacement `ahead` bytes on can be patched
  * atomically. */
 void asm_align(struct asmbuf *a, unsigned ahead);

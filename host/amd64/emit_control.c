@@ -294,16 +294,10 @@ void emit_control(struct emitter *e)
     }
 }
 
-/* rax = page offset pc, sign-extended by the thunk. */
-static void asm_mov_off(struct asmbuf *a, int64_t pc)
-{
-    asm_byte(a, 0xb8);
-    asm_imm(a, pc, 4);
-}
-
 static void exit_one(struct emitter *e, const struct exit_stub *x)
 {
     struct asmbuf *a = &e->a;
+    int32_t pc = (int32_t)x->pc; /* page offset, sign-extended by the thunk */
     for (unsigned i = 0; i < ARRAY_LEN(x->from); i++)
         if (x->from[i])
             asm_patch(a, x->from[i], asm_at(a));
@@ -316,19 +310,15 @@ static void exit_one(struct emitter *e, const struct exit_stub *x)
             asm_align(a, 1);
             e->out->jump[x->jump].stub_at = asm_jmp(a) - e->cold_at;
         }
-        asm_mov_off(a, x->pc); /* called, so that cpu.link tells which jump it was */
-        asm_call_abs(a, e->t->rx + (x->f == HOST_F_KEPT ? e->t->exit_link : e->t->exit_link_f));
+        /* Called, so that cpu.link tells which jump it was. */
+        asm_exit(a, pc, true, e->t->rx + (x->f == HOST_F_KEPT ? e->t->exit_link : e->t->exit_link_f));
         break;
     case EXIT_KICK:
         if (x->f == HOST_F_OWED)
             f_make(e, e->f_maker, rm_cpu);
-        asm_mov_off(a, x->pc);
-        asm_jmp_abs(a, e->t->rx + (x->f == HOST_F_OWED ? e->t->exit_kick_f : e->t->exit_kick_off));
+        asm_exit(a, pc, false, e->t->rx + (x->f == HOST_F_OWED ? e->t->exit_kick_f : e->t->exit_kick_off));
         break;
-    case EXIT_SECOND:
-        asm_mov_off(a, x->pc);
-        asm_jmp_abs(a, e->t->rx + e->t->exit_lookup_off);
-        break;
+    case EXIT_SECOND: asm_exit(a, pc, false, e->t->rx + e->t->exit_lookup_off); break;
     case EXIT_KICK_PC: asm_jmp_abs(a, e->t->rx + e->t->exit_kick); break;
     case EXIT_LOOKUP:
         asm_insn(a, 0, 0, 0xc7, 0, 0, rm_cpu(offsetof(struct cpu, insn_off)));

@@ -179,7 +179,7 @@ void f_look_ahead(struct emitter *e)
     for (const struct ir_op *o = e->b->op; o < end; o++) {
         if (o->op == IR_INSN)
             continue;
-        bool access = ir_access_only(o) || plain_rmw(o), wants = ir_reads_f(o) || ir_effects(o) != IRE_PURE;
+        bool wants = ir_reads_f(o) || ir_effects(o) != IRE_PURE, access = wants && (ir_access_only(o) || plain_rmw(o));
         if ((wants && !access) || (o->setf && !ends_f(o))) {
             n->f_use = HOST_F_WANTED;
             break;
