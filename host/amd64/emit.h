@@ -38,7 +38,7 @@ typedef struct rm cpu_field(size_t offset);
  * and one for "in cpu.scratch[1] already". */
 enum { THUNK_ADDRESS_KEPT = 16, THUNK_STRIDE = 16 };
 /* What they find in a cold stub, from their return address: a jump, then these. */
-enum { COLD_DESC = 5, COLD_INSN_OFF = 9, COLD_COPY = 13 };
+enum { COLD_DESC = 5, COLD_INSN_OFF = 9, COLD_DISP = 11, COLD_COPY = 13 }; /* insn_off and disp have 16 bits */
 
 /* In a cold stub's desc, above the tag: which remembered entry. */
 enum { MD_PAIR_SHIFT = 24 };

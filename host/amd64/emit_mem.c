@@ -18,7 +18,7 @@
  *
  * Cold path, entered for a miss, a misaligned address, or by the signal handler (with cpu.faulted set):
  *         call slow thunk of ga's register
- *         jmp  access;  dd desc, insn_off
+ *         jmp  access;  dd desc;  dw insn_off, disp
  *         copy of the access's instructions; call commit; jmp end         (stores only)
  * The thunk first sees whether the table has an entry for it after all, and no page is crossed: then it returns at once.  Else it calls the slow path, which gives the addend in rax: of real memory, or of cpu.bounce.
  * Loads then simply run `access`.  A store into the bounce buffer is told by cpu.pending: the thunk returns further
@@ -258,7 +258,7 @@ void mem_end(struct emitter *e, struct cold *c)
 static void cold_words(struct asmbuf *a, const struct cold *c, unsigned desc)
 {
     asm_imm(a, desc | (c->pair ? c->pair - 1u : 0) << MD_PAIR_SHIFT, 4);
-    asm_imm(a, c->insn_off, 4);
+    asm_imm(a, (uint16_t)c->insn_off | (int64_t)c->disp << 16, 4);
 }
 
 /* The first of those that share found no entry for all: they must not use what the slot holds.  With a remembered entry
@@ -285,24 +285,11 @@ static uint32_t cold_thunk(const struct emitter *e, const struct cold *c)
 {
     const struct host_thunks *t = e->t;
     bool write = c->desc & MD_WRITE;
-    unsigned variant = c->merged || c->disp ? THUNK_ADDRESS_KEPT : (unsigned)c->addr;
+    unsigned variant = c->merged ? THUNK_ADDRESS_KEPT : (unsigned)c->addr;
     uint32_t thunk = write ? t->mem_write : t->mem_read;
     if (c->pair && !c->shared)
         thunk = write ? t->pair_write : c->near ? t->near_read : t->pair_read;
     return thunk + variant * THUNK_STRIDE;
-}
-
-/* Where thunks expect an address that no register holds.  Those for remembered entries want rax as it is. */
-static void keep_whole_address(struct emitter *e, const struct cold *c)
-{
-    struct rm rax = rm_cpu(offsetof(struct cpu, scratch[3]));
-    bool keep = c->pair && !c->shared;
-    if (keep)
-        asm_store(&e->a, I64, rax, RAX);
-    asm_lea(&e->a, I64, RAX, rm_mem(c->addr, c->disp));
-    asm_store(&e->a, I64, rm_cpu(offsetof(struct cpu, scratch[1])), RAX);
-    if (keep)
-        asm_load(&e->a, I64, RAX, rax);
 }
 
 static void cold_one(struct emitter *e, struct cold *c)
@@ -326,8 +313,6 @@ static void cold_one(struct emitter *e, struct cold *c)
         avx_select(e, c->select);
     if (c->shared && c->shared->flags & IR_FIRST)
         cold_first(e, c);
-    if (c->disp)
-        keep_whole_address(e, c);
     asm_call_abs(a, e->t->rx + cold_thunk(e, c));
     if (c->merged)
         restore = asm_jmp(a);

@@ -202,6 +202,14 @@ static uint32_t emit_entries(struct asmbuf *a)
     return at;
 }
 
+/* Add the displacement to the address that an entry has put away.  Changes rax. */
+static void emit_whole_address(struct asmbuf *a)
+{
+    asm_load(a, I64, RAX, rm_mem(RSP, 0));
+    asm_insn(a, 0, 1, 0xbf, ASM_W, RAX, rm_mem(RAX, COLD_DISP)); /* movsx rax, word */
+    asm_alu_to(a, I64, 0, FIELD(scratch[1]), RAX);
+}
+
 /* eax = (address & 0xfff) + size of the access whose desc is in ecx: above 0x1000 it crosses a page. */
 static void emit_end_on_page(struct asmbuf *a)
 {
@@ -280,6 +288,7 @@ static uint32_t emit_memory_thunk(struct asmbuf *a, const struct host_thunks *t,
     uint32_t slow[3];
     struct rm desc = FIELD(scratch[0]), addend = FIELD(scratch[2]), rcx = FIELD(scratch[5]);
     *at = emit_entries(a);
+    emit_whole_address(a);
     asm_alu_imm(a, I8, 7, FIELD(faulted), 0);
     uint32_t faulted = asm_jcc(a, CC_NE);
     asm_load(a, I64, RAX, FIELD(scratch[1]));
@@ -295,7 +304,7 @@ static uint32_t emit_memory_thunk(struct asmbuf *a, const struct host_thunks *t,
     asm_store(a, I64, addend, RAX);
     asm_store(a, I64, rcx, RCX);
     asm_load(a, I64, RAX, rm_mem(RSP, 0));
-    asm_load(a, I32, RCX, rm_mem(RAX, COLD_INSN_OFF));
+    asm_load(a, I16, RCX, rm_mem(RAX, COLD_INSN_OFF));
     asm_store(a, I32, FIELD(insn_off), RCX);
     asm_load(a, I32, RCX, rm_mem(RAX, COLD_DESC));
     asm_alu_imm(a, I32, 4, rm_reg(RCX), (1 << MD_PAIR_SHIFT) - 1);
@@ -370,6 +379,9 @@ static void emit_pair_thunk(struct asmbuf *a, const struct host_thunks *t, uint3
     struct rm entry = rm_gs_index(offsetof(struct cpu, pair_addend), RCX, 3);
     if (slow) {
         *at = emit_entries(a);
+        asm_store(a, I64, addend, RAX);
+        emit_whole_address(a);
+        asm_load(a, I64, RAX, addend);
         asm_typed(a, I64, 0, 0x85, RAX, rm_reg(RAX));
     } else {
         *at = asm_at(a);
@@ -413,7 +425,7 @@ static void emit_pair_thunk(struct asmbuf *a, const struct host_thunks *t, uint3
     asm_store(a, I64, FIELD(scratch[6]), RAX);
     save_guest(a, t);
     asm_load(a, I64, RSI, rm_mem(RSP, 0));
-    asm_load(a, I32, RAX, rm_mem(RSI, COLD_INSN_OFF));
+    asm_load(a, I16, RAX, rm_mem(RSI, COLD_INSN_OFF));
     asm_store(a, I32, FIELD(insn_off), RAX);
     call_c(a, worn);
     load_guest(a, t);
