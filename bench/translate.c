@@ -144,7 +144,7 @@ static bool bench_init(struct bench *b, const char *path, struct status *st)
 static bool lift(struct bench *b, const struct piece *p, bool passes, struct ir_block *ir)
 {
     unsigned off = p->gpa & 0xfff;
-    struct x86_source src = {b->ram.host + p->gpa, 0x1000 - off, NULL, NULL, off, NULL};
+    struct x86_source src = {.bytes = b->ram.host + p->gpa, .nbytes = 0x1000 - off, .pc = off};
     bool second;
     arena_reset(&b->arena);
     if (src.nbytes < p->bytes) /* runs over the page's end; here the next page follows */
