@@ -128,8 +128,8 @@ static unsigned count_live(const struct x86_live *live, unsigned from, unsigned 
 static unsigned live_bytes(const struct x86_insn *i)
 {
     static const uint16_t lifters_that_may[] = {LIFT_mov, LIFT_alu, LIFT_test, LIFT_imul2, LIFT_push};
-    const struct x86_operand *last = &i->op[i->noperands - 1u];
-    for (unsigned n = 0; i->noperands && n < ARRAY_LEN(lifters_that_may); n++)
+    const struct x86_operand *last = i->noperands ? &i->op[i->noperands - 1] : NULL;
+    for (unsigned n = 0; last && n < ARRAY_LEN(lifters_that_may); n++)
         if (i->row->lift == lifters_that_may[n] && last->kind == OPERAND_IMM && last->bytes < i->length)
             return last->bytes;
     return 0;
