@@ -85,7 +85,7 @@ static void note(struct share *s, const struct ir_op *o)
     else if (by_const && o->op == IR_ADD)
         add(s, o->d, o->a, ir_const_value(s->b, o->b));
     else if (by_const && o->op == IR_SUB)
-        add(s, o->d, o->a, -ir_const_value(s->b, o->b));
+        add(s, o->d, o->a, (int64_t)(0 - (uint64_t)ir_const_value(s->b, o->b)));
     else
         set(s, o->d, ++s->roots, 0, IR_NONE);
 }
