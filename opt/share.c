@@ -40,31 +40,40 @@ enum { LEADS = 8, NOT_SHARED = 0, DISP_MAX = 0x7fff };
 struct share {
     struct ir_block *b;
     struct value value[IR_TEMP_MAX]; /* by ir_ref: registers, temps */
+    uint32_t known; /* a bit a register: its value is made out; that of others will be when it is asked for */
     uint32_t roots;
     struct lead lead[LEADS];
     unsigned nleads, nshares;
 };
 
+static const struct value *value_of(struct share *s, ir_ref r)
+{
+    if (ir_is_reg(r) && !(s->known >> r & 1)) {
+        s->known |= 1u << r;
+        s->value[r] = (struct value){++s->roots, 0, IR_NONE};
+    }
+    return &s->value[r];
+}
+
 static void set(struct share *s, ir_ref d, uint32_t root, int64_t off, ir_ref base)
 {
     if (off != (int32_t)off)
         root = ++s->roots, off = 0, base = IR_NONE;
+    if (ir_is_reg(d))
+        s->known |= 1u << d;
     s->value[d] = (struct value){root, (int32_t)off, base};
 }
 
 /* Whatever the registers held, C may have changed it. */
 static void forget_all(struct share *s)
 {
-    uint32_t root = s->roots;
-    for (unsigned r = 0; r < IR_NREG; r++)
-        s->value[r] = (struct value){++root, 0, IR_NONE};
-    s->roots = root;
+    s->known = 0;
     s->nleads = 0;
 }
 
 static void add(struct share *s, ir_ref d, ir_ref a, int64_t distance)
 {
-    const struct value *v = &s->value[a];
+    const struct value *v = value_of(s, a);
     set(s, d, v->root, v->off + distance, ir_is_reg(a) ? a : v->base);
 }
 
@@ -114,18 +123,18 @@ static unsigned shareable(const struct ir_op *o)
 }
 
 /* Have the op name a register as its base, and the distance from that. */
-static void name_base(const struct share *s, struct lead *l)
+static void name_base(struct share *s, struct lead *l)
 {
-    const struct value *v = &s->value[l->op->a];
+    const struct value *v = value_of(s, l->op->a);
     l->base = l->op->a;
     l->base_off = v->off;
-    if (ir_is_reg(l->base) || v->base == IR_NONE || s->value[v->base].root != v->root)
+    if (ir_is_reg(l->base) || v->base == IR_NONE || value_of(s, v->base)->root != v->root)
         return;
-    int64_t disp = (int64_t)v->off - s->value[v->base].off;
+    int64_t disp = (int64_t)v->off - value_of(s, v->base)->off;
     if (disp > DISP_MAX || disp < -DISP_MAX)
         return;
     l->base = l->op->a = v->base;
-    l->base_off = s->value[v->base].off;
+    l->base_off = value_of(s, v->base)->off;
     l->op->disp = (int16_t)disp;
 }
 
@@ -153,7 +162,7 @@ static bool join(struct share *s, struct lead *l, const struct lead *n)
 
 static void access(struct share *s, struct ir_op *o, unsigned size)
 {
-    const struct value *v = &s->value[o->a];
+    const struct value *v = value_of(s, o->a);
     struct lead n = {.op = o, .root = v->root, .low = v->off, .high = v->off + (int32_t)size};
     n.write = ir_effects(o) & IRE_WRITES || o->flags & IR_NEAR;
     name_base(s, &n);
@@ -170,12 +179,12 @@ static void access(struct share *s, struct ir_op *o, unsigned size)
 }
 
 /* A temp that was made of a register is moved: make it again, so that the temp may go. */
-static void move(const struct share *s, struct ir_op *o)
+static void move(struct share *s, struct ir_op *o)
 {
-    const struct value *v = &s->value[o->a];
-    if (v->base == IR_NONE || s->value[v->base].root != v->root)
+    const struct value *v = value_of(s, o->a);
+    if (v->base == IR_NONE || value_of(s, v->base)->root != v->root)
         return;
-    int64_t off = (int64_t)v->off - s->value[v->base].off;
+    int64_t off = (int64_t)v->off - value_of(s, v->base)->off;
     if (off == (int32_t)off && off) {
         o->op = IR_LEA;
         o->a = v->base;
