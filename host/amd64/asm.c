@@ -149,7 +149,10 @@ void asm_alu_imm(struct asmbuf *a, enum ir_type t, unsigned op, struct rm m, int
 void asm_test_imm(struct asmbuf *a, enum ir_type t, struct rm m, int32_t v)
 {
     unsigned flags = t == I64 ? ASM_W : t == I8 ? ASM_BYTE_RM : 0;
-    asm_insn(a, t == I16 ? 0x66 : 0, 0, t == I8 ? 0xf6 : 0xf7, flags, 0, m);
+    if (t == I8 && rm_is(m, RAX))
+        asm_byte(a, 0xa8); /* test al, imm8 */
+    else
+        asm_insn(a, t == I16 ? 0x66 : 0, 0, t == I8 ? 0xf6 : 0xf7, flags, 0, m);
     put_imm(a, t, v);
 }
 
