@@ -49,8 +49,8 @@ struct block {
     uint16_t nfaults;
     uint8_t death;        /* enum block_death */
     uint8_t entry, f_use; /* see struct host_entry */
+    uint8_t remembered;   /* bit a table of the jump caches: it has had it */
     uint16_t f_spoils;
-    uint8_t remembered; /* bit a table of the jump caches: it has had it */
     const uint8_t *rx; /* host code, executable view */
     struct link link[2];
     struct link *in;        /* links that come here */

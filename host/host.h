@@ -85,7 +85,7 @@ struct host_calls {
 };
 
 /* A sequence of instructions that is copied into blocks, and which of its bytes are then patched (host/amd64/fixed.c). */
-enum { HOST_FIXED_BYTES = 44, HOST_FIXED_PLACES = 3 };
+enum { HOST_FIXED_BYTES = 48, HOST_FIXED_PLACES = 3 };
 struct host_fixed {
     uint8_t bytes[HOST_FIXED_BYTES], size, at[HOST_FIXED_PLACES];
 };
@@ -99,7 +99,7 @@ struct host_thunks {
     bool two_levels; /* of the translation tables: see ir/cpu.h */
     bool f_kept;     /* F is in cpu.cc at every jump (an optimisation less) */
     size_t size;
-    struct host_fixed save_f, poll, cross, lookup[2][2]; /* lookup: for writing; of more than a byte */
+    struct host_fixed save_f, poll, cross, probe, lookup[2][2]; /* lookup: for writing; of more than a byte */
 };
 /* Write the shared code into s (once, at the start of code memory). false: no room. */
 bool host_thunks_emit(struct host_thunks *t, struct host_span *s, const struct host_calls *calls, bool two_levels);

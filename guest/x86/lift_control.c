@@ -242,7 +242,7 @@ static int leave_half(struct x86_lift *l, ir_ref t)
 {
     enum { HALF = 47 };
     int label = ir_label(l->b);
-    ir_ref differ = ops_op2(l, IR_XOR, I64, 0, IR_NONE, t, ops_pc(l, IR_NONE, l->off));
+    ir_ref differ = ops_op2(l, IR_XOR, I64, 0, IR_NONE, t, IR_PCB);
 
     ops_branch_zero(l, false, I64, ops_op2(l, IR_SHR, I64, 0, IR_NONE, differ, ops_const(l, HALF)), label);
     return label;

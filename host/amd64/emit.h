@@ -207,6 +207,7 @@ void avx_select(struct emitter *e, const struct ir_op *o); /* tell the slow path
 void emit_control(struct emitter *e);
 /* Jump by the entry at byte offset r15 of the jump cache's table r14 if it is for rax.  Returns the other jump's place. */
 uint32_t jump_by_entry(struct asmbuf *a);
+uint32_t jump_probe(struct asmbuf *a); /* ... by the first of its two entries, if that is for rax */
 void note_vec(struct emitter *e); /* at the block's begin and after helpers: vector insns may run now */
 
 enum table { TABLE_R, TABLE_W, TABLE_X };

@@ -202,6 +202,15 @@ uint32_t jump_by_entry(struct asmbuf *a)
     return miss;
 }
 
+uint32_t jump_probe(struct asmbuf *a)
+{
+    asm_load(a, I64, R14, rm_cpu(offsetof(struct cpu, jc)));
+    asm_insn(a, 0, 0, 0x6b, 0, R15, rm_reg(RAX)); /* imul r15d, eax, CPU_JC_TIMES: cpu_jc_offset */
+    asm_imm(a, CPU_JC_TIMES, 1);
+    asm_alu_imm(a, I32, 4, rm_reg(R15), CPU_JC_MASK);
+    return jump_by_entry(a);
+}
+
 static void emit_goto_indirect(struct emitter *e)
 {
     struct asmbuf *a = &e->a;
@@ -211,11 +220,8 @@ static void emit_goto_indirect(struct emitter *e)
     if (s != RAX)
         asm_mov_rr(a, I64, RAX, s);
     new_exit(e, EXIT_KICK_PC, 0)->from[0] = poll(e);
-    asm_load(a, I64, R14, rm_cpu(offsetof(struct cpu, jc)));
-    asm_insn(a, 0, 0, 0x6b, 0, R15, rm_reg(RAX)); /* imul r15d, eax, CPU_JC_TIMES: cpu_jc_offset */
-    asm_imm(a, CPU_JC_TIMES, 1);
-    asm_alu_imm(a, I32, 4, rm_reg(R15), CPU_JC_MASK);
-    new_exit(e, EXIT_LOOKUP, e->insn_off)->from[0] = jump_by_entry(a);
+    uint32_t at = fixed_copy(a, &e->t->probe);
+    new_exit(e, EXIT_LOOKUP, e->insn_off)->from[0] = at + e->t->probe.at[FIXED_MISS];
 }
 
 void emit_control(struct emitter *e)

@@ -55,8 +55,16 @@ static void make_poll(struct host_fixed *f)
     end(f, &a);
 }
 
+static void make_probe(struct host_fixed *f)
+{
+    struct asmbuf a = begin(f);
+    f->at[FIXED_MISS] = (uint8_t)jump_probe(&a);
+    end(f, &a);
+}
+
 void fixed_make(struct host_thunks *t)
 {
+    make_probe(&t->probe);
     make_save_f(&t->save_f);
     make_poll(&t->poll);
     if (t->two_levels) /* their lookups are calls, which depend on where they lie */
