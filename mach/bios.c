@@ -35,7 +35,7 @@ void bios_stand_in(struct pc *pc)
     code_put(pc, IRET_AT, iret, sizeof iret);
     code_put(pc, TIMER_AT, timer, sizeof timer);
     for (unsigned n = 0; n < VECTORS; n++)
-        bytes_put(table + 4 * n, SEGMENT << 16 | (n == TIMER_VECTOR ? TIMER_AT : IRET_AT), 4);
+        bytes_put(table + 4 * n, (uint32_t)SEGMENT << 16 | (n == TIMER_VECTOR ? TIMER_AT : IRET_AT), 4);
     for (unsigned i = 0; i < ARRAY_LEN(script); i++)
         bus_write(pc->io, script[i].port, script[i].v, 1);
 }
