@@ -258,7 +258,7 @@ void mem_end(struct emitter *e, struct cold *c)
 static void cold_words(struct asmbuf *a, const struct cold *c, unsigned desc)
 {
     asm_imm(a, desc | (c->pair ? c->pair - 1u : 0) << MD_PAIR_SHIFT, 4);
-    asm_imm(a, (uint16_t)c->insn_off | (int64_t)c->disp << 16, 4);
+    asm_imm(a, (uint16_t)c->insn_off | (uint32_t)(uint16_t)c->disp << 16, 4);
 }
 
 /* The first of those that share found no entry for all: they must not use what the slot holds.  With a remembered entry
