@@ -14,7 +14,8 @@ static uint64_t run_nbody(unsigned n)
 {
     struct body b[5];
     for (int i = 0; i < 5; i++)
-        b[i] = (struct body){{i * 1.5 + 0.1, i * i * 0.7 - 1, 2.0 - i}, {0.1 * i, 0.2 - 0.05 * i, 0.03 * i * i}, 1.0 / (1 + i)};
+        b[i] = (struct body){
+            {i * 1.5 + 0.1, i * i * 0.7 - 1, 2.0 - i}, {0.1 * i, 0.2 - 0.05 * i, 0.03 * i * i}, 1.0 / (1 + i)};
     work_begin();
     for (unsigned step = 0; step < n; step++) {
         for (int i = 0; i < 5; i++)
@@ -142,6 +143,26 @@ static uint64_t run_x87(unsigned n)
     return work_mix_double(work_mix_double(0, (double)sum), (double)x);
 }
 
+/* Sums of products and a relaxation over arrays: every value is loaded, and half of them stored. */
+static uint64_t run_x87_arrays(unsigned n)
+{
+    enum { SIZE = 256 };
+    static long double a[SIZE], b[SIZE];
+    long double sum = 0;
+    for (unsigned i = 0; i < SIZE; i++) {
+        a[i] = 1.0L / (i + 1);
+        b[i] = (i % 7) * 0.125L;
+    }
+    work_begin();
+    for (unsigned k = 0; k < n; k++)
+        for (unsigned i = 1; i < SIZE; i++) {
+            sum += a[i] * b[i];
+            a[i] = a[i] * 0.9375L + a[i - 1] * 0.0625L;
+        }
+    work_end();
+    return work_mix_double(work_mix_double(0, (double)sum), (double)a[SIZE / 2]);
+}
+
 static uint64_t run_x87_trig(unsigned n)
 {
     long double sum = 0;
@@ -155,5 +176,6 @@ static uint64_t run_x87_trig(unsigned n)
     return work_mix_double(0, (double)sum);
 }
 
-const struct work works[] = {{"nbody", run_nbody}, {"matrix-sse", run_sse}, {"matrix-avx2", run_avx2}, {"libm", run_libm},
-                             {"x87", run_x87},     {"x87-trig", run_x87_trig}, {NULL, NULL}};
+const struct work works[] = {
+    {"nbody", run_nbody}, {"matrix-sse", run_sse},        {"matrix-avx2", run_avx2},  {"libm", run_libm},
+    {"x87", run_x87},     {"x87-arrays", run_x87_arrays}, {"x87-trig", run_x87_trig}, {NULL, NULL}};
