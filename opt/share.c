@@ -35,7 +35,7 @@ struct lead {
     bool write;
 };
 
-enum { LEADS = 8, NOT_SHARED = 0, DISP_MAX = 0x7fff };
+enum { LEADS = 8, NOT_SHARED = 0, DISP_MAX = 0x7fff, OFF_MAX = 1 << 30 };
 
 struct share {
     struct ir_block *b;
@@ -57,7 +57,7 @@ static const struct value *value_of(struct share *s, ir_ref r)
 
 static void set(struct share *s, ir_ref d, uint32_t root, int64_t off, ir_ref base)
 {
-    if (off != (int32_t)off)
+    if (off < -OFF_MAX || off > OFF_MAX) /* so that an access's end is no larger than 32 bits hold, either */
         root = ++s->roots, off = 0, base = IR_NONE;
     if (ir_is_reg(d))
         s->known |= 1u << d;
@@ -74,7 +74,7 @@ static void forget_all(struct share *s)
 static void add(struct share *s, ir_ref d, ir_ref a, int64_t distance)
 {
     const struct value *v = value_of(s, a);
-    set(s, d, v->root, v->off + distance, ir_is_reg(a) ? a : v->base);
+    set(s, d, v->root, (int64_t)((uint64_t)v->off + (uint64_t)distance), ir_is_reg(a) ? a : v->base);
 }
 
 /* What o writes. */

@@ -186,6 +186,11 @@ static void test_share(void **state)
         /* too far for one look */
         {"ld.i64 r2 = r1\n" NEXT "lea.i64 t0 = r1, _, #0x78\nld.i64 r3 = t0\n" END,
          "ld.i64 r2 = r1\n" NEXT "lea.i64 t0 = r1, _, #0x78\nld.i64 r3 = r1 disp=120\n" END},
+        /* the end of one is beyond 32 bits */
+        {"lea.i64 t0 = r1, _, #0x7ffffff0\nld.i64 r2 = t0\n" NEXT
+         "lea.i64 t1 = r1, _, #0x7ffffffc\nld.i64 r3 = t1\n" END,
+         "lea.i64 t0 = r1, _, #0x7ffffff0\nld.i64 r2 = t0\n" NEXT
+         "lea.i64 t1 = r1, _, #0x7ffffffc\nld.i64 r3 = t1\n" END},
         /* C may run in between, or control come from elsewhere */
         {"ld.i64 r2 = r1\n" NEXT "call.i64 _ = _, _, _, alpha\n" NEXT "ld.i64 r3 = r1\n" END,
          "ld.i64 r2 = r1\n" NEXT "call.i64 _ = _, _, _, alpha\n" NEXT "ld.i64 r3 = r1\n" END},
