@@ -7,7 +7,8 @@
  *
  *     region:  | host code of block 0 | 1 | ...  free  | cold part of block 0 | its aux | 1 | ... free |    | struct block 0 | 1 | ... |
  *
- * What seldom runs is in the second half of the region, so that code that runs lies close.  The structs lie in memory of their own: code memory, being mapped twice, is dearer to touch first.
+ * What seldom runs is in the second half of the region, so that code that runs lies close.  The structs lie in memory of
+ * their own: code memory, being mapped twice, is dearer to touch first.
  *
  * Blocks are keyed by guest-physical address and mode.  Lookup takes no lock (a chain is only ever prepended to, and
  * removed blocks stay readable until their region is reused).  Everything that changes structure holds `code->lock`,
@@ -16,8 +17,8 @@
  * host_link_set and the hook.
  *
  * Self-modifying code.  Each RAM page with blocks has a struct code_page with a bit a 64-byte line.  code_write drops
- * exactly the blocks whose guest bytes overlap the stored ones, unless they read these when they run (chart.c).  A page gets its RAM_CODE mark before the translator
- * reads its bytes and loses it when its last block is dropped.
+ * exactly the blocks whose guest bytes overlap the stored ones, unless they read these when they run (chart.c).  A page
+ * gets its RAM_CODE mark before the translator reads its bytes and loses it when its last block is dropped.
  */
 #ifndef RHEA_CODE_H
 #define RHEA_CODE_H
@@ -129,8 +130,8 @@ struct code_span {
 struct code_writer {
     int region; /* -1: none yet */
 };
-/* Room for `need` bytes of host code, and as much for its cold part and aux; evicts a region if it must.  Always succeeds for need <= 256 KB.  If
- * code_evictions is not what it was before, every block and link that the caller held is void, and so are its jump
+/* Room for `need` bytes of host code, and as much for its cold part and aux; evicts a region if it must.  Always succeeds
+ * for need <= 256 KB.  If code_evictions is not what it was before, every block and link that the caller held is void, and so are its jump
  * caches. */
 void code_reserve(struct code *c, struct code_writer *w, size_t need, struct code_span *s);
 /* Room behind s->block's cold_size bytes for `size` bytes to keep with it; what is reserved must have it. */

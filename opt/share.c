@@ -1,9 +1,10 @@
 /* opt/share.c: accesses off one base are looked up together.
  *
  *   needs   a verified block
- *   does    forward: lets accesses at a constant distance from a register name that (a + disp), so that the LEA may go; finds accesses at constant distances from one another (pushes and pops, fields of a frame or an
- *           object), within IR_SHARE_BYTES; gives them one number (share), the first of them IR_FIRST and the block the bytes that hold them
- *           all (ir_block.share)
+ *   does    forward: lets accesses at a constant distance from a register name that (a + disp), so that the LEA may go;
+ *           finds accesses at constant distances from one another (pushes and pops, fields of a frame or an object),
+ *           within IR_SHARE_BYTES; gives them one number (share), the first of them IR_FIRST and the block the bytes that
+ *           hold them all (ir_block.share)
  *   keeps   the order of all ops; setf, livef
  *   breaks  nothing
  *

@@ -113,8 +113,7 @@ static inline void asm_insn(struct asmbuf *a, unsigned prefix, unsigned map, uns
 }
 
 /* A VEX- or EVEX-encoded instruction, immediate included.  Registers by number: reg and vvvv 0..31, mask 0..7, last (bits
- * 7..4 of the immediate) 0..15; 0 for absent ones.  m is a vector, mask or general register, or memory without
- * displacement (EVEX scales short ones). */
+ * 7..4 of the immediate) 0..15; 0 for absent ones.  m is a vector, mask or general register, or memory. */
 struct asm_avx {
     int reg, vvvv, mask, last;
 };
