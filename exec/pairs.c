@@ -81,7 +81,7 @@ void pairs_assign(struct exec *e, struct ir_block *b, uint32_t mode, gpa_t gpa)
                                                              : IR_NONE;
         unsigned does = ir_effects(o);
         bool looked_up = o->share && !(o->flags & IR_FIRST);
-        if (!(does & (IRE_READS | IRE_WRITES)) || looked_up || skip || !(hot || o->flags & IR_NEAR))
+        if (!(does & (IRE_READS | IRE_WRITES)) || looked_up || skip)
             continue;
         if (hot)
             b->counter = 1 + hash(gpa) % CPU_COUNTERS;

@@ -256,6 +256,17 @@ static int64_t fill_write(struct vcpu *v, gva_t gva, unsigned desc, const struct
     return (int64_t)addend;
 }
 
+/* Which of cpu.direct is for the page, if any is, and what its direct_page says then. */
+static unsigned direct_place(gva_t gva)
+{
+    return gva >> 12 & (CPU_DIRECT - 1);
+}
+
+static uint64_t direct_key(gva_t gva)
+{
+    return (gva & ~0xfffull) | 1;
+}
+
 /* Does the map have one of those bytes? */
 static bool charted(const uint64_t *map, gva_t gva, unsigned size)
 {
@@ -277,8 +288,8 @@ static bool fill_direct(struct vcpu *v, gva_t gva, unsigned desc, const struct p
     const uint64_t *map = code_chart(v->exec->code, p->ram_page, v->exec->nvcpus == 1);
     if (!map)
         return false;
-    unsigned n = gva >> 12 & (CPU_DIRECT - 1);
-    c->direct_page[n] = (gva & ~0xfffull) | 1;
+    unsigned n = direct_place(gva);
+    c->direct_page[n] = direct_key(gva);
     c->direct[n] = (struct cpu_direct){.table = tlb_table(x->tlb, x->cur_slot, kind),
                                        .addend = (uint64_t)(uintptr_t)p->host - gva,
                                        .map = map,
@@ -290,9 +301,9 @@ static bool fill_direct(struct vcpu *v, gva_t gva, unsigned desc, const struct p
 static bool find_direct(struct vcpu *v, gva_t gva, unsigned desc, uint64_t bytes, struct place *p)
 {
     struct x86 *x = &v->x86;
-    unsigned n = gva >> 12 & (CPU_DIRECT - 1);
+    unsigned n = direct_place(gva);
     const struct cpu_direct *d = &x->cpu.direct[n];
-    if (x->cpu.direct_page[n] != ((gva & ~0xfffull) | 1) || !d->left || crosses(gva, desc) ||
+    if (x->cpu.direct_page[n] != direct_key(gva) || !d->left || crosses(gva, desc) ||
         d->table != tlb_table(x->tlb, x->cur_slot, kind_of(x, desc)))
         return false;
     *p = (struct place){.bytes = bytes, .host = (uint8_t *)(uintptr_t)(d->addend + gva)};
@@ -383,7 +394,7 @@ static int64_t slow_write(struct cpu *c, gva_t gva, unsigned desc)
     if (n == 1 && !traps && !direct && plain(v, &p[0]))
         return fill_write(v, gva, desc, &p[0]);
     if (n == 1 && !traps && p[0].ram_page != UINT64_MAX &&
-        (direct ? !charted(x->cpu.direct[gva >> 12 & (CPU_DIRECT - 1)].map, gva, desc & MD_SIZE)
+        (direct ? !charted(x->cpu.direct[direct_place(gva)].map, gva, desc & MD_SIZE)
                 : fill_direct(v, gva, desc, &p[0]))) {
         v->count[COUNT_SLOW_WRITE_CHART]++;
         return (int64_t)((uintptr_t)p[0].host - gva);
