@@ -273,6 +273,8 @@ unsigned ir_read_bits(const struct ir_op *o, unsigned n)
 unsigned ir_write_bits(const struct ir_op *o, unsigned n)
 {
     unsigned type = o->type;
+    if (ir_facts[o->op].dest == IR_DEST_WHOLE)
+        return 64;
     switch (o->op) {
     case IR_SETCC: return 8;
     case IR_UMUL:
@@ -283,12 +285,6 @@ unsigned ir_write_bits(const struct ir_op *o, unsigned n)
             return n == IR_D ? 16 : 0;
         break;
     case IR_LDS: type = o->sub; break;
-    case IR_CRC32:
-    case IR_PC:
-    case IR_GETF:
-    case IR_LDF:
-    case IR_LDC:
-    case IR_LDZ:
     case IR_VEC:
     case IR_X87:
     case IR_AVX: return 64;
