@@ -142,6 +142,7 @@ bool place_can_dst(struct emitter *e, ir_ref d, ir_ref from);
 void place_dst_done(struct emitter *e, ir_ref d, enum ir_type t, int reg);
 bool place_unpinned(ir_ref r);  /* an IR register that lives in struct cpu */
 struct rm place_home(ir_ref r); /* where it lives */
+struct rm place_home_by(ir_ref r, cpu_field *field);
 void place_forget(struct emitter *e,
                   ir_ref r); /* its home is written directly, or its copy's register spoilt: drop the copy */
 void place_forget_all(struct emitter *e);
@@ -208,7 +209,7 @@ void emit_control(struct emitter *e);
 /* Jump by the entry at byte offset r15 of the jump cache's table r14 if it is for rax.  Returns the other jump's place. */
 uint32_t jump_by_entry(struct asmbuf *a);
 uint32_t jump_probe(struct asmbuf *a); /* ... by the first of its two entries, if that is for rax */
-void note_vec(struct emitter *e); /* at the block's begin and after helpers: vector insns may run now */
+void note_vec(struct emitter *e);      /* at the block's begin and after helpers: vector insns may run now */
 
 enum table { TABLE_R, TABLE_W, TABLE_X };
 /* reg holds a guest address; it becomes the host address of that address's entry in the table.  With tables of two levels

@@ -20,8 +20,8 @@
  *         call slow thunk of ga's register
  *         jmp  access;  dd desc;  dw insn_off, disp
  *         copy of the access's instructions; call commit; jmp end         (stores only)
- * The thunk first sees whether the table has an entry for it after all, and no page is crossed: then it returns at once.  Else it calls the slow path, which gives the addend in rax: of real memory, or of cpu.bounce.
- * Loads then simply run `access`.  A store into the bounce buffer is told by cpu.pending: the thunk returns further
+ * The thunk first sees whether the table has an entry for it after all, and no page is crossed: then it returns at
+ * once.  Else it calls the slow path, which gives the addend in rax: of real memory, or of cpu.bounce.  Loads then simply run `access`.  A store into the bounce buffer is told by cpu.pending: the thunk returns further
  * on, to a copy of the access, after which the commit thunk does what the store really does (a device, two
  * pages, a page with code) and keeps the host's flags.
  *
@@ -74,21 +74,36 @@ static void load_address(struct emitter *e, enum ir_type t, int ga)
         asm_mov_rr(&e->a, t, RAX, ga);
 }
 
+/* rax = an address; becomes the remembered entry of e->op, if that is for `size` bytes from there on. */
+static void try_pair(struct emitter *e, struct cold *c, unsigned size)
+{
+    unsigned n = e->op->pair - 1u;
+    c->pair = e->op->pair;
+    asm_alu(&e->a, I64, 5, RAX, rm_cpu(offsetof(struct cpu, pair_page[n])));
+    asm_alu_imm(&e->a, I64, 7, rm_reg(RAX), 0x1000 - (int)size);
+    c->miss = asm_jcc(&e->a, CC_A);
+    asm_load(&e->a, I64, RAX, rm_cpu(offsetof(struct cpu, pair_addend[n])));
+}
+
+/* eax = an address, which is spoilt: the jump if `size` bytes from there on are not on one page. */
+static uint32_t try_page(struct emitter *e, unsigned size)
+{
+    asm_alu_imm(&e->a, I32, 4, rm_reg(RAX), 0xfff);
+    asm_alu_imm(&e->a, I32, 7, rm_reg(RAX), 0x1000 - (int)size);
+    return asm_jcc(&e->a, CC_A);
+}
+
 /* By way of the remembered entry. */
 static void begin_pair(struct emitter *e, struct cold *c, int ga)
 {
-    unsigned n = e->op->pair - 1u, size = c->desc & MD_SIZE;
-    c->pair = e->op->pair;
+    unsigned size = c->desc & MD_SIZE;
     c->near = e->op->flags & IR_NEAR;
     load_address(e, I64, ga);
     if (c->desc & MD_ALIGN) {
         asm_test_imm(&e->a, I8, rm_reg(RAX), (int8_t)(size - 1));
         c->misaligned = asm_jcc(&e->a, CC_NE);
     }
-    asm_alu(&e->a, I64, 5, RAX, rm_cpu(offsetof(struct cpu, pair_page[n])));
-    asm_alu_imm(&e->a, I64, 7, rm_reg(RAX), 0x1000 - (int)size);
-    c->miss = asm_jcc(&e->a, CC_A);
-    asm_load(&e->a, I64, RAX, rm_cpu(offsetof(struct cpu, pair_addend[n])));
+    try_pair(e, c, size);
 }
 
 void mem_table_entry(struct asmbuf *a, const struct host_thunks *t, enum table which, int reg, cpu_field *field)
@@ -142,9 +157,7 @@ static void lookup(struct emitter *e, struct cold *c, int ga)
     bool by_end = size & (size - 1) || (size > 8 && !(c->desc & MD_ALIGN)), sized = size > 1 && !by_end;
     if (by_end) {
         load_address(e, I32, ga);
-        asm_alu_imm(&e->a, I32, 4, rm_reg(RAX), 0xfff);
-        asm_alu_imm(&e->a, I32, 7, rm_reg(RAX), 0x1000 - (int)size);
-        c->misaligned = asm_jcc(&e->a, CC_A);
+        c->misaligned = try_page(e, size);
     }
     load_address(e, I64, ga);
     struct mem_lookup at = lookup_copy(e, (c->desc & MD_WRITE) != 0, sized);
@@ -162,7 +175,6 @@ static void begin_shared(struct emitter *e, struct cold *c, int ga)
     const struct ir_share *s = &e->b->share[o->share - 1];
     struct asmbuf *a = &e->a;
     struct rm kept = rm_cpu(offsetof(struct cpu, shared[o->share - 1]));
-    int room = 0x1000 - s->size;
     c->shared = o;
     if (c->desc & MD_ALIGN) {
         load_address(e, I32, ga);
@@ -175,24 +187,15 @@ static void begin_shared(struct emitter *e, struct cold *c, int ga)
         c->miss = asm_jcc(a, CC_E);
         return;
     }
-    if (o->pair) {
-        c->pair = o->pair;
-        asm_lea(a, I64, RAX, rm_mem(ga, s->from));
-        asm_alu(a, I64, 5, RAX, rm_cpu(offsetof(struct cpu, pair_page[o->pair - 1])));
-        asm_alu_imm(a, I64, 7, rm_reg(RAX), room);
-        c->miss = asm_jcc(a, CC_A);
-        asm_load(a, I64, RAX, rm_cpu(offsetof(struct cpu, pair_addend[o->pair - 1])));
-    } else {
+    if (!o->pair) {
         asm_lea(a, I32, RAX, rm_mem(ga, s->from));
-        asm_alu_imm(a, I32, 4, rm_reg(RAX), 0xfff);
-        asm_alu_imm(a, I32, 7, rm_reg(RAX), room);
-        c->crosses = asm_jcc(a, CC_A);
-        asm_lea(a, I64, RAX, rm_mem(ga, s->from));
-        mem_table_entry(a, e->t, s->write ? TABLE_W : TABLE_R, RAX, rm_cpu);
-        asm_load(a, I64, RAX, rm_mem(RAX, 0));
-        asm_typed(a, I64, 0, 0x85, RAX, rm_reg(RAX));
-        c->miss = asm_jcc(a, CC_E);
+        c->crosses = try_page(e, s->size);
     }
+    asm_lea(a, I64, RAX, rm_mem(ga, s->from));
+    if (o->pair)
+        try_pair(e, c, s->size);
+    else
+        c->miss = lookup_copy(e, s->write, false).miss;
     c->keep = asm_at(a);
     asm_store(a, I64, kept, RAX);
 }

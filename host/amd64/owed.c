@@ -122,11 +122,6 @@ void f_for_faults(struct emitter *e, struct cold *c)
     e->f_host = false;
 }
 
-static struct rm home(ir_ref r, cpu_field *field)
-{
-    return field(offsetof(struct cpu, reg) + r * 8u);
-}
-
 void f_make(struct emitter *e, unsigned maker, cpu_field *field)
 {
     const struct ir_op *o = &e->b->op[maker];
@@ -135,10 +130,12 @@ void f_make(struct emitter *e, unsigned maker, cpu_field *field)
     bool imm = ir_is_const(o->b), undone = o->op == IR_ADD || o->op == IR_SUB;
     int64_t v = imm ? sign_extend((uint64_t)ir_const_value(e->b, o->b), ir_bits(t)) : 0;
     ir_ref left = o->op == IR_CMP || o->op == IR_TEST ? o->a : o->d;
-    struct rm b = !general(o->b) ? rm_reg(RAX) : place_unpinned(o->b) ? home(o->b, field) : rm_reg(host_pin[o->b]);
+    struct rm b = !general(o->b)         ? rm_reg(RAX)
+                  : place_unpinned(o->b) ? place_home_by(o->b, field)
+                                         : rm_reg(host_pin[o->b]);
     int reg = host_pin[left];
     if (undone || place_unpinned(left)) {
-        place_unpinned(left) ? asm_load(a, I64, RAX, home(left, field)) : asm_mov_rr(a, I64, RAX, reg);
+        place_unpinned(left) ? asm_load(a, I64, RAX, place_home_by(left, field)) : asm_mov_rr(a, I64, RAX, reg);
         reg = RAX;
     }
     if (undone) {

@@ -178,9 +178,14 @@ bool place_unpinned(ir_ref r)
     return ir_is_reg(r) && host_pin[r] == NOREG;
 }
 
+struct rm place_home_by(ir_ref r, cpu_field *field)
+{
+    return field(offsetof(struct cpu, reg) + r * 8u);
+}
+
 struct rm place_home(ir_ref r)
 {
-    return rm_cpu(offsetof(struct cpu, reg) + r * 8u);
+    return place_home_by(r, rm_cpu);
 }
 
 int place_reg_of(struct emitter *e, ir_ref r)
@@ -324,11 +329,14 @@ void place_dst_done(struct emitter *e, ir_ref d, enum ir_type t, int reg)
 {
     if (!place_unpinned(d))
         return;
-    for (unsigned i = 0; i < NSCRATCH; i++)
-        if (e->held[i] == d && scratch_reg(i) != reg) /* a copy of what it was before */
-            e->held[i] = IR_NONE;
-        else if (e->held[i] == d)
-            t = I64;
+    for (unsigned i = 0; i < NSCRATCH; i++) {
+        if (e->held[i] != d)
+            continue;
+        if (scratch_reg(i) == reg)
+            t = I64; /* all of it */
+        else
+            e->held[i] = IR_NONE; /* a copy of what it was before */
+    }
     asm_store(&e->a, t == I32 ? I64 : t, place_home(d), reg);
     check(e, CHECK_DONE, d, reg);
 }
