@@ -74,9 +74,9 @@ static bool newest(const struct check *c, struct value v, ir_ref r)
     return v.r == r && v.version == c->version[r];
 }
 
-static const struct temp_place *temp_of(const struct emitter *e, ir_ref r)
+static int slot_of(const struct emitter *e, ir_ref r)
 {
-    return &e->temp[r - IR_TEMP0];
+    return e->slot[r - IR_TEMP0];
 }
 
 static bool in_memory(const struct emitter *e, ir_ref r)
@@ -84,7 +84,7 @@ static bool in_memory(const struct emitter *e, ir_ref r)
     const struct check *c = e->check;
     if (ir_is_reg(r))
         return c->home[r] == c->version[r];
-    int slot = temp_of(e, r)->slot;
+    int slot = slot_of(e, r);
     return slot >= 0 && newest(c, c->slot[slot], r);
 }
 
@@ -153,9 +153,9 @@ static void new_version(struct emitter *e, unsigned field)
         if (reg != c->done[field])
             return;
     } else if (reg == NOREG) { /* on the place it had, which the op has asked for */
-        reg = temp_of(e, r)->reg;
-        if (reg == NOREG && temp_of(e, r)->slot >= 0)
-            c->slot[temp_of(e, r)->slot] = v;
+        reg = e->reg[r];
+        if (reg == NOREG && slot_of(e, r) >= 0)
+            c->slot[slot_of(e, r)] = v;
     }
     if (scratch_of(reg) >= 0)
         c->reg[scratch_of(reg)] = v;
@@ -170,14 +170,13 @@ static void compare_places(struct emitter *e)
                  i ? R15 : R14);
     for (unsigned n = 0; n < e->b->ntemps; n++) {
         ir_ref r = (ir_ref)(IR_TEMP0 + n);
-        const struct temp_place *t = temp_of(e, r);
+        int reg = e->reg[r];
         if (!c->version[r] || c->last[r] <= e->index)
             continue;
-        if (t->reg == NOREG || t->in_slot)
-            rule(e, t->in_slot && in_memory(e, r), "the slot of a temp that lives on holds it", r, t->reg);
-        if (t->reg != NOREG)
-            rule(e, newest(c, c->reg[scratch_of(t->reg)], r), "the register of a temp that lives on holds it", r,
-                 t->reg);
+        if (reg == NOREG || place_in_slot(e, r))
+            rule(e, place_in_slot(e, r) && in_memory(e, r), "the slot of a temp that lives on holds it", r, reg);
+        if (reg != NOREG)
+            rule(e, newest(c, c->reg[scratch_of(reg)], r), "the register of a temp that lives on holds it", r, reg);
     }
 }
 
@@ -206,7 +205,7 @@ void check_see(struct emitter *e, enum check_event what, ir_ref r, int reg)
         break;
     case CHECK_SPILL:
         rule(e, newest(c, c->reg[i], r) || c->last[r] <= e->index, "what is spilled is the temp", r, reg);
-        c->slot[temp_of(e, r)->slot] = c->reg[i];
+        c->slot[slot_of(e, r)] = c->reg[i];
         break;
     case CHECK_TAKE:
         rule(e, !(e->locked >> i & 1), "a locked register is not handed out", r, reg);

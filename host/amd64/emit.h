@@ -45,12 +45,6 @@ enum { MD_PAIR_SHIFT = 24 };
 
 extern const int8_t host_pin[IR_NREG]; /* host register of an IR register, NOREG: in memory */
 
-struct temp_place {
-    int8_t reg;   /* r14, r15 or NOREG */
-    int8_t slot;  /* spill slot or -1 */
-    bool in_slot; /* the slot holds its value */
-};
-
 /* The slow path of one memory access. */
 struct cold {
     uint32_t miss, misaligned, crosses; /* displacements that come here; 0: none */
@@ -91,11 +85,13 @@ struct emitter {
     unsigned index;
     int32_t insn_off;
 
-    struct temp_place *temp;
+    int8_t *reg;    /* by ir_ref: the host register that holds it, r14 and r15 of temps and copies included, or NOREG */
+    int8_t *slot;   /* by temp: its slot, or -1 */
     uint16_t *last; /* by ir_ref, of temps: index of the last op that mentions it; others' are written and never read */
     ir_ref held[NSCRATCH]; /* r14 and r15: the temp there, or the unpinned register whose copy it is; IR_NONE: free */
     unsigned locked;       /* bit a scratch register: in use by the current op */
     uint64_t slots;        /* bit a slot: taken */
+    uint64_t current;      /* bit a slot: it holds its temp's value */
     struct check *check;   /* with -DRHEA_VERIFY */
     bool has_vec;          /* some op is a vector insn */
 
@@ -123,24 +119,57 @@ struct emitter {
 
 /* ---- place.c: where values live ------------------------------------------------------------------------------ */
 
+/* An IR register that lives in struct cpu. */
+static inline bool place_unpinned(ir_ref r)
+{
+    return ir_is_reg(r) && host_pin[r] == NOREG;
+}
+
 bool place_init(struct emitter *e, struct arena *scratch);
-void place_op_end(struct emitter *e);               /* unlock, free what died here */
-int place_scratch(struct emitter *e);               /* a scratch register for this op only; spills a temp if it must */
-int place_reg_of(struct emitter *e, ir_ref r);      /* the host register that holds r, or NOREG */
-bool place_dies(const struct emitter *e, ir_ref r); /* r is a temp and this op is the last to mention it */
-struct rm place_rm(struct emitter *e, ir_ref r);    /* r as an r/m operand (not a constant) */
+void place_op_end(struct emitter *e); /* unlock, free what died here */
+int place_scratch(struct emitter *e); /* a scratch register for this op only; spills a temp if it must */
+/* The host register that holds r, or NOREG. */
+static inline int place_reg_of(struct emitter *e, ir_ref r)
+{
+    if (r >= IR_CONST0)
+        return NOREG;
+    int reg = e->reg[r];
+    if (reg >= R14) {
+        e->locked |= 1u << (reg - R14);
+        check(e, CHECK_READ, r, reg);
+    }
+    return reg;
+}
+/* r is a temp and this op is the last to mention it. */
+static inline bool place_dies(const struct emitter *e, ir_ref r)
+{
+    return ir_is_temp(r) && e->last[r] == e->index;
+}
+bool place_in_slot(const struct emitter *e, ir_ref temp); /* its slot holds it */
+struct rm place_rm(struct emitter *e, ir_ref r);          /* r as an r/m operand (not a constant) */
 /* r's value in a register: its own, or loaded into `spare` (zero-extended from the type); constants too. */
 int place_src(struct emitter *e, ir_ref r, enum ir_type t, int spare);
 /* r's value in a register that is surely not rax; takes a scratch register when r has none. */
 int place_src_kept(struct emitter *e, ir_ref r, enum ir_type t);
 /* The register to compute d in: its own, a new one for a temp (that of `from` if that temp dies here), a copy or rax
  * for an unpinned register. */
-int place_dst(struct emitter *e, ir_ref d, ir_ref from);
+int place_dst_in_memory(struct emitter *e, ir_ref d, ir_ref from);
+static inline int place_dst(struct emitter *e, ir_ref d, ir_ref from)
+{
+    if (!ir_is_reg(d) || host_pin[d] == NOREG)
+        return place_dst_in_memory(e, d, from);
+    check(e, CHECK_DST, d, host_pin[d]);
+    return host_pin[d];
+}
 /* Whether place_dst finds a register while this op's sources hold theirs; if not, compute in rax, unlock, then place. */
 bool place_can_dst(struct emitter *e, ir_ref d, ir_ref from);
 /* After computing d at type t in reg: write it home if that is memory. */
-void place_dst_done(struct emitter *e, ir_ref d, enum ir_type t, int reg);
-bool place_unpinned(ir_ref r);  /* an IR register that lives in struct cpu */
+void place_home_done(struct emitter *e, ir_ref d, enum ir_type t, int reg);
+static inline void place_dst_done(struct emitter *e, ir_ref d, enum ir_type t, int reg)
+{
+    if (place_unpinned(d))
+        place_home_done(e, d, t, reg);
+}
 struct rm place_home(ir_ref r); /* where it lives */
 struct rm place_home_by(ir_ref r, cpu_field *field);
 void place_forget(struct emitter *e,

@@ -208,8 +208,7 @@ static struct rm merge_address(struct emitter *e, ir_ref a, int ga)
     asm_lea(&e->a, I64, host, rm_index(RAX, ga, 0, 0));
     check(e, CHECK_SPOIL, a, host);
     if (ir_is_temp(a) && !place_dies(e, a)) { /* the temp lives on: have it in its slot, without this register */
-        struct temp_place *t = &e->temp[a - IR_TEMP0];
-        rh_assert(t->in_slot, "a merged access to a living temp was spilled first");
+        rh_assert(place_in_slot(e, a), "a merged access to a living temp was spilled first");
         place_gone(e, a);
     }
     return rm_mem(host, 0);
@@ -407,12 +406,10 @@ static void rmw_apply(struct emitter *e, struct cold *c, struct rm m, int src)
 static void keep_address(struct emitter *e, ir_ref a)
 {
     if (ir_is_temp(a) && !place_dies(e, a)) {
-        struct temp_place *t = &e->temp[a - IR_TEMP0];
-        place_src_kept(e, a, I64);
-        int reg = t->reg;
+        int reg = place_src_kept(e, a, I64);
         place_gone(e, a);
         e->held[reg == R14 ? 0 : 1] = a;
-        t->reg = (int8_t)reg;
+        e->reg[a] = (int8_t)reg;
     }
 }
 

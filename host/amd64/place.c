@@ -11,6 +11,8 @@
  */
 #include "host/amd64/emit.h"
 
+#include <string.h>
+
 const int8_t host_pin[IR_NREG] = {
     R12,   RCX,   RDX,   RBX,   R13,   RBP,   RSI,   RDI,   NOREG, NOREG, NOREG, NOREG, R8,    R9,    R10,   R11,
     NOREG, NOREG, NOREG, NOREG, NOREG, NOREG, NOREG, NOREG, NOREG, NOREG, NOREG, NOREG, NOREG, NOREG, NOREG, NOREG,
@@ -28,25 +30,55 @@ static int scratch_reg(unsigned i)
     return i == 0 ? R14 : R15;
 }
 
-static struct temp_place *temp_of(struct emitter *e, ir_ref r)
+static int scratch_index(int reg)
 {
-    return &e->temp[r - IR_TEMP0];
+    return reg - R14;
 }
 
-static struct rm slot_rm(const struct temp_place *t)
+static int8_t *slot_of(struct emitter *e, ir_ref r)
 {
-    return rm_cpu(offsetof(struct cpu, slot) + (unsigned)t->slot * 8u);
+    return &e->slot[r - IR_TEMP0];
+}
+
+static struct rm slot_rm(int slot)
+{
+    return rm_cpu(offsetof(struct cpu, slot) + (unsigned)slot * 8u);
+}
+
+bool place_in_slot(const struct emitter *e, ir_ref r)
+{
+    int slot = e->slot[r - IR_TEMP0];
+    return slot >= 0 && e->current >> slot & 1;
+}
+
+/* Its slot, if it has one, holds what r was before. */
+static void outdate_slot(struct emitter *e, ir_ref r)
+{
+    int slot = *slot_of(e, r);
+    if (slot >= 0)
+        e->current &= ~(1ull << slot);
+}
+
+/* Scratch register i holds r, IR_NONE: nothing, and no longer what it held. */
+static void hold(struct emitter *e, int i, ir_ref r)
+{
+    if (e->held[i] != IR_NONE)
+        e->reg[e->held[i]] = NOREG;
+    e->held[i] = r;
+    if (r != IR_NONE)
+        e->reg[r] = (int8_t)scratch_reg((unsigned)i);
 }
 
 bool place_init(struct emitter *e, struct arena *scratch)
 {
     const struct ir_block *b = e->b;
-    uint16_t *last = e->last = arena_room(scratch, (IR_NONE + 1) * sizeof *e->last + b->ntemps * sizeof *e->temp);
+    uint16_t *last = e->last = arena_room(scratch, (IR_NONE + 1) * sizeof *e->last + IR_TEMP0 + 2 * b->ntemps);
     if (!last || b->nops > UINT16_MAX)
         return false;
-    e->temp = (struct temp_place *)(last + IR_NONE + 1);
-    for (unsigned i = 0; i < b->ntemps; i++)
-        e->temp[i] = (struct temp_place){.reg = NOREG, .slot = -1};
+    e->reg = (int8_t *)(last + IR_NONE + 1);
+    e->slot = e->reg + IR_TEMP0 + b->ntemps;
+    memcpy(e->reg, host_pin, IR_NREG);
+    memset(e->reg + IR_NREG, NOREG, IR_TEMP0 - IR_NREG + 2 * b->ntemps); /* nor slots */
     uint16_t i = 0;
     bool has_vec = false;
     for (const struct ir_op *o = b->op, *end = o + b->nops; o < end; o++, i++) {
@@ -65,52 +97,44 @@ void place_op_end(struct emitter *e)
 {
     e->locked = 0;
     for (unsigned i = 0; i < NSCRATCH; i++)
-        if (ir_is_temp(e->held[i]) && e->last[e->held[i]] <= e->index) {
-            temp_of(e, e->held[i])->reg = NOREG;
-            e->held[i] = IR_NONE;
-        }
+        if (ir_is_temp(e->held[i]) && e->last[e->held[i]] <= e->index)
+            hold(e, (int)i, IR_NONE);
     for (unsigned n = 0; n < IR_FIELDS && e->slots; n++) {
         ir_ref r = ir_get(e->op, n);
-        if (!ir_is_temp(r))
+        if (!ir_is_temp(r) || e->last[r] > e->index)
             continue;
-        struct temp_place *t = temp_of(e, r);
-        if (e->last[r] <= e->index && t->slot >= 0) {
-            e->slots &= ~(1ull << t->slot);
-            t->slot = -1;
-        }
+        int8_t *slot = slot_of(e, r);
+        if (*slot >= 0)
+            e->slots &= ~(1ull << *slot);
+        *slot = -1;
     }
     check(e, CHECK_END, IR_NONE, NOREG);
 }
 
 static void spill(struct emitter *e, ir_ref r)
 {
-    struct temp_place *t = temp_of(e, r);
-    if (t->slot < 0) {
-        t->slot = (int8_t)__builtin_ctzll(~e->slots | 1ull << 63);
-        rh_assert(t->slot < NSLOTS, "a block never has %d temps alive at once", NSLOTS);
-        e->slots |= 1ull << t->slot;
+    int8_t *slot = slot_of(e, r);
+    if (place_in_slot(e, r))
+        return;
+    if (*slot < 0) {
+        *slot = (int8_t)__builtin_ctzll(~e->slots | 1ull << 63);
+        rh_assert(*slot < NSLOTS, "a block never has %d temps alive at once", NSLOTS);
+        e->slots |= 1ull << *slot;
     }
-    if (!t->in_slot) {
-        asm_store(&e->a, I64, slot_rm(t), t->reg);
-        check(e, CHECK_SPILL, r, t->reg);
-    }
-    t->in_slot = true;
-}
-
-static unsigned scratch_index(int reg)
-{
-    return reg == R14 ? 0 : 1;
+    asm_store(&e->a, I64, slot_rm(*slot), e->reg[r]);
+    check(e, CHECK_SPILL, r, e->reg[r]);
+    e->current |= 1ull << *slot;
 }
 
 void place_gone(struct emitter *e, ir_ref r)
 {
-    struct temp_place *t = temp_of(e, r);
-    if (t->reg == NOREG)
+    int reg = e->reg[r];
+    if (reg == NOREG)
         return;
     if (e->last[r] > e->index)
         spill(e, r);
-    e->held[scratch_index(t->reg)] = IR_NONE;
-    t->reg = NOREG;
+    hold(e, scratch_index(reg), IR_NONE);
+    e->reg[r] = NOREG;
 }
 
 static bool op_mentions_source(const struct ir_op *o, ir_ref r)
@@ -142,11 +166,9 @@ static int pick_scratch(const struct emitter *e)
 static int take_scratch(struct emitter *e, int pick)
 {
     ir_ref r = e->held[pick];
-    if (ir_is_temp(r)) {
+    if (ir_is_temp(r))
         spill(e, r);
-        temp_of(e, r)->reg = NOREG;
-    }
-    e->held[pick] = IR_NONE;
+    hold(e, pick, IR_NONE);
     check(e, CHECK_TAKE, IR_NONE, scratch_reg((unsigned)pick));
     e->locked |= 1u << pick;
     return scratch_reg((unsigned)pick);
@@ -161,21 +183,15 @@ int place_scratch(struct emitter *e)
 
 void place_forget(struct emitter *e, ir_ref r)
 {
-    for (unsigned i = 0; i < NSCRATCH; i++)
-        if (e->held[i] == r && ir_is_reg(r))
-            e->held[i] = IR_NONE;
+    if (place_unpinned(r) && e->reg[r] != NOREG)
+        hold(e, scratch_index(e->reg[r]), IR_NONE);
 }
 
 void place_forget_all(struct emitter *e)
 {
-    for (unsigned i = 0; i < NSCRATCH; i++)
+    for (int i = 0; i < NSCRATCH; i++)
         if (ir_is_reg(e->held[i]))
-            e->held[i] = IR_NONE;
-}
-
-bool place_unpinned(ir_ref r)
-{
-    return ir_is_reg(r) && host_pin[r] == NOREG;
+            hold(e, i, IR_NONE);
 }
 
 struct rm place_home_by(ir_ref r, cpu_field *field)
@@ -188,31 +204,6 @@ struct rm place_home(ir_ref r)
     return place_home_by(r, rm_cpu);
 }
 
-int place_reg_of(struct emitter *e, ir_ref r)
-{
-    if (ir_is_reg(r) && host_pin[r] != NOREG)
-        return host_pin[r];
-    for (unsigned i = 0; i < NSCRATCH; i++)
-        if (ir_is_reg(r) && e->held[i] == r) {
-            e->locked |= 1u << i;
-            check(e, CHECK_READ, r, scratch_reg(i));
-            return scratch_reg(i);
-        }
-    if (!ir_is_temp(r))
-        return NOREG;
-    int reg = temp_of(e, r)->reg;
-    if (reg == NOREG)
-        return NOREG;
-    e->locked |= 1u << scratch_index(reg);
-    check(e, CHECK_READ, r, reg);
-    return reg;
-}
-
-bool place_dies(const struct emitter *e, ir_ref r)
-{
-    return ir_is_temp(r) && e->last[r] == e->index;
-}
-
 struct rm place_rm(struct emitter *e, ir_ref r)
 {
     int reg = place_reg_of(e, r);
@@ -221,8 +212,8 @@ struct rm place_rm(struct emitter *e, ir_ref r)
     check(e, CHECK_READ, r, NOREG);
     if (ir_is_reg(r))
         return place_home(r);
-    rh_assert(ir_is_temp(r) && temp_of(e, r)->slot >= 0, "operand of %s has a place", ir_shapes[e->op->op].name);
-    return slot_rm(temp_of(e, r));
+    rh_assert(ir_is_temp(r) && *slot_of(e, r) >= 0, "operand of %s has a place", ir_shapes[e->op->op].name);
+    return slot_rm(*slot_of(e, r));
 }
 
 int place_src(struct emitter *e, ir_ref r, enum ir_type t, int spare)
@@ -243,26 +234,18 @@ int place_src_kept(struct emitter *e, ir_ref r, enum ir_type t)
     if (reg != NOREG)
         return reg;
     int spare = place_scratch(e);
-    if (ir_is_reg(r)) {
-        asm_load(&e->a, I64, spare, place_home(r));
-        check(e, CHECK_LOAD, r, spare);
-        e->held[scratch_index(spare)] = r;
-        return spare;
-    }
-    if (ir_is_temp(r)) { /* loaded whole: the temp may live on in this register */
-        asm_load(&e->a, I64, spare, place_rm(e, r));
-        check(e, CHECK_LOAD, r, spare);
-        temp_of(e, r)->reg = (int8_t)spare;
-        e->held[scratch_index(spare)] = r;
-        return spare;
-    }
-    return place_src(e, r, t, spare);
+    if (ir_is_const(r))
+        return place_src(e, r, t, spare);
+    asm_load(&e->a, I64, spare, place_rm(e, r)); /* whole: it may live on in this register */
+    check(e, CHECK_LOAD, r, spare);
+    hold(e, scratch_index(spare), r);
+    return spare;
 }
 
 bool place_can_dst(struct emitter *e, ir_ref d, ir_ref from)
 {
-    return ir_is_reg(d) || temp_of(e, d)->reg != NOREG || e->locked != (1u << NSCRATCH) - 1 ||
-           (from != d && place_dies(e, from) && temp_of(e, from)->reg != NOREG);
+    return ir_is_reg(d) || e->reg[d] != NOREG || e->locked != (1u << NSCRATCH) - 1 ||
+           (from != d && place_dies(e, from) && e->reg[from] != NOREG);
 }
 
 /* Where to compute an unpinned register: in its copy, in a register that becomes its copy, or in rax.  A part of it is
@@ -281,7 +264,7 @@ static int dst_unpinned(struct emitter *e, ir_ref d)
         asm_load(&e->a, I64, reg, place_home(d));
         check(e, CHECK_LOAD, d, reg);
     }
-    e->held[pick] = d;
+    hold(e, pick, d);
     return reg;
 }
 
@@ -294,48 +277,43 @@ static bool keeps_some(const struct ir_op *o, ir_ref d)
 
 static int dst_temp(struct emitter *e, ir_ref d, ir_ref from)
 {
-    struct temp_place *t = temp_of(e, d);
-    if (t->reg != NOREG) {
-        t->in_slot = false;
-        e->locked |= 1u << scratch_index(t->reg);
-        return t->reg;
+    bool in_slot = place_in_slot(e, d);
+    outdate_slot(e, d);
+    bool reload = in_slot && keeps_some(e->op, d);
+    if (e->reg[d] == NOREG && !reload && from != d && place_dies(e, from) && e->reg[from] != NOREG) {
+        e->held[scratch_index(e->reg[from])] = d; /* both names are good until this op ends */
+        e->reg[d] = e->reg[from];
     }
-    bool reload = t->in_slot && keeps_some(e->op, d);
-    t->in_slot = false;
-    int reg;
-    if (!reload && ir_is_temp(from) && from != d && place_dies(e, from) && temp_of(e, from)->reg != NOREG) {
-        reg = temp_of(e, from)->reg; /* both names are good until this op ends */
-    } else {
-        reg = place_scratch(e);
+    int reg = e->reg[d];
+    if (reg != NOREG) {
+        e->locked |= 1u << scratch_index(reg);
+        return reg;
     }
+    reg = place_scratch(e);
     if (reload) {
-        asm_load(&e->a, I64, reg, slot_rm(t));
+        asm_load(&e->a, I64, reg, slot_rm(*slot_of(e, d)));
         check(e, CHECK_LOAD, d, reg);
     }
-    t->reg = (int8_t)reg;
-    e->held[scratch_index(reg)] = d;
-    e->locked |= 1u << scratch_index(reg);
+    hold(e, scratch_index(reg), d);
     return reg;
 }
 
-int place_dst(struct emitter *e, ir_ref d, ir_ref from)
+int place_dst_in_memory(struct emitter *e, ir_ref d, ir_ref from)
 {
-    int reg = ir_is_temp(d) ? dst_temp(e, d, from) : place_unpinned(d) ? dst_unpinned(e, d) : host_pin[d];
+    int reg = ir_is_temp(d) ? dst_temp(e, d, from) : dst_unpinned(e, d);
     check(e, CHECK_DST, d, reg);
     return reg;
 }
 
-void place_dst_done(struct emitter *e, ir_ref d, enum ir_type t, int reg)
+void place_home_done(struct emitter *e, ir_ref d, enum ir_type t, int reg)
 {
-    if (!place_unpinned(d))
-        return;
     for (unsigned i = 0; i < NSCRATCH; i++) {
         if (e->held[i] != d)
             continue;
         if (scratch_reg(i) == reg)
             t = I64; /* all of it */
         else
-            e->held[i] = IR_NONE; /* a copy of what it was before */
+            hold(e, (int)i, IR_NONE); /* a copy of what it was before */
     }
     asm_store(&e->a, t == I32 ? I64 : t, place_home(d), reg);
     check(e, CHECK_DONE, d, reg);
