@@ -20,12 +20,6 @@ void asm_form(struct asmbuf *a, uint64_t form, int reg, struct rm m)
 {
     uint8_t *p = a->p;
     unsigned prefix = form & 0xff, number = (unsigned)reg;
-    if ((form & ~(0xffull << FORM_OPCODE)) == 8 << FORM_W && !(m.how & RM_GS)) { /* REX.W, opcode: three of four */
-        p[0] = (uint8_t)(0x48 | (number >> 1 & 4) | (m.how >> RM_REX & 3));
-        p[1] = (uint8_t)(form >> FORM_OPCODE);
-        a->p = put_tail(p + 2, (number & 7) << 3, m);
-        return;
-    }
     unsigned rex = (form >> FORM_W & 8) | (number >> 1 & 4) | (m.how >> RM_REX & 3);
     unsigned byte =
         (number & form >> FORM_BYTE_REG & BYTE_REX) | (m.how >> RM_NUMBER & form >> FORM_BYTE_RM & BYTE_REX);
@@ -94,21 +88,12 @@ const uint64_t asm_types[IR_TYPE_COUNT] = {
     [I64] = 8 << FORM_W,
 };
 
-void asm_mov_rr(struct asmbuf *a, enum ir_type t, int d, int s)
-{
-    if (d == s && t != I32)
-        return;
-    asm_typed(a, t, 0, 0x89, s, rm_reg(d));
-}
-
-void asm_load(struct asmbuf *a, enum ir_type t, int d, struct rm m)
+void asm_load_part(struct asmbuf *a, enum ir_type t, int d, struct rm m)
 {
     if (t == I8)
         asm_insn(a, 0, 1, 0xb6, ASM_BYTE_RM, d, m);
-    else if (t == I16)
-        asm_insn(a, 0, 1, 0xb7, 0, d, m);
     else
-        asm_typed(a, t, 0, 0x8b, d, m);
+        asm_insn(a, 0, 1, 0xb7, 0, d, m);
 }
 
 void asm_mov_imm(struct asmbuf *a, int d, int64_t v)
@@ -136,12 +121,16 @@ static void put_imm(struct asmbuf *a, enum ir_type t, int64_t v)
 
 void asm_alu_imm(struct asmbuf *a, enum ir_type t, unsigned op, struct rm m, int64_t v)
 {
-    if (t != I8 && v == (int8_t)v) {
+    if (t >= I32) {
+        bool byte = v == (int8_t)v;
+        asm_typed(a, t, 0, byte ? 0x83 : 0x81, (int)op, m);
+        bytes_put(a->p, (uint64_t)v, 4);
+        a->p += byte ? 1 : 4;
+    } else if (t == I16 && v == (int8_t)v) {
         asm_typed(a, t, 0, 0x83, (int)op, m);
         asm_imm(a, v, 1);
     } else {
-        unsigned flags = t == I64 ? ASM_W : t == I8 ? ASM_BYTE_RM : 0;
-        asm_insn(a, t == I16 ? 0x66 : 0, 0, t == I8 ? 0x80 : 0x81, flags, (int)op, m);
+        asm_insn(a, t == I16 ? 0x66 : 0, 0, t == I8 ? 0x80 : 0x81, t == I8 ? ASM_BYTE_RM : 0, (int)op, m);
         put_imm(a, t, v);
     }
 }

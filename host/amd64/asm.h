@@ -119,17 +119,45 @@ struct asm_avx {
 };
 void asm_avx(struct asmbuf *a, const struct ir_avx *x, struct asm_avx r, struct rm m);
 
+/* One-byte opcode, 32 or 64 bits, as most instructions are.  REX is written whether it is needed or not, and the next byte goes
+ * over it: a branch would cost more. */
+static inline void asm_short(struct asmbuf *a, unsigned w, unsigned opcode, int reg, struct rm m)
+{
+    uint8_t *p = a->p;
+    unsigned number = (unsigned)reg, rex = w | (number >> 1 & 4) | (m.how >> RM_REX & 3);
+    *p = (uint8_t)(0x40 | rex);
+    p += rex != 0;
+    *p = (uint8_t)opcode;
+    bytes_put(p + 1, m.tail | (number & 7) << 3, 8);
+    a->p = p + 1 + (m.how & RM_SIZE);
+}
+
 /* The classic forms at a type: opcode is the 32-bit form's; I8 uses opcode - 1 when byte_form, I16 gets the 66
  * prefix.  asm_types: what a type adds to a form. */
 extern const uint64_t asm_types[IR_TYPE_COUNT];
 static inline void asm_typed(struct asmbuf *a, enum ir_type t, unsigned map, unsigned opcode, int reg, struct rm m)
 {
-    asm_form(a, asm_form_of(0, map, opcode, 0) + asm_types[t], reg, m);
+    if (t >= I32 && map == 0 && !(m.how & RM_GS))
+        asm_short(a, t == I64 ? 8 : 0, opcode, reg, m);
+    else
+        asm_form(a, asm_form_of(0, map, opcode, 0) + asm_types[t], reg, m);
 }
 
-void asm_mov_rr(struct asmbuf *a, enum ir_type t, int d, int s); /* I8, I16 merge; nothing if I64 and d = s */
-void asm_load(struct asmbuf *a, enum ir_type t, int d,
-              struct rm m); /* zero-extends I8 and I16 to 32 bits and so to 64 */
+/* I8, I16 merge; nothing if I64 and d = s. */
+static inline void asm_mov_rr(struct asmbuf *a, enum ir_type t, int d, int s)
+{
+    if (d != s || t == I32)
+        asm_typed(a, t, 0, 0x89, s, rm_reg(d));
+}
+void asm_load_part(struct asmbuf *a, enum ir_type t, int d, struct rm m);
+/* Zero-extends I8 and I16 to 32 bits and so to 64. */
+static inline void asm_load(struct asmbuf *a, enum ir_type t, int d, struct rm m)
+{
+    if (t >= I32)
+        asm_typed(a, t, 0, 0x8b, d, m);
+    else
+        asm_load_part(a, t, d, m);
+}
 static inline void asm_store(struct asmbuf *a, enum ir_type t, struct rm m, int s)
 {
     asm_typed(a, t, 0, 0x89, s, m);
@@ -147,6 +175,10 @@ static inline void asm_alu_to(struct asmbuf *a, enum ir_type t, unsigned op, str
 void asm_alu_imm(struct asmbuf *a, enum ir_type t, unsigned op, struct rm m,
                  int64_t v); /* v fits a sign-extended imm32 */
 void asm_test_imm(struct asmbuf *a, enum ir_type t, struct rm m, int32_t v);
+static inline void asm_test_self(struct asmbuf *a, enum ir_type t, int reg)
+{
+    asm_typed(a, t, 0, 0x85, reg, rm_reg(reg));
+}
 void asm_shift_imm(struct asmbuf *a, enum ir_type t, unsigned op, struct rm m, unsigned n); /* op: 0 ROL .. 7 SAR */
 static inline void asm_lea(struct asmbuf *a, enum ir_type t, int d, struct rm m)
 {

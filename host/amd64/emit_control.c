@@ -257,7 +257,7 @@ void emit_control(struct emitter *e)
         if (ir_is_const(o->a))
             asm_mov_imm(a, RAX, ir_const_value(e->b, o->a));
         if (ir_is_const(o->a))
-            asm_typed(a, o->type, 0, 0x85, RAX, rm_reg(RAX));
+            asm_test_self(a, o->type, RAX);
         else if (place_reg_of(e, o->a) != NOREG)
             asm_typed(a, o->type, 0, 0x85, place_reg_of(e, o->a), rm_reg(place_reg_of(e, o->a)));
         else

@@ -132,7 +132,7 @@ struct mem_lookup mem_lookup(struct asmbuf *a, const struct host_thunks *t, bool
     }
     mem_table_entry(a, t, write ? TABLE_W : TABLE_R, RAX, rm_cpu);
     asm_load(a, I64, RAX, rm_mem(RAX, 0));
-    asm_typed(a, I64, 0, 0x85, RAX, rm_reg(RAX));
+    asm_test_self(a, I64, RAX);
     at.miss = asm_jcc(a, CC_E);
     return at;
 }
@@ -183,7 +183,7 @@ static void begin_shared(struct emitter *e, struct cold *c, int ga)
     }
     if (!(o->flags & IR_FIRST)) {
         asm_load(a, I64, RAX, kept);
-        asm_typed(a, I64, 0, 0x85, RAX, rm_reg(RAX));
+        asm_test_self(a, I64, RAX);
         c->miss = asm_jcc(a, CC_E);
         return;
     }
@@ -278,7 +278,7 @@ static void cold_first(struct emitter *e, struct cold *c)
     uint32_t over = asm_jmp(a);
     cold_words(a, c, s->size);
     asm_patch(a, over, asm_at(a));
-    asm_typed(a, I64, 0, 0x85, RAX, rm_reg(RAX));
+    asm_test_self(a, I64, RAX);
     asm_patch(a, asm_jcc(a, CC_NE), c->keep);
 }
 

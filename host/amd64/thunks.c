@@ -382,7 +382,7 @@ static void emit_pair_thunk(struct asmbuf *a, const struct host_thunks *t, uint3
         asm_store(a, I64, addend, RAX);
         emit_whole_address(a);
         asm_load(a, I64, RAX, addend);
-        asm_typed(a, I64, 0, 0x85, RAX, rm_reg(RAX));
+        asm_test_self(a, I64, RAX);
     } else {
         *at = asm_at(a);
         asm_alu_imm(a, I8, 7, FIELD(faulted), 1);
@@ -394,7 +394,7 @@ static void emit_pair_thunk(struct asmbuf *a, const struct host_thunks *t, uint3
     asm_load(a, I64, RAX, address);
     mem_table_entry(a, t, write_table ? TABLE_W : TABLE_R, RAX, field);
     asm_load(a, I64, RAX, rm_mem(RAX, 0));
-    asm_typed(a, I64, 0, 0x85, RAX, rm_reg(RAX));
+    asm_test_self(a, I64, RAX);
     give_up[1] = asm_jcc(a, CC_E);
     asm_store(a, I64, addend, RAX);
     asm_load(a, I64, RAX, rm_mem(RSP, 0));
