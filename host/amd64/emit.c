@@ -2,82 +2,41 @@
  * parts. The register plan and the rules are in emit.h. */
 #include "host/amd64/emit.h"
 
-static void emit_op(struct emitter *e)
+static void begin_insn(struct emitter *e)
 {
-    switch (e->op->op) {
-    case IR_MOV:
-    case IR_ZX8:
-    case IR_ZX16:
-    case IR_SX8:
-    case IR_SX16:
-    case IR_SX32:
-    case IR_LEA:
-    case IR_PC:
-    case IR_LDF:
-    case IR_LDC:
-    case IR_STF:
-    case IR_CMOV: emit_move(e); break;
-    case IR_ADD:
-    case IR_SUB:
-    case IR_ADC:
-    case IR_SBB:
-    case IR_AND:
-    case IR_OR:
-    case IR_XOR:
-    case IR_CMP:
-    case IR_TEST:
-    case IR_MUL: emit_alu(e); break;
-    case IR_SHL:
-    case IR_SHR:
-    case IR_SAR:
-    case IR_ROL:
-    case IR_ROR:
-    case IR_RCL:
-    case IR_RCR:
-    case IR_SHLD:
-    case IR_SHRD: emit_shift(e); break;
-    case IR_UMUL:
-    case IR_SMUL:
-    case IR_UDIV:
-    case IR_SDIV: emit_mul_div(e); break;
-    case IR_BT:
-    case IR_BTS:
-    case IR_BTR:
-    case IR_BTC:
-    case IR_BSF:
-    case IR_BSR:
-    case IR_TZCNT:
-    case IR_LZCNT:
-    case IR_POPCNT:
-    case IR_CRC32:
-    case IR_PDEP:
-    case IR_PEXT:
-    case IR_BSWAP: emit_bits(e); break;
-    case IR_NOT:
-    case IR_NEG:
-    case IR_INC:
-    case IR_DEC:
-    case IR_SETCC:
-    case IR_GETF:
-    case IR_SETF:
-    case IR_STC:
-    case IR_CLC:
-    case IR_CMC: emit_flag_op(e); break;
-    case IR_LD:
-    case IR_LDZ:
-    case IR_LDS:
-    case IR_ST:
-    case IR_RMW:
-    case IR_XADD:
-    case IR_XCHG:
-    case IR_CMPXCHG:
-    case IR_PROBE: emit_memory(e); break;
-    case IR_VEC: emit_vec(e); break;
-    case IR_X87: emit_x87(e); break;
-    case IR_AVX: emit_avx(e); break;
-    default: emit_control(e); break;
-    }
+    e->insn_off = (int32_t)e->op->imm;
 }
+
+static emit_fn *const emit_op[IR_OP_COUNT] = {
+    [IR_INSN] = begin_insn,       [IR_MOV] = emit_mov,           [IR_ZX8] = emit_extend,
+    [IR_ZX16] = emit_extend,      [IR_SX8] = emit_extend,        [IR_SX16] = emit_extend,
+    [IR_SX32] = emit_extend,      [IR_LEA] = emit_lea,           [IR_PC] = emit_pc,
+    [IR_LDF] = emit_load_field,   [IR_LDC] = emit_load_live,     [IR_STF] = emit_store_field,
+    [IR_CMOV] = emit_cmov,        [IR_ADD] = emit_alu,           [IR_SUB] = emit_alu,
+    [IR_ADC] = emit_alu,          [IR_SBB] = emit_alu,           [IR_AND] = emit_alu,
+    [IR_OR] = emit_alu,           [IR_XOR] = emit_alu,           [IR_MUL] = emit_alu,
+    [IR_CMP] = emit_compare,      [IR_TEST] = emit_compare,      [IR_SHL] = emit_shift,
+    [IR_SHR] = emit_shift,        [IR_SAR] = emit_shift,         [IR_ROL] = emit_shift,
+    [IR_ROR] = emit_shift,        [IR_RCL] = emit_shift,         [IR_RCR] = emit_shift,
+    [IR_SHLD] = emit_shift,       [IR_SHRD] = emit_shift,        [IR_UMUL] = emit_mul_div,
+    [IR_SMUL] = emit_mul_div,     [IR_UDIV] = emit_mul_div,      [IR_SDIV] = emit_mul_div,
+    [IR_BT] = emit_bits,          [IR_BTS] = emit_bits,          [IR_BTR] = emit_bits,
+    [IR_BTC] = emit_bits,         [IR_BSF] = emit_bits,          [IR_BSR] = emit_bits,
+    [IR_TZCNT] = emit_bits,       [IR_LZCNT] = emit_bits,        [IR_POPCNT] = emit_bits,
+    [IR_BSWAP] = emit_bits,       [IR_CRC32] = emit_two_sources, [IR_PDEP] = emit_two_sources,
+    [IR_PEXT] = emit_two_sources, [IR_NOT] = emit_unary,         [IR_NEG] = emit_unary,
+    [IR_INC] = emit_unary,        [IR_DEC] = emit_unary,         [IR_SETCC] = emit_setcc,
+    [IR_GETF] = emit_getf,        [IR_SETF] = emit_setf,         [IR_STC] = emit_carry,
+    [IR_CLC] = emit_carry,        [IR_CMC] = emit_carry,         [IR_LD] = emit_load,
+    [IR_LDZ] = emit_load,         [IR_LDS] = emit_load,          [IR_ST] = emit_store,
+    [IR_RMW] = emit_rmw,          [IR_CMPXCHG] = emit_cmpxchg,   [IR_XADD] = emit_exchange,
+    [IR_XCHG] = emit_exchange,    [IR_PROBE] = emit_probe,       [IR_VEC] = emit_vec,
+    [IR_AVX] = emit_avx,          [IR_X87] = emit_x87,           [IR_CALL] = emit_call,
+    [IR_LABEL] = emit_label,      [IR_BRCC] = emit_branch,       [IR_BRZ] = emit_branch_zero,
+    [IR_BRNZ] = emit_branch_zero, [IR_GOTO] = emit_goto,         [IR_GOTOI] = emit_goto_indirect,
+    [IR_LEAVE] = emit_leave,      [IR_LEAVEI] = emit_leave,      [IR_XPAGE] = emit_expect_page,
+    [IR_FENCE] = emit_fence,
+};
 
 /* The next n of what room is left at *p. */
 static void *take(uint8_t **p, size_t n)
@@ -123,15 +82,11 @@ bool host_emit(const struct host_thunks *t, const struct ir_block *b, struct hos
         asm_alu_imm(&e.a, I32, 0, rm_cpu(offsetof(struct cpu, counter[b->counter - 1])), 1);
     for (const struct ir_op *o = b->op, *end = o + b->nops; o < end; o = e.op + 1) {
         e.op = o;
-        if (o->op == IR_INSN) {
-            e.insn_off = (int32_t)o->imm;
-            continue;
-        }
         if (asm_full(&e.a))
             return false;
         e.index = (unsigned)(o - b->op);
         x87_tell(&e);
-        emit_op(&e);
+        emit_op[o->op](&e);
         place_op_end(&e);
     }
     for (unsigned i = 0; i < e.nbranches; i++)

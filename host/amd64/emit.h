@@ -220,21 +220,21 @@ unsigned f_condition(struct emitter *e, enum ir_cc cc); /* emit what is needed; 
 /* /n of the 80..83 and C0, D0, D2 groups, by IR opcode. */
 unsigned alu_number(unsigned op);
 unsigned shift_number(unsigned op);
-void emit_alu(struct emitter *e);
-void emit_shift(struct emitter *e);
-void emit_mul_div(struct emitter *e);
-void emit_bits(struct emitter *e);
-void emit_move(struct emitter *e);
-void emit_flag_op(struct emitter *e);
-void emit_memory(struct emitter *e);
-void emit_vec(struct emitter *e);
-void emit_x87(struct emitter *e);
+/* Each emits e->op, which is one of those that emit.c's table has it for. */
+typedef void emit_fn(struct emitter *e);
+emit_fn emit_mov, emit_extend, emit_pc, emit_load_field, emit_store_field, emit_load_live, emit_lea, emit_cmov;
+emit_fn emit_alu, emit_compare, emit_shift, emit_mul_div, emit_bits, emit_two_sources, emit_unary;
+emit_fn emit_setcc, emit_getf, emit_setf, emit_carry;
+emit_fn emit_load, emit_store, emit_rmw, emit_cmpxchg, emit_exchange, emit_probe;
+emit_fn emit_vec, emit_avx, emit_x87;
+emit_fn emit_call, emit_label, emit_branch, emit_branch_zero, emit_goto, emit_goto_indirect, emit_leave,
+    emit_expect_page, emit_fence;
+/* Bring a's value into reg for a two-operand instruction at type t. */
+void bring(struct emitter *e, enum ir_type t, int reg, ir_ref a);
 /* Before an op that C may see other than from its cold stub: write what is due. */
 void x87_tell(struct emitter *e);
 void x87_tell_cold(struct emitter *e, const struct cold *c); /* in a cold stub; keeps rax */
-void emit_avx(struct emitter *e);
-void avx_select(struct emitter *e, const struct ir_op *o); /* tell the slow path which elements o touches */
-void emit_control(struct emitter *e);
+void avx_select(struct emitter *e, const struct ir_op *o);   /* tell the slow path which elements o touches */
 /* Jump by the entry at byte offset r15 of the jump cache's table r14 if it is for rax.  Returns the other jump's place. */
 uint32_t jump_by_entry(struct asmbuf *a);
 uint32_t jump_probe(struct asmbuf *a); /* ... by the first of its two entries, if that is for rax */

@@ -34,8 +34,7 @@ static void alu_apply(struct emitter *e, unsigned n, enum ir_type t, int reg, ir
     asm_alu(&e->a, t, n, reg, place_rm(e, r));
 }
 
-/* Bring a's value into reg for a two-operand instruction at type t. */
-static void bring(struct emitter *e, enum ir_type t, int reg, ir_ref a)
+void bring(struct emitter *e, enum ir_type t, int reg, ir_ref a)
 {
     int ra = place_reg_of(e, a);
     if (ra != NOREG)
@@ -108,7 +107,7 @@ static bool alu_as_lea(struct emitter *e)
     return true;
 }
 
-static void alu_compare(struct emitter *e)
+void emit_compare(struct emitter *e)
 {
     const struct ir_op *o = e->op;
     f_define(e);
@@ -151,10 +150,6 @@ static void alu_compare(struct emitter *e)
 void emit_alu(struct emitter *e)
 {
     const struct ir_op *o = e->op;
-    if (o->op == IR_CMP || o->op == IR_TEST) {
-        alu_compare(e);
-        return;
-    }
     if (alu_as_lea(e))
         return;
     e->locked = 0;
@@ -391,7 +386,7 @@ static void put_deposit(struct asmbuf *a, bool extract, enum ir_type t, int d, i
 }
 
 /* d = op(a, b): CRC32 continues in place, so that it works in rax where b may be in d. */
-static void two_sources(struct emitter *e)
+void emit_two_sources(struct emitter *e)
 {
     const struct ir_op *o = e->op;
     int mask = place_src_kept(e, o->b, o->type);
@@ -417,10 +412,6 @@ static void two_sources(struct emitter *e)
 void emit_bits(struct emitter *e)
 {
     const struct ir_op *o = e->op;
-    if (o->op == IR_CRC32 || o->op == IR_PDEP || o->op == IR_PEXT) {
-        two_sources(e);
-        return;
-    }
     f_define(e);
     switch (o->op) {
     case IR_BT:
@@ -481,227 +472,90 @@ void emit_bits(struct emitter *e)
     f_defined(e);
 }
 
-static void emit_lea(struct emitter *e)
+void emit_setcc(struct emitter *e)
 {
     const struct ir_op *o = e->op;
-    int base = NOREG, index = NOREG;
-    int64_t disp = o->imm;
-    if (o->a != IR_NONE && ir_is_const(o->a))
-        disp = (int64_t)((uint64_t)disp + (uint64_t)ir_const_value(e->b, o->a));
-    else if (o->a != IR_NONE)
-        base = place_src(e, o->a, I64, RAX);
-    if (o->b != IR_NONE && ir_is_const(o->b))
-        disp = (int64_t)((uint64_t)disp + ((uint64_t)ir_const_value(e->b, o->b) << o->sub));
-    else if (o->b != IR_NONE)
-        index = base == RAX ? place_src_kept(e, o->b, I64) : place_src(e, o->b, I64, RAX);
-    if (o->type == I32)
-        disp = (int32_t)disp;
-    int work = place_can_dst(e, o->d, o->a) ? place_dst(e, o->d, o->a) : RAX;
-    if (base == NOREG && index == NOREG) {
-        asm_mov_imm(&e->a, work, o->type == I32 ? (int64_t)(uint32_t)disp : disp);
-    } else if (fits32(disp)) {
-        if (base == NOREG && o->sub == 0) {
-            base = index;
-            index = NOREG;
-        }
-        asm_lea(&e->a, o->type, work, rm_index(base, index, index == NOREG ? 0 : o->sub, (int32_t)disp));
-    } else { /* a displacement of 64 bits */
-        int sum = base == RAX || index == RAX ? place_scratch(e) : RAX;
-        asm_mov_imm(&e->a, sum, disp);
-        if (index != NOREG)
-            asm_lea(&e->a, I64, sum, rm_index(sum, index, o->sub, 0));
-        if (base != NOREG)
-            asm_lea(&e->a, I64, sum, rm_index(sum, base, 0, 0));
-        asm_mov_rr(&e->a, I64, work, sum);
-    }
-    e->locked = 0;
-    int d = place_dst(e, o->d, IR_NONE);
-    if (d != work)
-        asm_mov_rr(&e->a, I64, d, work);
-    place_dst_done(e, o->d, o->type, d);
+    unsigned c = f_condition(e, o->sub);
+    place_forget(e, o->d);
+    struct rm m = ir_is_reg(o->d) ? place_rm(e, o->d) : rm_reg(place_dst(e, o->d, IR_NONE));
+    asm_insn(&e->a, 0, 1, 0x90 | c, ASM_BYTE_RM, 0, m);
 }
 
-void emit_move(struct emitter *e)
-{
-    const struct ir_op *o = e->op;
-    switch (o->op) {
-    case IR_MOV: {
-        bool unpinned = place_unpinned(o->d);
-        if (unpinned && ir_is_const(o->a)) {
-            int64_t v = ir_const_value(e->b, o->a);
-            if (o->type == I32)
-                v = (int64_t)(uint32_t)v;
-            if (o->type >= I32 && fits32(v)) {
-                asm_insn(&e->a, 0, 0, 0xc7, ASM_W, 0, place_home(o->d));
-                asm_imm(&e->a, v, 4);
-                place_forget(e, o->d);
-                return;
-            }
-        }
-        if (unpinned && place_reg_of(e, o->a) != NOREG && o->type != I32) {
-            asm_store(&e->a, o->type, place_home(o->d), place_reg_of(e, o->a));
-            place_forget(e, o->d);
-            return;
-        }
-        int d = place_dst(e, o->d, o->a);
-        if (o->type == I32 && place_reg_of(e, o->a) == d)
-            asm_mov_rr(&e->a, I32, d, d);
-        else
-            bring(e, o->type, d, o->a);
-        place_dst_done(e, o->d, o->type, d);
-        break;
-    }
-    case IR_ZX8:
-    case IR_ZX16:
-    case IR_SX8:
-    case IR_SX16:
-    case IR_SX32: {
-        int s = NOREG;
-        if (ir_is_const(o->a))
-            s = place_src(e, o->a, I64, RAX);
-        struct rm m = s == NOREG ? place_rm(e, o->a) : rm_reg(s);
-        int d = place_dst(e, o->d, o->a);
-        enum ir_type t = o->type;
-        bool sign = o->op == IR_SX8 || o->op == IR_SX16 || o->op == IR_SX32;
-        if (t == I16)
-            asm_byte(&e->a, 0x66);
-        unsigned w = sign && t == I64 ? ASM_W : 0;
-        if (o->op == IR_SX32)
-            asm_insn(&e->a, 0, 0, 0x63, w, d, m); /* movsxd */
-        else
-            asm_insn(&e->a, 0, 1, (sign ? 0xbe : 0xb6) | (o->op == IR_ZX16 || o->op == IR_SX16),
-                     w | (o->op == IR_ZX8 || o->op == IR_SX8 ? ASM_BYTE_RM : 0), d, m);
-        place_dst_done(e, o->d, t, d);
-        break;
-    }
-    case IR_PC: {
-        int d = place_dst(e, o->d, IR_NONE);
-        asm_load(&e->a, I64, d, rm_cpu(offsetof(struct cpu, reg[IR_PCB])));
-        rh_assert(fits32(o->imm), "a program counter lies near its block");
-        if (o->imm)
-            asm_lea(&e->a, I64, d, rm_mem(d, (int32_t)o->imm));
-        place_dst_done(e, o->d, I64, d);
-        break;
-    }
-    case IR_LDF: {
-        int d = place_dst(e, o->d, IR_NONE);
-        asm_load(&e->a, o->type, d, rm_cpu((size_t)o->imm));
-        place_dst_done(e, o->d, I64, d);
-        break;
-    }
-    case IR_LDC: {
-        int d = place_dst(e, o->d, IR_NONE);
-        asm_mov_imm(&e->a, RAX, o->imm);
-        if (o->type == I64)
-            asm_load(&e->a, I64, d, rm_mem(RAX, 0));
-        else if (o->type == I32)
-            asm_insn(&e->a, 0, 0, 0x63, ASM_W, d, rm_mem(RAX, 0));
-        else
-            asm_insn(&e->a, 0, 1, o->type == I8 ? 0xbe : 0xbf, ASM_W, d, rm_mem(RAX, 0));
-        place_dst_done(e, o->d, I64, d);
-        break;
-    }
-    case IR_STF: asm_store(&e->a, o->type, rm_cpu((size_t)o->imm), place_src(e, o->a, o->type, RAX)); break;
-    case IR_LEA: emit_lea(e); break;
-    case IR_CMOV: {
-        unsigned cc = f_condition(e, o->sub);
-        /* f_condition may have used rax: bring values only now; MOV and loads leave the flags alone. */
-        int s = NOREG;
-        if (ir_is_const(o->a)) {
-            s = place_scratch(e);
-            asm_mov_imm(&e->a, s, ir_const_value(e->b, o->a));
-        }
-        struct rm m = s == NOREG ? place_rm(e, o->a) : rm_reg(s);
-        bool copied = o->type != I16 && place_reg_of(e, o->d) != NOREG;
-        int d = place_dst(e, o->d, IR_NONE);
-        if (place_unpinned(o->d) && !copied)
-            asm_load(&e->a, I64, d, place_home(o->d));
-        asm_insn(&e->a, o->type == I16 ? 0x66 : 0, 1, 0x40 | cc, o->type == I64 ? ASM_W : 0, d, m);
-        place_dst_done(e, o->d, o->type == I16 ? I16 : I64, d);
-        break;
-    }
-    default: rh_assert(false, "emit_move: %s", ir_shapes[o->op].name);
-    }
-}
-
-void emit_flag_op(struct emitter *e)
+void emit_getf(struct emitter *e)
 {
     const struct ir_op *o = e->op;
     size_t cc = offsetof(struct cpu, cc);
-    switch (o->op) {
-    case IR_SETCC: {
-        unsigned c = f_condition(e, o->sub);
-        if (ir_is_reg(o->d)) {
-            place_forget(e, o->d);
-            asm_insn(&e->a, 0, 1, 0x90 | c, ASM_BYTE_RM, 0, place_rm(e, o->d));
-        } else {
-            int d = place_dst(e, o->d, IR_NONE);
-            asm_insn(&e->a, 0, 1, 0x90 | c, ASM_BYTE_RM, 0, rm_reg(d));
-        }
-        break;
-    }
-    case IR_GETF: {
+    f_save(e);
+    e->f_host = false;
+    int d = place_dst(e, o->d, IR_NONE);
+    int low = d == RAX ? place_scratch(e) : RAX;
+    asm_load(&e->a, I8, d, rm_cpu(cc));
+    asm_shift_imm(&e->a, I32, 4, rm_reg(d), 11);
+    asm_load(&e->a, I8, low, rm_cpu(cc + 1));
+    asm_alu_imm(&e->a, I32, 4, rm_reg(low), 0xd5);
+    asm_alu(&e->a, I32, 1, d, rm_reg(low));
+    place_dst_done(e, o->d, I64, d);
+}
+
+/* rax = o->a, which SETF reads twice. */
+static void bring_flags(struct emitter *e)
+{
+    ir_ref a = e->op->a;
+    if (ir_is_const(a))
+        asm_mov_imm(&e->a, RAX, ir_const_value(e->b, a));
+    else if (place_reg_of(e, a) != NOREG)
+        asm_mov_rr(&e->a, I64, RAX, place_reg_of(e, a));
+    else
+        asm_load(&e->a, I64, RAX, place_rm(e, a));
+}
+
+void emit_setf(struct emitter *e)
+{
+    const struct ir_op *o = e->op;
+    size_t cc = offsetof(struct cpu, cc);
+    uint32_t mask = (uint32_t)o->imm & CPU_ARITH;
+    if (!o->setf)
+        return;
+    if (mask != CPU_ARITH && (e->f_host || e->f_owed))
         f_save(e);
-        e->f_host = false;
-        int d = place_dst(e, o->d, IR_NONE);
-        int low = d == RAX ? place_scratch(e) : RAX;
-        asm_load(&e->a, I8, d, rm_cpu(cc));
-        asm_shift_imm(&e->a, I32, 4, rm_reg(d), 11);
-        asm_load(&e->a, I8, low, rm_cpu(cc + 1));
-        asm_alu_imm(&e->a, I32, 4, rm_reg(low), 0xd5);
-        asm_alu(&e->a, I32, 1, d, rm_reg(low));
-        place_dst_done(e, o->d, I64, d);
-        break;
-    }
-    case IR_SETF: {
-        uint32_t mask = (uint32_t)o->imm & CPU_ARITH;
-        if (!o->setf)
-            break;
-        if (mask != CPU_ARITH && (e->f_host || e->f_owed))
-            f_save(e);
-        e->f_host = false;
-        asm_insn(&e->a, 0, 0, 0xc7, 0, 0, rm_cpu(offsetof(struct cpu, f_maker)));
-        asm_imm(&e->a, 0, 4);
-        int work = place_scratch(e);
-        if (mask & 0xd5) {
-            if (ir_is_const(o->a))
-                asm_mov_imm(&e->a, RAX, ir_const_value(e->b, o->a));
-            else if (place_reg_of(e, o->a) != NOREG)
-                asm_mov_rr(&e->a, I64, RAX, place_reg_of(e, o->a));
-            else
-                asm_load(&e->a, I64, RAX, place_rm(e, o->a));
-            asm_alu_imm(&e->a, I32, 4, rm_reg(RAX), (int64_t)(mask & 0xd5));
-            if ((mask & 0xd5) != 0xd5) {
-                asm_load(&e->a, I8, work, rm_cpu(cc + 1));
-                asm_alu_imm(&e->a, I32, 4, rm_reg(work), (int64_t)(0xd5 & ~mask));
-                asm_alu(&e->a, I32, 1, RAX, rm_reg(work));
-            }
-            asm_alu_imm(&e->a, I32, 1, rm_reg(RAX), 2);
-            asm_store(&e->a, I8, rm_cpu(cc + 1), RAX);
+    e->f_host = false;
+    asm_insn(&e->a, 0, 0, 0xc7, 0, 0, rm_cpu(offsetof(struct cpu, f_maker)));
+    asm_imm(&e->a, 0, 4);
+    int work = place_scratch(e);
+    if (mask & 0xd5) {
+        bring_flags(e);
+        asm_alu_imm(&e->a, I32, 4, rm_reg(RAX), (int64_t)(mask & 0xd5));
+        if ((mask & 0xd5) != 0xd5) {
+            asm_load(&e->a, I8, work, rm_cpu(cc + 1));
+            asm_alu_imm(&e->a, I32, 4, rm_reg(work), (int64_t)(0xd5 & ~mask));
+            asm_alu(&e->a, I32, 1, RAX, rm_reg(work));
         }
-        if (mask & 0x800) {
-            if (ir_is_const(o->a))
-                asm_mov_imm(&e->a, RAX, ir_const_value(e->b, o->a));
-            else if (place_reg_of(e, o->a) != NOREG)
-                asm_mov_rr(&e->a, I64, RAX, place_reg_of(e, o->a));
-            else
-                asm_load(&e->a, I64, RAX, place_rm(e, o->a));
-            asm_shift_imm(&e->a, I32, 5, rm_reg(RAX), 11);
-            asm_alu_imm(&e->a, I32, 4, rm_reg(RAX), 1);
-            asm_store(&e->a, I8, rm_cpu(cc), RAX);
-        }
-        e->f_mem = true;
-        e->f_owed = false;
-        break;
+        asm_alu_imm(&e->a, I32, 1, rm_reg(RAX), 2);
+        asm_store(&e->a, I8, rm_cpu(cc + 1), RAX);
     }
-    default: /* STC CLC CMC */
-        f_define(e);
-        asm_byte(&e->a, o->op == IR_STC ? 0xf9 : o->op == IR_CLC ? 0xf8 : 0xf5);
-        f_defined(e);
-        break;
-    case IR_NOT:
-    case IR_NEG: unary(e, 0xf7, o->op == IR_NOT ? 2 : 3); break;
-    case IR_INC:
-    case IR_DEC: unary(e, 0xff, o->op == IR_INC ? 0 : 1); break;
+    if (mask & 0x800) {
+        bring_flags(e);
+        asm_shift_imm(&e->a, I32, 5, rm_reg(RAX), 11);
+        asm_alu_imm(&e->a, I32, 4, rm_reg(RAX), 1);
+        asm_store(&e->a, I8, rm_cpu(cc), RAX);
+    }
+    e->f_mem = true;
+    e->f_owed = false;
+}
+
+void emit_carry(struct emitter *e)
+{
+    f_define(e);
+    asm_byte(&e->a, e->op->op == IR_STC ? 0xf9 : e->op->op == IR_CLC ? 0xf8 : 0xf5);
+    f_defined(e);
+}
+
+void emit_unary(struct emitter *e)
+{
+    switch (e->op->op) {
+    case IR_NOT: unary(e, 0xf7, 2); break;
+    case IR_NEG: unary(e, 0xf7, 3); break;
+    case IR_INC: unary(e, 0xff, 0); break;
+    default: unary(e, 0xff, 1); /* DEC */
     }
 }

@@ -21,7 +21,7 @@ static void store_insn_off(struct emitter *e)
     asm_imm(&e->a, e->insn_off, 4);
 }
 
-static void emit_call(struct emitter *e)
+void emit_call(struct emitter *e)
 {
     const struct ir_op *o = e->op;
     const ir_ref arg[3] = {o->a, o->b, o->c};
@@ -103,7 +103,7 @@ static void owe(struct emitter *e, const struct ir_op *o)
     asm_imm(&e->a, 0, 4);
 }
 
-static void emit_goto(struct emitter *e)
+void emit_goto(struct emitter *e)
 {
     const struct ir_op *o = e->op;
     unsigned slot = o->sub;
@@ -211,7 +211,7 @@ uint32_t jump_probe(struct asmbuf *a)
     return jump_by_entry(a);
 }
 
-static void emit_goto_indirect(struct emitter *e)
+void emit_goto_indirect(struct emitter *e)
 {
     struct asmbuf *a = &e->a;
     f_save(e);
@@ -224,80 +224,79 @@ static void emit_goto_indirect(struct emitter *e)
     new_exit(e, EXIT_LOOKUP, e->insn_off)->from[0] = at + e->t->probe.at[FIXED_MISS];
 }
 
-void emit_control(struct emitter *e)
+void emit_label(struct emitter *e)
+{
+    if (e->f_host)
+        f_save(e);
+    place_forget_all(e);
+    e->label_at[e->op->imm] = asm_at(&e->a);
+    e->f_mem = true; /* every branch saved F */
+    e->f_owed = false;
+    e->f_host = false;
+}
+
+void emit_branch(struct emitter *e)
+{
+    if (is_two_ways(e)) {
+        emit_two_ways(e);
+        return;
+    }
+    if (!e->f_mem)
+        f_save(e);
+    unsigned cc = f_condition(e, e->op->sub);
+    branch_to(e, asm_jcc(&e->a, cc));
+    e->f_host = false; /* simple conditions were tested from memory */
+}
+
+void emit_branch_zero(struct emitter *e)
 {
     const struct ir_op *o = e->op;
     struct asmbuf *a = &e->a;
-    switch (o->op) {
-    case IR_CALL: emit_call(e); break;
-    case IR_LABEL:
-        if (e->f_host)
-            f_save(e);
-        place_forget_all(e);
-        e->label_at[o->imm] = asm_at(a);
-        e->f_mem = true; /* every branch saved F */
-        e->f_owed = false;
-        e->f_host = false;
-        break;
-    case IR_BRCC: {
-        if (is_two_ways(e)) {
-            emit_two_ways(e);
-            break;
-        }
-        if (!e->f_mem)
-            f_save(e);
-        unsigned cc = f_condition(e, o->sub);
-        branch_to(e, asm_jcc(a, cc));
-        e->f_host = false; /* simple conditions were tested from memory */
-        break;
-    }
-    case IR_BRZ:
-    case IR_BRNZ: {
-        f_spoil(e);
-        if (ir_is_const(o->a))
-            asm_mov_imm(a, RAX, ir_const_value(e->b, o->a));
-        if (ir_is_const(o->a))
-            asm_test_self(a, o->type, RAX);
-        else if (place_reg_of(e, o->a) != NOREG)
-            asm_typed(a, o->type, 0, 0x85, place_reg_of(e, o->a), rm_reg(place_reg_of(e, o->a)));
-        else
-            asm_alu_imm(a, o->type, 7, place_rm(e, o->a), 0);
-        branch_to(e, asm_jcc(a, o->op == IR_BRZ ? CC_E : CC_NE));
-        break;
-    }
-    case IR_GOTO: emit_goto(e); break;
-    case IR_GOTOI: emit_goto_indirect(e); break;
-    case IR_LEAVE:
-    case IR_LEAVEI: {
-        f_save(e);
-        e->f_host = false;
-        int s = RAX;
-        if (o->op == IR_LEAVE) {
-            asm_load(a, I64, RAX, pcb());
-            asm_lea(a, I64, RAX, rm_mem(RAX, (int32_t)o->imm));
-        } else {
-            s = place_src(e, o->a, I64, RAX);
-        }
-        asm_store(a, I64, rm_cpu(offsetof(struct cpu, pc)), s);
-        asm_mov_imm(a, RAX, o->sub);
-        asm_jmp_abs(a, e->t->rx + e->t->leave);
-        break;
-    }
-    case IR_XPAGE:
-        f_save(e);
-        e->f_host = false;
+    f_spoil(e);
+    int reg = ir_is_const(o->a) ? place_src(e, o->a, I64, RAX) : place_reg_of(e, o->a);
+    if (reg != NOREG)
+        asm_test_self(a, o->type, reg);
+    else
+        asm_alu_imm(a, o->type, 7, place_rm(e, o->a), 0);
+    branch_to(e, asm_jcc(a, o->op == IR_BRZ ? CC_E : CC_NE));
+}
+
+void emit_leave(struct emitter *e)
+{
+    const struct ir_op *o = e->op;
+    struct asmbuf *a = &e->a;
+    f_save(e);
+    e->f_host = false;
+    int s = RAX;
+    if (o->op == IR_LEAVE) {
         asm_load(a, I64, RAX, pcb());
-        asm_lea(a, I64, RAX, rm_mem(RAX, 0x1000));
-        mem_table_entry(a, e->t, TABLE_X, RAX, rm_cpu);
-        asm_insn(a, 0, 0, 0x81, 0, 7, rm_mem(RAX, 0));
-        asm_imm(a, o->imm, 4);
-        new_exit(e, EXIT_SECOND, e->insn_off)->from[0] = asm_jcc(a, CC_NE);
-        break;
-    default: /* FENCE */
-        asm_byte(a, 0x0f);
-        asm_byte(a, 0xae);
-        asm_byte(a, 0xf0);
+        asm_lea(a, I64, RAX, rm_mem(RAX, (int32_t)o->imm));
+    } else {
+        s = place_src(e, o->a, I64, RAX);
     }
+    asm_store(a, I64, rm_cpu(offsetof(struct cpu, pc)), s);
+    asm_mov_imm(a, RAX, o->sub);
+    asm_jmp_abs(a, e->t->rx + e->t->leave);
+}
+
+void emit_expect_page(struct emitter *e)
+{
+    struct asmbuf *a = &e->a;
+    f_save(e);
+    e->f_host = false;
+    asm_load(a, I64, RAX, pcb());
+    asm_lea(a, I64, RAX, rm_mem(RAX, 0x1000));
+    mem_table_entry(a, e->t, TABLE_X, RAX, rm_cpu);
+    asm_insn(a, 0, 0, 0x81, 0, 7, rm_mem(RAX, 0));
+    asm_imm(a, e->op->imm, 4);
+    new_exit(e, EXIT_SECOND, e->insn_off)->from[0] = asm_jcc(a, CC_NE);
+}
+
+void emit_fence(struct emitter *e)
+{
+    asm_byte(&e->a, 0x0f);
+    asm_byte(&e->a, 0xae);
+    asm_byte(&e->a, 0xf0);
 }
 
 static void exit_one(struct emitter *e, const struct exit_stub *x)

@@ -429,7 +429,7 @@ static int merged_source(struct emitter *e, int spare)
     return place_src(e, o->b, o->type, spare == NOREG ? place_scratch(e) : spare);
 }
 
-static void emit_rmw(struct emitter *e)
+void emit_rmw(struct emitter *e)
 {
     const struct ir_op *o = e->op;
     unsigned desc = 1u << o->type | MD_WRITE | MD_RMW | (o->flags & IR_LOCK ? MD_LOCK : 0);
@@ -477,7 +477,7 @@ static void emit_rmw(struct emitter *e)
     f_defined(e);
 }
 
-static void emit_cmpxchg(struct emitter *e)
+void emit_cmpxchg(struct emitter *e)
 {
     const struct ir_op *o = e->op;
     unsigned desc = 1u << o->type | MD_WRITE | MD_RMW | (o->flags & IR_LOCK ? MD_LOCK : 0);
@@ -504,7 +504,7 @@ static void emit_cmpxchg(struct emitter *e)
 }
 
 /* XADD and XCHG: the register operand is source and destination of one host instruction. */
-static void emit_exchange(struct emitter *e)
+void emit_exchange(struct emitter *e)
 {
     const struct ir_op *o = e->op;
     bool lock = (o->flags & IR_LOCK) || o->op == IR_XCHG;
@@ -532,7 +532,7 @@ static void emit_exchange(struct emitter *e)
     f_defined(e);
 }
 
-static void emit_load(struct emitter *e)
+void emit_load(struct emitter *e)
 {
     const struct ir_op *o = e->op;
     struct rm m;
@@ -559,7 +559,7 @@ static void emit_load(struct emitter *e)
     place_dst_done(e, o->d, done, d);
 }
 
-static void emit_store(struct emitter *e)
+void emit_store(struct emitter *e)
 {
     const struct ir_op *o = e->op;
     struct rm m;
@@ -579,23 +579,11 @@ static void emit_store(struct emitter *e)
     mem_end(e, c);
 }
 
-void emit_memory(struct emitter *e)
+void emit_probe(struct emitter *e)
 {
-    switch (e->op->op) {
-    case IR_LD:
-    case IR_LDZ:
-    case IR_LDS: emit_load(e); break;
-    case IR_ST: emit_store(e); break;
-    case IR_RMW: emit_rmw(e); break;
-    case IR_CMPXCHG: emit_cmpxchg(e); break;
-    case IR_XADD:
-    case IR_XCHG: emit_exchange(e); break;
-    default: { /* PROBE */
-        struct rm m;
-        struct cold *c = mem_begin(e, ((unsigned)e->op->imm & MD_SIZE) | MD_WRITE | MD_PROBE, false, &m);
-        mem_fault_here(e, c);
-        asm_insn(&e->a, 0, 1, 0x1f, 0, 0, m); /* nop [host]: does not touch it */
-        mem_end(e, c);
-    }
-    }
+    struct rm m;
+    struct cold *c = mem_begin(e, ((unsigned)e->op->imm & MD_SIZE) | MD_WRITE | MD_PROBE, false, &m);
+    mem_fault_here(e, c);
+    asm_insn(&e->a, 0, 1, 0x1f, 0, 0, m); /* nop [host]: does not touch it */
+    mem_end(e, c);
 }

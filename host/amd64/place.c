@@ -82,8 +82,6 @@ bool place_init(struct emitter *e, struct arena *scratch)
     uint16_t i = 0;
     bool has_vec = false;
     for (const struct ir_op *o = b->op, *end = o + b->nops; o < end; o++, i++) {
-        if (o->op == IR_INSN)
-            continue;
         has_vec |= o->op == IR_VEC || o->op == IR_X87 || o->op == IR_AVX;
         last[o->d] = last[o->e] = last[o->a] = last[o->b] = last[o->c] = i;
     }
@@ -96,9 +94,10 @@ bool place_init(struct emitter *e, struct arena *scratch)
 void place_op_end(struct emitter *e)
 {
     e->locked = 0;
-    for (unsigned i = 0; i < NSCRATCH; i++)
-        if (ir_is_temp(e->held[i]) && e->last[e->held[i]] <= e->index)
-            hold(e, (int)i, IR_NONE);
+    for (unsigned i = 0; i < NSCRATCH; i++) { /* without a branch, which would be hard to predict */
+        ir_ref r = e->held[i];
+        e->held[i] = ir_is_temp(r) & (e->last[r] <= e->index) ? IR_NONE : r;
+    }
     for (unsigned n = 0; n < IR_FIELDS && e->slots; n++) {
         ir_ref r = ir_get(e->op, n);
         if (!ir_is_temp(r) || e->last[r] > e->index)

@@ -136,7 +136,7 @@ static void stack(struct asmbuf *a, int n)
     asm_alu_imm(a, I64, n > 0 ? 0 : 5, rm_reg(RSP), n > 0 ? n : -n);
 }
 
-static void emit_leave(struct asmbuf *a, struct host_thunks *t)
+static void emit_leave_thunk(struct asmbuf *a, struct host_thunks *t)
 {
     const struct {
         uint32_t *at;
@@ -509,7 +509,7 @@ bool host_thunks_emit(struct host_thunks *t, struct host_span *s, const struct h
     load_guest(a, t);
     asm_byte(a, 0xff); /* jmp rax */
     asm_byte(a, 0xe0);
-    emit_leave(a, t);
+    emit_leave_thunk(a, t);
     emit_resolve(a, t);
     if (two_levels) {
         emit_entry(a, &t->entry_r, FIELD(tab_r));
