@@ -207,8 +207,8 @@ void asm_exit(struct asmbuf *a, int32_t v, bool call, const uint8_t *rx)
 
 void asm_align(struct asmbuf *a, unsigned ahead)
 {
-    static const uint8_t nop[4][3] = {{0}, {0x90}, {0x66, 0x90}, {0x0f, 0x1f, 0x00}};
+    static const uint32_t nop[4] = {0, 0x90, 0x9066, 0x001f0f};
     unsigned n = (0 - ((unsigned)(uintptr_t)a->p + ahead)) & 3;
-    for (unsigned i = 0; i < n; i++)
-        asm_byte(a, nop[n][i]);
+    bytes_put(a->p, nop[n], 4);
+    a->p += n;
 }

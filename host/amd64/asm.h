@@ -104,21 +104,6 @@ static inline uint64_t asm_form_of(unsigned prefix, unsigned map, unsigned opcod
            (flags & ASM_BYTE_REG ? (uint64_t)BYTE_REX << FORM_BYTE_REG : 0) |
            (flags & ASM_BYTE_RM ? (uint64_t)BYTE_REX << FORM_BYTE_RM : 0) | escape << FORM_ESCAPE;
 }
-void asm_form(struct asmbuf *a, uint64_t form, int reg, struct rm m);
-/* One instruction but for its immediate.  prefix: 0, 0x66, 0xf2, 0xf3.  map: 0 none, 1 0F, 2 0F 38, 3 0F 3A. */
-static inline void asm_insn(struct asmbuf *a, unsigned prefix, unsigned map, unsigned opcode, unsigned flags, int reg,
-                            struct rm m)
-{
-    asm_form(a, asm_form_of(prefix, map, opcode, flags), reg, m);
-}
-
-/* A VEX- or EVEX-encoded instruction, immediate included.  Registers by number: reg and vvvv 0..31, mask 0..7, last (bits
- * 7..4 of the immediate) 0..15; 0 for absent ones.  m is a vector, mask or general register, or memory. */
-struct asm_avx {
-    int reg, vvvv, mask, last;
-};
-void asm_avx(struct asmbuf *a, const struct ir_avx *x, struct asm_avx r, struct rm m);
-
 /* One-byte opcode, 32 or 64 bits, as most instructions are.  REX is written whether it is needed or not, and the next byte goes
  * over it: a branch would cost more. */
 static inline void asm_short(struct asmbuf *a, unsigned w, unsigned opcode, int reg, struct rm m)
@@ -131,6 +116,24 @@ static inline void asm_short(struct asmbuf *a, unsigned w, unsigned opcode, int 
     bytes_put(p + 1, m.tail | (number & 7) << 3, 8);
     a->p = p + 1 + (m.how & RM_SIZE);
 }
+
+void asm_form(struct asmbuf *a, uint64_t form, int reg, struct rm m);
+/* One instruction but for its immediate.  prefix: 0, 0x66, 0xf2, 0xf3.  map: 0 none, 1 0F, 2 0F 38, 3 0F 3A. */
+static inline void asm_insn(struct asmbuf *a, unsigned prefix, unsigned map, unsigned opcode, unsigned flags, int reg,
+                            struct rm m)
+{
+    if (prefix == 0 && map == 0 && !(flags & ~(unsigned)ASM_W) && !(m.how & RM_GS))
+        asm_short(a, flags & ASM_W ? 8 : 0, opcode, reg, m);
+    else
+        asm_form(a, asm_form_of(prefix, map, opcode, flags), reg, m);
+}
+
+/* A VEX- or EVEX-encoded instruction, immediate included.  Registers by number: reg and vvvv 0..31, mask 0..7, last (bits
+ * 7..4 of the immediate) 0..15; 0 for absent ones.  m is a vector, mask or general register, or memory. */
+struct asm_avx {
+    int reg, vvvv, mask, last;
+};
+void asm_avx(struct asmbuf *a, const struct ir_avx *x, struct asm_avx r, struct rm m);
 
 /* The classic forms at a type: opcode is the 32-bit form's; I8 uses opcode - 1 when byte_form, I16 gets the 66
  * prefix.  asm_types: what a type adds to a form. */

@@ -122,6 +122,8 @@ void emit_lea(struct emitter *e)
             asm_lea(&e->a, I64, sum, rm_index(sum, base, 0, 0));
         asm_mov_rr(&e->a, I64, work, sum);
     }
+    if (work != RAX && !place_unpinned(o->d))
+        return;
     e->locked = 0;
     int d = place_dst(e, o->d, IR_NONE);
     if (d != work)

@@ -116,7 +116,6 @@ void f_for_faults(struct emitter *e, struct cold *c)
         e->f_owed = true;
         c->maker = e->f_maker + 1;
     } else {
-        f_spoil(e);
         f_save(e);
     }
     e->f_host = false;
