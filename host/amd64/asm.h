@@ -13,6 +13,7 @@
 enum hreg { RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, R8, R9, R10, R11, R12, R13, R14, R15, NOREG = -1 };
 enum { ASM_ROOM = 1024 };
 
+/* Offsets are from `start`, which may lie before the buffer. */
 struct asmbuf {
     uint8_t *start, *p, *end;
     intptr_t rx_delta;
@@ -24,12 +25,6 @@ static inline uint32_t asm_at(const struct asmbuf *a)
 static inline bool asm_full(const struct asmbuf *a)
 {
     return a->end - a->p < ASM_ROOM;
-}
-/* Write on there; offsets are still from the first byte of all. */
-static inline void asm_go(struct asmbuf *a, uint8_t *p, size_t size)
-{
-    a->p = p;
-    a->end = p + size;
 }
 static inline void asm_byte(struct asmbuf *a, unsigned v)
 {

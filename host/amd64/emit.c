@@ -1,5 +1,5 @@
-/* host/amd64/emit.c: from optimised IR to host code: one forward walk that places values and emits, then the cold
- * parts. The register plan and the rules are in emit.h. */
+/* host/amd64/emit.c: from optimised IR to host code: one forward walk that places values and emits; cold parts are
+ * written beside, as they come up.  The register plan and the rules are in emit.h. */
 #include "host/amd64/emit.h"
 
 static void begin_insn(struct emitter *e)
@@ -48,12 +48,11 @@ static void *take(uint8_t **p, size_t n)
 
 static bool emitter_init(struct emitter *e, const struct ir_block *b, struct arena *scratch)
 {
-    size_t an_op = sizeof *e->cold + 2 * sizeof *e->exits + sizeof *e->branch + 2 * sizeof *e->out->fault;
+    size_t an_op = sizeof *e->branch + 3 * sizeof *e->out->fault;
     uint8_t *p = arena_room(scratch, (b->nops + 8) * an_op + (b->nlabels + 8) * sizeof *e->label_at);
     if (!p)
         return false;
-    e->cold = take(&p, (b->nops + 1) * sizeof *e->cold);
-    e->exits = take(&p, (2 * b->nops + 2) * sizeof *e->exits);
+    e->cold_fault = take(&p, (b->nops + 1) * sizeof *e->cold_fault);
     e->branch = take(&p, (b->nops + 1) * sizeof *e->branch);
     e->label_at = take(&p, (b->nlabels + 1) * sizeof *e->label_at);
     e->out->fault = take(&p, (2 * b->nops + 1) * sizeof *e->out->fault);
@@ -74,6 +73,9 @@ bool host_emit(const struct host_thunks *t, const struct ir_block *b, struct hos
     *out = (struct host_code){.nfaults = 0};
     struct emitter e = {.b = b, .t = t, .out = out, .f_mem = true};
     e.a = (struct asmbuf){.start = s->rw, .p = s->rw, .end = s->rw + s->size, .rx_delta = s->rx_delta};
+    e.cold = (struct asmbuf){s->rw, s->cold, s->cold + s->cold_size, s->rx_delta};
+    e.cold_at = asm_at(&e.cold);
+    asm_byte(&e.cold, 0xcc); /* offset 0 means: no cold stub */
     if (!emitter_init(&e, b, scratch))
         return false;
     f_look_ahead(&e);
@@ -82,7 +84,7 @@ bool host_emit(const struct host_thunks *t, const struct ir_block *b, struct hos
         asm_alu_imm(&e.a, I32, 0, rm_cpu(offsetof(struct cpu, counter[b->counter - 1])), 1);
     for (const struct ir_op *o = b->op, *end = o + b->nops; o < end; o = e.op + 1) {
         e.op = o;
-        if (asm_full(&e.a))
+        if (asm_full(&e.a) || asm_full(&e.cold))
             return false;
         e.index = (unsigned)(o - b->op);
         x87_tell(&e);
@@ -91,15 +93,10 @@ bool host_emit(const struct host_thunks *t, const struct ir_block *b, struct hos
     }
     for (unsigned i = 0; i < e.nbranches; i++)
         asm_patch(&e.a, e.branch[i].at, e.label_at[e.branch[i].label]);
-    s->used = asm_at(&e.a);
-    if (asm_full(&e.a))
-        return false;
-    asm_go(&e.a, s->cold, s->cold_size);
-    e.cold_at = asm_at(&e.a);
-    asm_byte(&e.a, 0xcc); /* offset 0 means: no cold stub */
-    mem_emit_cold(&e);
-    control_emit_exits(&e);
     f_emit_maker(&e);
-    s->cold_used = asm_at(&e.a) - e.cold_at;
-    return !asm_full(&e.a) && s->used < HOST_FAULT_COLD && s->cold_used < HOST_FAULT_COLD;
+    for (unsigned i = 0; i < e.ncold_faults; i++)
+        out->fault[out->nfaults++] = e.cold_fault[i];
+    s->used = asm_at(&e.a);
+    s->cold_used = asm_at(&e.cold) - e.cold_at;
+    return !asm_full(&e.a) && !asm_full(&e.cold) && s->used < HOST_FAULT_COLD && s->cold_used < HOST_FAULT_COLD;
 }

@@ -45,39 +45,24 @@ enum { MD_PAIR_SHIFT = 24 };
 
 extern const int8_t host_pin[IR_NREG]; /* host register of an IR register, NOREG: in memory */
 
-/* The slow path of one memory access. */
-struct cold {
-    uint32_t miss, misaligned, crosses; /* displacements that come here; 0: none */
-    uint32_t access, end;               /* offsets of the access's host instructions */
+/* The memory access that is being emitted, and its slow path. */
+struct access {
+    uint32_t miss, misaligned, crosses; /* displacements that lead to the slow path; 0: none */
+    uint32_t at;                        /* offset of the access's host instructions */
     uint32_t fault;                     /* index of its host_fault */
     uint32_t desc;
-    int32_t insn_off;
     uint32_t maker; /* 1 + index of the op to compute F from, 0: cpu.cc has it */
-    bool f_entry;   /* ... or the block before owes it */
-    int32_t x87_off;
-    bool x87_due; /* see struct emitter */
-    int8_t addr;  /* register that holds the guest address, but for disp */
-    int16_t disp;
-    uint8_t pair;               /* 1 + the remembered entry that is tried first, or 0 */
-    bool near;                  /* ... which is a W entry, for reads too */
-    const struct ir_op *shared; /* an access that shares, or NULL */
-    uint32_t keep;              /* shared, the first: where its entry, in rax, is kept for the others */
-    bool merged;                /* address also in cpu.scratch[1]; addr is spoilt by the access */
-    bool raises;                /* a store that may raise a numeric exception */
-    const struct ir_op *select; /* an AVX op that touches some elements only, or NULL */
-};
-
-enum exit_kind { EXIT_KICK, EXIT_KICK_PC, EXIT_LOOKUP, EXIT_LINK, EXIT_DIVIDE, EXIT_SECOND };
-struct exit_stub {
-    uint32_t from[3]; /* displacements that come here; 0: none */
-    enum exit_kind kind;
-    unsigned jump; /* EXIT_LINK: which host_jump; EXIT_DIVIDE: which host_fault */
-    enum host_f f; /* EXIT_LINK, EXIT_KICK; owed by the block's last maker */
-    int64_t pc;
+    int8_t addr;    /* register that holds the guest address, but for op->disp */
+    uint8_t pair;   /* 1 + the remembered entry that is tried first, or 0 */
+    bool near;      /* ... which is a W entry, for reads too */
+    uint32_t keep;  /* shared, the first: where its entry, in rax, is kept for the others */
+    bool merged;    /* address also in cpu.scratch[1]; addr is spoilt by the access */
+    bool raises;    /* a store that may raise a numeric exception */
+    bool select;    /* an AVX op that touches some elements only */
 };
 
 struct emitter {
-    struct asmbuf a;
+    struct asmbuf a, cold; /* what runs as a rule, and what seldom does; offsets of both are from the first byte of a */
     const struct ir_block *b;
     const struct host_thunks *t;
     struct host_code *out;
@@ -105,10 +90,9 @@ struct emitter {
     int32_t x87_off;
 
     uint32_t cold_at; /* offset of the cold part */
-    struct cold *cold;
-    unsigned ncold;
-    struct exit_stub *exits;
-    unsigned nexits;
+    struct access access;
+    struct host_fault *cold_fault; /* those in the cold part, which the table has behind the others */
+    unsigned ncold_faults;
     uint32_t *label_at; /* offset of each label */
     struct {
         uint32_t at;
@@ -197,16 +181,18 @@ static inline uint32_t fixed_copy(struct asmbuf *a, const struct host_fixed *f)
 
 /* ---- flags.c: where F lives ----------------------------------------------------------------------------------- */
 
-void f_put_away(struct asmbuf *a, struct rm cc);      /* the host's flags into cpu.cc, and nothing is owed */
-void f_look_ahead(struct emitter *e);                 /* at the block's begin: fill e->out->entry */
-bool f_can_make(const struct emitter *e);             /* the last maker's registers hold what they held */
-uint16_t f_made_of(const struct emitter *e);          /* ... which are these */
-void f_emit_maker(struct emitter *e);                 /* behind the block: what cpu.f_maker says where to find */
-void f_save(struct emitter *e);                       /* make cpu.cc current; keeps the host's flags; uses rax */
-void f_for_faults(struct emitter *e, struct cold *c); /* the coming access spoils the host's flags; see owed.c */
-void f_pay(struct emitter *e, const struct cold *c);  /* in a cold stub: cpu.cc gets what is owed; keeps rax */
+void f_put_away(struct asmbuf *a, struct rm cc); /* the host's flags into cpu.cc, and nothing is owed */
+void f_look_ahead(struct emitter *e);            /* at the block's begin: fill e->out->entry */
+bool f_can_make(const struct emitter *e);        /* the last maker's registers hold what they held */
+uint16_t f_made_of(const struct emitter *e);     /* ... which are these */
+void f_emit_maker(struct emitter *e);            /* behind the block: what cpu.f_maker says where to find */
+void f_save(struct emitter *e);                  /* make cpu.cc current; keeps the host's flags; uses rax */
+/* The coming access spoils the host's flags.  Returns 1 + the index of the op to make F of if it faults, 0: cpu.cc has it;
+ * see owed.c. */
+uint32_t f_for_faults(struct emitter *e);
+void f_pay(struct emitter *e, uint32_t maker); /* in its cold stub: cpu.cc gets what is owed; keeps rax */
 /* Compute F of that op anew into the host's flags; uses rax. */
-void f_make(struct emitter *e, unsigned maker, cpu_field *field);
+void f_make(struct emitter *e, struct asmbuf *a, unsigned maker, cpu_field *field);
 void f_load(struct emitter *e);    /* make the host's flags current; uses rax */
 void f_spoil(struct emitter *e);   /* the coming instructions spoil the host's flags */
 void f_define(struct emitter *e);  /* the coming instruction defines e->op->setf natively */
@@ -233,8 +219,8 @@ emit_fn emit_call, emit_label, emit_branch, emit_branch_zero, emit_goto, emit_go
 void bring(struct emitter *e, enum ir_type t, int reg, ir_ref a);
 /* Before an op that C may see other than from its cold stub: write what is due. */
 void x87_tell(struct emitter *e);
-void x87_tell_cold(struct emitter *e, const struct cold *c); /* in a cold stub; keeps rax */
-void avx_select(struct emitter *e, const struct ir_op *o);   /* tell the slow path which elements o touches */
+void x87_tell_cold(struct emitter *e); /* in a cold stub; keeps rax */
+void avx_select(struct emitter *e);    /* tell the slow path which elements o touches */
 /* Jump by the entry at byte offset r15 of the jump cache's table r14 if it is for rax.  Returns the other jump's place. */
 uint32_t jump_by_entry(struct asmbuf *a);
 uint32_t jump_probe(struct asmbuf *a); /* ... by the first of its two entries, if that is for rax */
@@ -251,13 +237,11 @@ struct mem_lookup {
 };
 struct mem_lookup mem_lookup(struct asmbuf *a, const struct host_thunks *t, bool write, bool sized);
 /* Start the memory access of e->op: look its address up; afterwards *m is its memory operand, which rax is part of.  merge: it
- * is in one register, without rax.  Marks `access`. */
-struct cold *mem_begin(struct emitter *e, unsigned desc, bool merge, struct rm *m);
-void mem_end(struct emitter *e, struct cold *c);        /* the access's instructions are complete */
-void mem_fault_here(struct emitter *e, struct cold *c); /* the next instruction is the one that touches memory */
-void mem_emit_cold(struct emitter *e);
-void fault_here(struct emitter *e);                          /* the next instruction may fault on the host (SIGFPE) */
+ * is in one register, without rax.  Marks where the access is. */
+struct access *mem_begin(struct emitter *e, unsigned desc, bool merge, struct rm *m);
+void mem_fault_here(struct emitter *e); /* the next instruction is the one that touches memory */
+void mem_end(struct emitter *e);        /* the access's instructions are complete: emit its cold stub */
+void fault_here(struct emitter *e);     /* the next instruction may fault on the host (SIGFPE) */
 void fault_divide_here(struct emitter *e, bool restore_rdx); /* the same for DIV; rdx is kept in cpu.scratch[3] */
-void control_emit_exits(struct emitter *e);
 
 #endif

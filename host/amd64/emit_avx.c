@@ -60,15 +60,15 @@ static void memory_form(struct emitter *e)
         desc |= MD_RMW;
     struct rm m;
     int at[IR_AT_LAST + 1] = {0};
-    struct cold *c = mem_begin(e, desc | (x->select ? MD_SELECT : 0), false, &m);
-    c->select = x->select ? o : NULL;
+    struct access *c = mem_begin(e, desc | (x->select ? MD_SELECT : 0), false, &m);
+    c->select = x->select;
     c->raises = x->raises;
     at[f->b] = number(o->b);
     at[f->c] = number(o->c);
     int d = at[f->d] = destination(e, o->d, true);
-    mem_fault_here(e, c);
+    mem_fault_here(e);
     asm_avx(&e->a, x, standing(o, at), m);
-    mem_end(e, c);
+    mem_end(e);
     destination_done(e, o->d, d);
 }
 
@@ -97,10 +97,11 @@ void emit_avx(struct emitter *e)
 }
 
 /* In a cold stub: rax may hold the addend. */
-void avx_select(struct emitter *e, const struct ir_op *o)
+void avx_select(struct emitter *e)
 {
+    const struct ir_op *o = e->op;
     static const struct ir_avx kmovq = {.form = IR_AVX_MEM_REG, .map = 1, .w = 1, .opcode = 0x91};
-    struct asmbuf *a = &e->a;
+    struct asmbuf *a = &e->cold;
     struct rm select = rm_cpu(offsetof(struct cpu, select)), kept = rm_cpu(offsetof(struct cpu, scratch[6]));
     if (o->avx.select == IR_SELECT_SIGN) {
         struct ir_avx movmsk = {.form = IR_AVX_REG_RM, .map = 1, .opcode = 0x50, .l = o->avx.l};

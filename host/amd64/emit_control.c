@@ -15,10 +15,10 @@ static struct rm pcb(void)
     return rm_cpu(offsetof(struct cpu, reg[IR_PCB]));
 }
 
-static void store_insn_off(struct emitter *e)
+static void store_insn_off(const struct emitter *e, struct asmbuf *a)
 {
-    asm_insn(&e->a, 0, 0, 0xc7, 0, 0, rm_cpu(offsetof(struct cpu, insn_off)));
-    asm_imm(&e->a, e->insn_off, 4);
+    asm_insn(a, 0, 0, 0xc7, 0, 0, rm_cpu(offsetof(struct cpu, insn_off)));
+    asm_imm(a, e->insn_off, 4);
 }
 
 void emit_call(struct emitter *e)
@@ -39,7 +39,7 @@ void emit_call(struct emitter *e)
             asm_store(&e->a, I64, to, place_src(e, arg[i], I64, RAX));
         }
     }
-    store_insn_off(e);
+    store_insn_off(e, &e->a);
     asm_mov_imm(&e->a, RAX, o->imm);
     asm_call_abs(&e->a, e->t->rx + e->t->call);
     note_vec(e);
@@ -61,19 +61,44 @@ static void branch_to(struct emitter *e, uint32_t at)
     e->branch[e->nbranches++].label = e->op->imm;
 }
 
-static struct exit_stub *new_exit(struct emitter *e, enum exit_kind kind, int64_t pc)
+/* A jump's exit begins here in the cold part: have the jump at displacement `from` lead there. */
+static void exit_here(struct emitter *e, uint32_t from)
 {
-    struct exit_stub *x = &e->exits[e->nexits++];
-    x->from[0] = x->from[1] = x->from[2] = 0;
-    x->kind = kind;
-    x->jump = 0;
-    x->pc = pc;
-    return x;
+    asm_patch(&e->cold, from, asm_at(&e->cold));
+}
+
+/* An exit to a thunk that finds the page offset of a pc in eax. */
+static void exit_at(struct emitter *e, int64_t pc, bool call, uint32_t thunk)
+{
+    asm_exit(&e->cold, (int32_t)pc, call, e->t->rx + thunk);
 }
 
 static uint32_t poll(struct emitter *e)
 {
     return fixed_copy(&e->a, &e->t->poll) + e->t->poll.at[FIXED_MISS];
+}
+
+/* Poll before a jump to pc, which has F like that. */
+static void poll_jump(struct emitter *e, int64_t pc, enum host_f f)
+{
+    exit_here(e, poll(e));
+    if (f == HOST_F_OWED)
+        f_make(e, &e->cold, e->f_maker, rm_cpu);
+    exit_at(e, pc, false, f == HOST_F_OWED ? e->t->exit_kick_f : e->t->exit_kick_off);
+}
+
+/* Where jump j goes until it is linked; by a call, so that cpu.link tells which jump it was. */
+static void link_exit(struct emitter *e, struct host_jump *j)
+{
+    exit_here(e, j->jump_at);
+    j->cold_at = e->cold_at;
+    j->miss_at = asm_at(&e->cold) - e->cold_at;
+    if (j->f == HOST_F_OWED) {
+        f_make(e, &e->cold, e->f_maker, rm_cpu);
+        asm_align(&e->cold, 1);
+        j->stub_at = asm_jmp(&e->cold) - e->cold_at;
+    }
+    exit_at(e, j->target, true, j->f == HOST_F_KEPT ? e->t->exit_link : e->t->exit_link_f);
 }
 
 /* How a jump will have F; puts it away if there is no other way.  Guards and polls spoil the host's flags.  To owe F costs a
@@ -110,17 +135,12 @@ void emit_goto(struct emitter *e)
     rh_assert(slot < 2 && !e->out->jump[slot].present, "a block has one jump a slot");
     struct host_jump *j = &e->out->jump[slot];
     bool cross = (o->imm & ~0xfffll) != 0;
+    uint32_t guard = 0;
     enum host_f f = f_at_jump(e, cross, o->flags & IR_POLL, e->b->f_shown[slot]);
     e->f_host = false;
-    if (o->flags & IR_POLL) {
-        struct exit_stub *k = new_exit(e, EXIT_KICK, o->imm);
-        k->from[0] = poll(e);
-        k->f = f;
-    }
+    if (o->flags & IR_POLL)
+        poll_jump(e, o->imm, f);
     *j = (struct host_jump){.present = true, .target = o->imm, .cross = cross, .f = (uint8_t)f};
-    struct exit_stub *x = new_exit(e, EXIT_LINK, o->imm);
-    x->jump = slot;
-    x->f = f;
     if (f == HOST_F_OWED) {
         j->f_regs = f_made_of(e);
         owe(e, o);
@@ -142,12 +162,14 @@ void emit_goto(struct emitter *e)
         asm_insn(&e->a, 0, 0, 0x81, 0, 7, rm_mem(entry, 0));
         j->guard_at = asm_at(&e->a);
         asm_imm(&e->a, -1, 4);
-        x->from[1] = asm_jcc(&e->a, CC_NE);
+        guard = asm_jcc(&e->a, CC_NE);
         asm_store(&e->a, I64, pcb(), page);
     }
     asm_align(&e->a, 1);
     j->jump_at = asm_jmp(&e->a);
-    x->from[0] = j->jump_at;
+    if (guard)
+        exit_here(e, guard);
+    link_exit(e, j);
 }
 
 /* BRCC over a GOTO to a GOTO, as conditional jumps end their blocks: with one jump taken each way instead of two. */
@@ -180,11 +202,11 @@ static void emit_two_ways(struct emitter *e)
     } else {
         struct host_jump *j = &e->out->jump[taken->sub];
         asm_align(&e->a, 2);
-        struct exit_stub *x = new_exit(e, EXIT_LINK, taken->imm);
-        x->f = f_mem ? HOST_F_KEPT : HOST_F_LIVE;
-        x->jump = taken->sub;
-        x->from[0] = asm_jcc(&e->a, cc);
-        *j = (struct host_jump){.present = true, .target = taken->imm, .jump_at = x->from[0], .f = (uint8_t)x->f};
+        *j = (struct host_jump){.present = true,
+                                .target = taken->imm,
+                                .jump_at = asm_jcc(&e->a, cc),
+                                .f = f_mem ? HOST_F_KEPT : HOST_F_LIVE};
+        link_exit(e, j);
     }
     e->op = fall;
     emit_goto(e);
@@ -219,9 +241,12 @@ void emit_goto_indirect(struct emitter *e)
     int s = place_src(e, e->op->a, I64, RAX);
     if (s != RAX)
         asm_mov_rr(a, I64, RAX, s);
-    new_exit(e, EXIT_KICK_PC, 0)->from[0] = poll(e);
+    exit_here(e, poll(e));
+    asm_jmp_abs(&e->cold, e->t->rx + e->t->exit_kick);
     uint32_t at = fixed_copy(a, &e->t->probe);
-    new_exit(e, EXIT_LOOKUP, e->insn_off)->from[0] = at + e->t->probe.at[FIXED_MISS];
+    exit_here(e, at + e->t->probe.at[FIXED_MISS]);
+    store_insn_off(e, &e->cold); /* of the branch: where the guest stands if the target is none */
+    asm_jmp_abs(&e->cold, e->t->rx + e->t->exit_lookup);
 }
 
 void emit_label(struct emitter *e)
@@ -289,7 +314,8 @@ void emit_expect_page(struct emitter *e)
     mem_table_entry(a, e->t, TABLE_X, RAX, rm_cpu);
     asm_insn(a, 0, 0, 0x81, 0, 7, rm_mem(RAX, 0));
     asm_imm(a, e->op->imm, 4);
-    new_exit(e, EXIT_SECOND, e->insn_off)->from[0] = asm_jcc(a, CC_NE);
+    exit_here(e, asm_jcc(a, CC_NE));
+    exit_at(e, e->insn_off, false, e->t->exit_lookup_off);
 }
 
 void emit_fence(struct emitter *e)
@@ -297,49 +323,4 @@ void emit_fence(struct emitter *e)
     asm_byte(&e->a, 0x0f);
     asm_byte(&e->a, 0xae);
     asm_byte(&e->a, 0xf0);
-}
-
-static void exit_one(struct emitter *e, const struct exit_stub *x)
-{
-    struct asmbuf *a = &e->a;
-    int32_t pc = (int32_t)x->pc; /* page offset, sign-extended by the thunk */
-    for (unsigned i = 0; i < ARRAY_LEN(x->from); i++)
-        if (x->from[i])
-            asm_patch(a, x->from[i], asm_at(a));
-    switch (x->kind) {
-    case EXIT_LINK:
-        e->out->jump[x->jump].cold_at = e->cold_at;
-        e->out->jump[x->jump].miss_at = asm_at(a) - e->cold_at;
-        if (x->f == HOST_F_OWED) {
-            f_make(e, e->f_maker, rm_cpu);
-            asm_align(a, 1);
-            e->out->jump[x->jump].stub_at = asm_jmp(a) - e->cold_at;
-        }
-        /* Called, so that cpu.link tells which jump it was. */
-        asm_exit(a, pc, true, e->t->rx + (x->f == HOST_F_KEPT ? e->t->exit_link : e->t->exit_link_f));
-        break;
-    case EXIT_KICK:
-        if (x->f == HOST_F_OWED)
-            f_make(e, e->f_maker, rm_cpu);
-        asm_exit(a, pc, false, e->t->rx + (x->f == HOST_F_OWED ? e->t->exit_kick_f : e->t->exit_kick_off));
-        break;
-    case EXIT_SECOND: asm_exit(a, pc, false, e->t->rx + e->t->exit_lookup_off); break;
-    case EXIT_KICK_PC: asm_jmp_abs(a, e->t->rx + e->t->exit_kick); break;
-    case EXIT_LOOKUP:
-        asm_insn(a, 0, 0, 0xc7, 0, 0, rm_cpu(offsetof(struct cpu, insn_off)));
-        asm_imm(a, x->pc, 4); /* the branch: where the guest stands if the target is none */
-        asm_jmp_abs(a, e->t->rx + e->t->exit_lookup);
-        break;
-    case EXIT_DIVIDE:
-        e->out->fault[x->jump].cold = (uint16_t)(asm_at(a) - e->cold_at);
-        asm_load(a, I64, RDX, rm_cpu(offsetof(struct cpu, scratch[3])));
-        asm_jmp_abs(a, e->t->rx + e->t->divide_error);
-        break;
-    }
-}
-
-void control_emit_exits(struct emitter *e)
-{
-    for (unsigned i = 0; i < e->nexits && !asm_full(&e->a); i++)
-        exit_one(e, &e->exits[i]);
 }

@@ -60,9 +60,12 @@ void fault_here(struct emitter *e)
 
 void fault_divide_here(struct emitter *e, bool restore_rdx)
 {
-    if (restore_rdx)
-        e->exits[e->nexits++] = (struct exit_stub){.kind = EXIT_DIVIDE, .jump = e->out->nfaults};
     fault_here(e);
+    if (!restore_rdx)
+        return;
+    e->out->fault[e->out->nfaults - 1].cold = (uint16_t)(asm_at(&e->cold) - e->cold_at);
+    asm_load(&e->cold, I64, RDX, rm_cpu(offsetof(struct cpu, scratch[3])));
+    asm_jmp_abs(&e->cold, e->t->rx + e->t->divide_error);
 }
 
 /* rax = the guest address of e->op, whose base is in ga. */
@@ -75,7 +78,7 @@ static void load_address(struct emitter *e, enum ir_type t, int ga)
 }
 
 /* rax = an address; becomes the remembered entry of e->op, if that is for `size` bytes from there on. */
-static void try_pair(struct emitter *e, struct cold *c, unsigned size)
+static void try_pair(struct emitter *e, struct access *c, unsigned size)
 {
     unsigned n = e->op->pair - 1u;
     c->pair = e->op->pair;
@@ -94,7 +97,7 @@ static uint32_t try_page(struct emitter *e, unsigned size)
 }
 
 /* By way of the remembered entry. */
-static void begin_pair(struct emitter *e, struct cold *c, int ga)
+static void begin_pair(struct emitter *e, struct access *c, int ga)
 {
     unsigned size = c->desc & MD_SIZE;
     c->near = e->op->flags & IR_NEAR;
@@ -149,7 +152,7 @@ static struct mem_lookup lookup_copy(struct emitter *e, bool write, bool sized)
 }
 
 /* The entry for access c, to ga, in rax, and what leads away from it. */
-static void lookup(struct emitter *e, struct cold *c, int ga)
+static void lookup(struct emitter *e, struct access *c, int ga)
 {
     unsigned size = c->desc & MD_SIZE;
     /* Ten bytes have no alignment that keeps them on one page, vectors often are not aligned: look where the access ends
@@ -169,13 +172,12 @@ static void lookup(struct emitter *e, struct cold *c, int ga)
 }
 
 /* One of several accesses off a base: the first looks up where all of them lie. */
-static void begin_shared(struct emitter *e, struct cold *c, int ga)
+static void begin_shared(struct emitter *e, struct access *c, int ga)
 {
     const struct ir_op *o = e->op;
     const struct ir_share *s = &e->b->share[o->share - 1];
     struct asmbuf *a = &e->a;
     struct rm kept = rm_cpu(offsetof(struct cpu, shared[o->share - 1]));
-    c->shared = o;
     if (c->desc & MD_ALIGN) {
         load_address(e, I32, ga);
         asm_test_imm(a, I8, rm_reg(RAX), (int8_t)((c->desc & MD_SIZE) - 1));
@@ -214,22 +216,14 @@ static struct rm merge_address(struct emitter *e, ir_ref a, int ga)
     return rm_mem(host, 0);
 }
 
-struct cold *mem_begin(struct emitter *e, unsigned desc, bool merge, struct rm *m)
+struct access *mem_begin(struct emitter *e, unsigned desc, bool merge, struct rm *m)
 {
     const struct ir_op *o = e->op;
-    struct cold *c = &e->cold[e->ncold++];
-    c->maker = 0;
-    f_for_faults(e, c);
+    struct access *c = &e->access;
+    uint32_t maker = f_for_faults(e);
     int ga = place_src_kept(e, o->a, I64);
-    *c = (struct cold){.desc = desc | (unsigned)o->tag << MD_TAG_SHIFT,
-                       .insn_off = e->insn_off,
-                       .maker = c->maker,
-                       .f_entry = e->f_entry,
-                       .addr = (int8_t)ga,
-                       .x87_due = e->x87_due,
-                       .x87_off = e->x87_off,
-                       .disp = o->disp,
-                       .merged = merge};
+    *c = (struct access){
+        .desc = desc | (unsigned)o->tag << MD_TAG_SHIFT, .maker = maker, .addr = (int8_t)ga, .merged = merge};
     *m = rm_index(RAX, ga, 0, o->disp);
     if (merge)
         asm_store(&e->a, I64, rm_cpu(offsetof(struct cpu, scratch[1])), ga);
@@ -239,120 +233,119 @@ struct cold *mem_begin(struct emitter *e, unsigned desc, bool merge, struct rm *
         begin_pair(e, c, ga);
     else
         lookup(e, c, ga);
-    c->access = asm_at(&e->a);
+    c->at = asm_at(&e->a);
     if (merge)
         *m = merge_address(e, o->a, ga);
     return c;
 }
 
-void mem_fault_here(struct emitter *e, struct cold *c)
+void mem_fault_here(struct emitter *e)
 {
-    c->fault = e->out->nfaults;
+    e->access.fault = e->out->nfaults;
     fault_here(e);
 }
 
-void mem_end(struct emitter *e, struct cold *c)
-{
-    c->end = asm_at(&e->a);
-}
-
 /* Words that a thunk finds behind a jump that follows its call. */
-static void cold_words(struct asmbuf *a, const struct cold *c, unsigned desc)
+static void cold_words(struct emitter *e, unsigned desc)
 {
-    asm_imm(a, desc | (c->pair ? c->pair - 1u : 0) << MD_PAIR_SHIFT, 4);
-    asm_imm(a, (uint16_t)c->insn_off | (uint32_t)(uint16_t)c->disp << 16, 4);
+    unsigned pair = e->access.pair ? e->access.pair - 1u : 0;
+    asm_imm(&e->cold, desc | pair << MD_PAIR_SHIFT, 4);
+    asm_imm(&e->cold, (uint16_t)e->insn_off | (uint32_t)(uint16_t)e->op->disp << 16, 4);
 }
 
 /* The first of those that share found no entry for all: they must not use what the slot holds.  With a remembered entry
  * there may still be one in the table. */
-static void cold_first(struct emitter *e, struct cold *c)
+static void cold_first(struct emitter *e)
 {
-    const struct ir_share *s = &e->b->share[c->shared->share - 1];
-    struct asmbuf *a = &e->a;
-    asm_alu_imm(a, I64, 4, rm_cpu(offsetof(struct cpu, shared[c->shared->share - 1])), 0);
+    const struct access *c = &e->access;
+    const struct ir_share *s = &e->b->share[e->op->share - 1];
+    struct asmbuf *a = &e->cold;
+    asm_alu_imm(a, I64, 4, rm_cpu(offsetof(struct cpu, shared[e->op->share - 1])), 0);
     if (!c->pair)
         return;
     asm_lea(a, I64, RAX, rm_mem(c->addr, s->from));
     asm_store(a, I64, rm_cpu(offsetof(struct cpu, scratch[1])), RAX);
     asm_call_abs(a, e->t->rx + (s->write ? e->t->span_write : e->t->span_read));
     uint32_t over = asm_jmp(a);
-    cold_words(a, c, s->size);
+    cold_words(e, s->size);
     asm_patch(a, over, asm_at(a));
     asm_test_self(a, I64, RAX);
     asm_patch(a, asm_jcc(a, CC_NE), c->keep);
 }
 
 /* The thunk that finds the access's entry, and from which of its entries on. */
-static uint32_t cold_thunk(const struct emitter *e, const struct cold *c)
+static uint32_t cold_thunk(const struct emitter *e)
 {
+    const struct access *c = &e->access;
     const struct host_thunks *t = e->t;
     bool write = c->desc & MD_WRITE;
     unsigned variant = c->merged ? THUNK_ADDRESS_KEPT : (unsigned)c->addr;
     uint32_t thunk = write ? t->mem_write : t->mem_read;
-    if (c->pair && !c->shared)
+    if (c->pair && !e->op->share)
         thunk = write ? t->pair_write : c->near ? t->near_read : t->pair_read;
     return thunk + variant * THUNK_STRIDE;
 }
 
-static void cold_one(struct emitter *e, struct cold *c)
+/* A store by way of cpu.bounce: the access's instructions again, and then what it really does. */
+static void cold_store(struct emitter *e, uint32_t end)
 {
-    struct asmbuf *a = &e->a;
-    bool write = c->desc & MD_WRITE;
+    const struct access *c = &e->access;
+    struct asmbuf *a = &e->cold;
+    if (c->merged)
+        asm_load(a, I64, c->addr, rm_cpu(offsetof(struct cpu, scratch[1])));
+    if (c->raises)
+        e->cold_fault[e->ncold_faults++] =
+            (struct host_fault){.at = (uint16_t)((asm_at(a) - e->cold_at) | HOST_FAULT_COLD), .insn_off = e->insn_off};
+    memcpy(a->p, a->start + c->at, end - c->at);
+    a->p += end - c->at;
+    asm_call_abs(a, e->t->rx + e->t->mem_commit);
+    asm_patch(a, asm_jmp(a), end);
+}
+
+void mem_end(struct emitter *e)
+{
+    const struct access *c = &e->access;
+    struct asmbuf *a = &e->cold;
     uint32_t start = asm_at(a), restore = 0;
-    const uint32_t from[] = {c->misaligned, c->crosses};
-    for (unsigned i = 0; i < ARRAY_LEN(from); i++)
-        if (from[i])
-            asm_patch(a, from[i], start);
+    if (c->misaligned)
+        asm_patch(a, c->misaligned, start);
+    if (c->crosses)
+        asm_patch(a, c->crosses, start);
     if (c->misaligned && c->pair) /* no other entry will do */
         asm_mov_imm(a, RAX, 0);
     asm_patch(a, c->miss, asm_at(a));
     e->out->fault[c->fault].cold = (uint16_t)(start - e->cold_at);
-    if (c->f_entry)
+    if (e->f_entry)
         asm_call_abs(a, e->t->rx + e->t->f_resolve);
-    f_pay(e, c);
-    x87_tell_cold(e, c);
+    if (c->maker)
+        f_pay(e, c->maker);
+    x87_tell_cold(e);
     if (c->select)
-        avx_select(e, c->select);
-    if (c->shared && c->shared->flags & IR_FIRST)
-        cold_first(e, c);
-    asm_call_abs(a, e->t->rx + cold_thunk(e, c));
+        avx_select(e);
+    if (e->op->flags & IR_FIRST)
+        cold_first(e);
+    asm_call_abs(a, e->t->rx + cold_thunk(e));
     if (c->merged)
         restore = asm_jmp(a);
     else
-        asm_patch(a, asm_jmp(a), c->access);
-    cold_words(a, c, c->desc);
-    struct rm kept = rm_cpu(offsetof(struct cpu, scratch[1]));
-    if (write) {
-        if (c->merged)
-            asm_load(a, I64, c->addr, kept);
-        if (c->raises)
-            e->out->fault[e->out->nfaults++] = (struct host_fault){
-                .at = (uint16_t)((asm_at(a) - e->cold_at) | HOST_FAULT_COLD), .insn_off = c->insn_off};
-        memcpy(a->p, a->start + c->access, c->end - c->access);
-        a->p += c->end - c->access;
-        asm_call_abs(a, e->t->rx + e->t->mem_commit);
-        asm_patch(a, asm_jmp(a), c->end);
-    }
+        asm_patch(a, asm_jmp(a), c->at);
+    cold_words(e, c->desc);
+    if (c->desc & MD_WRITE)
+        cold_store(e, asm_at(&e->a));
     if (c->merged) {
         asm_patch(a, restore, asm_at(a));
-        asm_load(a, I64, c->addr, kept);
-        asm_patch(a, asm_jmp(a), c->access);
+        asm_load(a, I64, c->addr, rm_cpu(offsetof(struct cpu, scratch[1])));
+        asm_patch(a, asm_jmp(a), c->at);
     }
-}
-
-void mem_emit_cold(struct emitter *e)
-{
-    for (unsigned i = 0; i < e->ncold && !asm_full(&e->a); i++)
-        cold_one(e, &e->cold[i]);
 }
 
 /* The read-modify-write instruction on m.  The source, if in a register, is in `src`. */
-static void rmw_apply(struct emitter *e, struct cold *c, struct rm m, int src)
+static void rmw_apply(struct emitter *e, struct rm m, int src)
 {
     const struct ir_op *o = e->op;
     struct asmbuf *a = &e->a;
     enum ir_type t = o->type;
-    mem_fault_here(e, c);
+    mem_fault_here(e);
     if (o->flags & IR_LOCK)
         asm_byte(a, 0xf0);
     switch (o->sub) {
@@ -459,7 +452,7 @@ void emit_rmw(struct emitter *e)
     if (load_f)
         keep_address(e, o->a);
     struct rm m;
-    struct cold *c = mem_begin(e, desc, load_f, &m);
+    mem_begin(e, desc, load_f, &m);
     if (load_f) {
         bool host = e->f_host;
         f_load(e);
@@ -472,8 +465,8 @@ void emit_rmw(struct emitter *e)
         src = merged_source(e, RAX);
     else if (needs_src)
         src = place_src_kept(e, o->b, o->type);
-    rmw_apply(e, c, m, src);
-    mem_end(e, c);
+    rmw_apply(e, m, src);
+    mem_end(e);
     f_defined(e);
 }
 
@@ -483,17 +476,17 @@ void emit_cmpxchg(struct emitter *e)
     unsigned desc = 1u << o->type | MD_WRITE | MD_RMW | (o->flags & IR_LOCK ? MD_LOCK : 0);
     keep_address(e, o->a);
     struct rm m;
-    struct cold *c = mem_begin(e, desc, true, &m);
+    mem_begin(e, desc, true, &m);
     int b = merged_source(e, NOREG);
     if (place_reg_of(e, o->d) != NOREG)
         asm_mov_rr(&e->a, I64, RAX, place_reg_of(e, o->d));
     else
         asm_load(&e->a, I64, RAX, place_rm(e, o->d));
-    mem_fault_here(e, c);
+    mem_fault_here(e);
     if (o->flags & IR_LOCK)
         asm_byte(&e->a, 0xf0);
     asm_typed(&e->a, o->type, 1, 0xb1, b, m);
-    mem_end(e, c);
+    mem_end(e);
     /* d takes rax whole: unchanged when equal (I32 too: SDM leaves RAX's high half alone then), loaded when not. */
     place_forget(e, o->d);
     if (place_reg_of(e, o->d) != NOREG)
@@ -511,11 +504,11 @@ void emit_exchange(struct emitter *e)
     unsigned desc = 1u << o->type | MD_WRITE | MD_RMW | (lock ? MD_LOCK : 0);
     keep_address(e, o->a);
     struct rm m;
-    struct cold *c = mem_begin(e, desc, true, &m);
+    mem_begin(e, desc, true, &m);
     int b = merged_source(e, RAX);
     if (b != RAX)
         asm_mov_rr(&e->a, I64, RAX, b);
-    mem_fault_here(e, c);
+    mem_fault_here(e);
     if (o->op == IR_XADD) {
         if (o->flags & IR_LOCK)
             asm_byte(&e->a, 0xf0);
@@ -523,7 +516,7 @@ void emit_exchange(struct emitter *e)
     } else {
         asm_typed(&e->a, o->type, 0, 0x87, RAX, m);
     }
-    mem_end(e, c);
+    mem_end(e);
     e->locked = 0; /* the access is over: its registers are free for d */
     int d = place_dst(e, o->d, o->b);
     if (d != RAX)
@@ -536,9 +529,9 @@ void emit_load(struct emitter *e)
 {
     const struct ir_op *o = e->op;
     struct rm m;
-    struct cold *c = mem_begin(e, 1u << o->type, false, &m);
+    mem_begin(e, 1u << o->type, false, &m);
     int d = place_dst(e, o->d, o->a);
-    mem_fault_here(e, c);
+    mem_fault_here(e);
     enum ir_type done = o->type;
     if (o->op == IR_LDZ) {
         asm_load(&e->a, o->type, d, m);
@@ -555,7 +548,7 @@ void emit_load(struct emitter *e)
     } else {
         asm_typed(&e->a, o->type, 0, 0x8b, d, m); /* merging */
     }
-    mem_end(e, c);
+    mem_end(e);
     place_dst_done(e, o->d, done, d);
 }
 
@@ -563,27 +556,27 @@ void emit_store(struct emitter *e)
 {
     const struct ir_op *o = e->op;
     struct rm m;
-    struct cold *c = mem_begin(e, 1u << o->type | MD_WRITE, false, &m);
+    struct access *c = mem_begin(e, 1u << o->type | MD_WRITE, false, &m);
     int64_t v = ir_is_const(o->b) ? sign_extend((uint64_t)ir_const_value(e->b, o->b), ir_bits(o->type)) : 0;
     if (ir_is_const(o->b) && fits32(v)) {
-        c->access = asm_at(&e->a);
-        mem_fault_here(e, c);
+        c->at = asm_at(&e->a);
+        mem_fault_here(e);
         enum ir_type t = o->type;
         asm_insn(&e->a, t == I16 ? 0x66 : 0, 0, t == I8 ? 0xc6 : 0xc7, t == I64 ? ASM_W : 0, 0, m);
         asm_imm(&e->a, v, t == I8 ? 1 : t == I16 ? 2 : 4);
     } else {
         int src = place_src_kept(e, o->b, o->type);
-        mem_fault_here(e, c);
+        mem_fault_here(e);
         asm_store(&e->a, o->type, m, src);
     }
-    mem_end(e, c);
+    mem_end(e);
 }
 
 void emit_probe(struct emitter *e)
 {
     struct rm m;
-    struct cold *c = mem_begin(e, ((unsigned)e->op->imm & MD_SIZE) | MD_WRITE | MD_PROBE, false, &m);
-    mem_fault_here(e, c);
+    mem_begin(e, ((unsigned)e->op->imm & MD_SIZE) | MD_WRITE | MD_PROBE, false, &m);
+    mem_fault_here(e);
     asm_insn(&e->a, 0, 1, 0x1f, 0, 0, m); /* nop [host]: does not touch it */
-    mem_end(e, c);
+    mem_end(e);
 }

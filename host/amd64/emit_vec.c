@@ -21,7 +21,7 @@ static void memory_form(struct emitter *e, const struct ir_vec_row *row)
     bool store = row->form == VF_M_U;
     unsigned desc = row->msize | (store ? MD_WRITE : 0) | (row->align > 1 ? MD_ALIGN : 0);
     struct rm m;
-    struct cold *c = mem_begin(e, desc, false, &m);
+    mem_begin(e, desc, false, &m);
     int reg = NOREG;
     switch (row->form) {
     case VF_M_U:
@@ -31,9 +31,9 @@ static void memory_form(struct emitter *e, const struct ir_vec_row *row)
     }
     if (reg == RAX && row->form == VF_R_M) /* rax holds the addend */
         reg = place_scratch(e);
-    mem_fault_here(e, c);
+    mem_fault_here(e);
     put_row(e, row, reg, m);
-    mem_end(e, c);
+    mem_end(e);
     if (row->form == VF_R_M) {
         int home = place_dst(e, o->d, IR_NONE);
         if (home != reg)
@@ -53,13 +53,13 @@ static void string_form(struct emitter *e, const struct ir_vec_row *row)
         return;
     }
     struct rm m;
-    struct cold *c = mem_begin(e, row->msize, false, &m);
+    mem_begin(e, row->msize, false, &m);
     int at = place_scratch(e);
     asm_lea(&e->a, I64, at, m);
     asm_mov_rr(&e->a, I64, RAX, host_pin[o->e]);
-    mem_fault_here(e, c);
+    mem_fault_here(e);
     put_row(e, row, xmm(o->b), rm_mem(at, 0));
-    mem_end(e, c);
+    mem_end(e);
 }
 
 void emit_vec(struct emitter *e)

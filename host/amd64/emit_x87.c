@@ -11,12 +11,11 @@
  */
 #include "host/amd64/emit.h"
 
-static void record(struct emitter *e, int32_t off)
+static void record(struct emitter *e, struct asmbuf *a)
 {
-    struct asmbuf *a = &e->a;
     asm_load(a, I64, RAX, rm_cpu(offsetof(struct cpu, reg[IR_PCB])));
-    if (off)
-        asm_lea(a, I64, RAX, rm_mem(RAX, off));
+    if (e->x87_off)
+        asm_lea(a, I64, RAX, rm_mem(RAX, e->x87_off));
     asm_store(a, I64, rm_cpu(offsetof(struct cpu, x87_ip)), RAX);
 }
 
@@ -35,18 +34,18 @@ void x87_tell(struct emitter *e)
 {
     if (!e->x87_due || !may_be_seen(e->op))
         return;
-    record(e, e->x87_off);
+    record(e, &e->a);
     e->x87_due = false;
 }
 
-void x87_tell_cold(struct emitter *e, const struct cold *c)
+void x87_tell_cold(struct emitter *e)
 {
-    if (!c->x87_due)
+    if (!e->x87_due)
         return;
     struct rm keep = rm_cpu(offsetof(struct cpu, scratch[6]));
-    asm_store(&e->a, I64, keep, RAX);
-    record(e, c->x87_off);
-    asm_load(&e->a, I64, RAX, keep);
+    asm_store(&e->cold, I64, keep, RAX);
+    record(e, &e->cold);
+    asm_load(&e->cold, I64, RAX, keep);
 }
 
 /* The insn with these operands; for register forms both are in its modrm. */
@@ -84,10 +83,10 @@ static void memory_form(struct emitter *e)
     const struct ir_op *o = e->op;
     unsigned desc = ir_x87_byte(o, IR_X87_BYTES) | (o->sub == X87_WRITE ? MD_WRITE | MD_ONCE : 0);
     struct rm m;
-    struct cold *c = mem_begin(e, desc, false, &m);
-    mem_fault_here(e, c);
+    mem_begin(e, desc, false, &m);
+    mem_fault_here(e);
     put_insn(e, reg_field(o), m);
-    mem_end(e, c);
+    mem_end(e);
 }
 
 static void to_general(struct emitter *e)

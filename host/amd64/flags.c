@@ -34,7 +34,7 @@ void f_load(struct emitter *e)
     e->f_host = true;
     if (e->f_owed) {
         e->f_owed = false;
-        f_make(e, e->f_maker, rm_cpu);
+        f_make(e, &e->a, e->f_maker, rm_cpu);
         return;
     }
     asm_load(&e->a, I16, RAX, rm_cpu(offsetof(struct cpu, cc)));

@@ -109,22 +109,20 @@ static bool only_faults_want(const struct emitter *e, const struct ir_op *maker)
     return false;
 }
 
-void f_for_faults(struct emitter *e, struct cold *c)
+uint32_t f_for_faults(struct emitter *e)
 {
     const struct ir_op *maker = &e->b->op[e->f_maker];
-    if (!e->f_mem && (e->f_owed || (e->f_host && can_make(e, maker) && only_faults_want(e, maker)))) {
+    if (!e->f_mem && (e->f_owed || (e->f_host && can_make(e, maker) && only_faults_want(e, maker))))
         e->f_owed = true;
-        c->maker = e->f_maker + 1;
-    } else {
+    else
         f_save(e);
-    }
     e->f_host = false;
+    return e->f_owed ? e->f_maker + 1 : 0;
 }
 
-void f_make(struct emitter *e, unsigned maker, cpu_field *field)
+void f_make(struct emitter *e, struct asmbuf *a, unsigned maker, cpu_field *field)
 {
     const struct ir_op *o = &e->b->op[maker];
-    struct asmbuf *a = &e->a;
     enum ir_type t = o->type;
     bool imm = ir_is_const(o->b), undone = o->op == IR_ADD || o->op == IR_SUB;
     int64_t v = imm ? sign_extend((uint64_t)ir_const_value(e->b, o->b), ir_bits(t)) : 0;
@@ -150,17 +148,13 @@ void f_make(struct emitter *e, unsigned maker, cpu_field *field)
     }
 }
 
-void f_pay(struct emitter *e, const struct cold *c)
+void f_pay(struct emitter *e, uint32_t maker)
 {
     struct rm rax = rm_cpu(offsetof(struct cpu, scratch[3]));
-    if (!c->maker)
-        return;
-    asm_store(&e->a, I64, rax, RAX);
-    f_make(e, c->maker - 1, rm_cpu);
-    e->f_host = true;
-    e->f_mem = e->f_owed = false;
-    f_save(e);
-    asm_load(&e->a, I64, RAX, rax);
+    asm_store(&e->cold, I64, rax, RAX);
+    f_make(e, &e->cold, maker - 1, rm_cpu);
+    fixed_copy(&e->cold, &e->t->save_f);
+    asm_load(&e->cold, I64, RAX, rax);
 }
 
 /* ---- from block to block ------------------------------------------------------------------------------------------ */
@@ -220,9 +214,9 @@ void f_emit_maker(struct emitter *e)
 {
     if (!e->nowes)
         return;
-    int64_t at = e->a.p + e->a.rx_delta - e->t->rx;
-    f_make(e, e->f_maker, rm_gs);
-    asm_byte(&e->a, 0xc3);
+    int64_t at = e->cold.p + e->cold.rx_delta - e->t->rx;
+    f_make(e, &e->cold, e->f_maker, rm_gs);
+    asm_byte(&e->cold, 0xc3);
     for (unsigned i = 0; i < e->nowes; i++)
         bytes_put(e->a.start + e->owes[i], (uint64_t)at, 4);
 }
