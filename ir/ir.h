@@ -146,7 +146,7 @@ struct ir_op {
     uint8_t pair;  /* memory ops, a hint: 1 + which of cpu.pair_page to try first; 0: none */
     uint16_t row;  /* VEC: row of vec.def */
     ir_ref d, e, a, b, c;
-    int16_t disp;  /* LD to ST, RMW, VEC and AVX: the address is a + disp */
+    int16_t disp;  /* memory ops that take one (ir_takes_disp): the address is a + disp */
     uint8_t share; /* memory ops: 1 + which of ir_block.share it is checked with; 0: none (opt/share.c) */
     union {
         int64_t imm;
@@ -230,13 +230,15 @@ static inline ir_ref ir_get(const struct ir_op *o, unsigned n)
 unsigned ir_read_bits(const struct ir_op *o, unsigned n);
 /* How many low bits of the general register or temp in field n change: 8, 16, or 64 for a whole write. */
 unsigned ir_write_bits(const struct ir_op *o, unsigned n);
+/* May the address of such a memory op have a displacement?  Not if hosts may have to put it together in a register. */
+bool ir_takes_disp(unsigned opcode, unsigned sub, unsigned flags);
 bool ir_access_only(const struct ir_op *o); /* a load or store that cannot fault but by its memory access */
 /* What most opcodes tell without a look at the op's other fields: passes ask for every op of every block. */
 struct ir_facts {
     uint8_t effects, writes_f, reads_f;
     bool odd_effects, odd_writes, odd_reads; /* those three depend on more: ask the function */
-    bool accesses;    /* memory of the guest, or may do so */
-    uint8_t dest;     /* how wide operand d, where there is no e, is written: as IR_DEST_ says */
+    bool accesses;                           /* memory of the guest, or may do so */
+    uint8_t dest;                            /* how wide operand d, where there is no e, is written: as IR_DEST_ says */
 };
 enum { IR_DEST_ODD, IR_DEST_TYPE, IR_DEST_WHOLE }; /* see ir_write_bits; as wide as the type says; whole */
 extern const struct ir_facts ir_facts[IR_OP_COUNT];

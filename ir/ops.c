@@ -144,6 +144,22 @@ unsigned ir_odd_effects(const struct ir_op *o)
     return o->op == IR_X87 ? x87_effects(o->sub) : vec_effects(&ir_vec_rows[o->row]);
 }
 
+bool ir_takes_disp(unsigned opcode, unsigned sub, unsigned flags)
+{
+    switch (opcode) {
+    case IR_LD:
+    case IR_LDZ:
+    case IR_LDS:
+    case IR_ST:
+    case IR_VEC:
+    case IR_AVX: return true;
+    case IR_RMW: /* those that neither read flags nor leave any alone */
+        return !(flags & IR_LOCK) &&
+               (sub == IR_ADD || sub == IR_SUB || sub == IR_AND || sub == IR_OR || sub == IR_XOR || sub == IR_NOT);
+    default: return false;
+    }
+}
+
 bool ir_access_only(const struct ir_op *o)
 {
     switch (o->op) {

@@ -1,8 +1,8 @@
 /* ir/parse.c: text to ops, for tests and tools.  The form is described in ir.h.
  *
  * A line is split at blanks and commas into words; the first is the op's name with type and sub, "=" ends the
- * destinations, words that begin with ! ? or are lock, poll, tag=N, pair=N are attributes, and the others fill the operands
- * by the op's letters. The parser accepts blocks that the verifier would reject: tests need them.
+ * destinations, words that begin with ! ? or are lock, near, poll, tag=N, disp=N, pair=N are attributes, and the others fill
+ * the operands by the op's letters. The parser accepts blocks that the verifier would reject: tests need them.
  */
 #include "ir/text.h"
 
@@ -193,6 +193,11 @@ static bool parse_attribute(struct parser *p, struct ir_op *o, const char *word,
         if (!parse_number(word + 4, &v) || v < 0 || v > 255)
             return fail(p, "not a tag", word);
         return o->tag = (uint8_t)v, true;
+    }
+    if (strncmp(word, "disp=", 5) == 0) {
+        if (!parse_number(word + 5, &v) || v != (int16_t)v)
+            return fail(p, "not a displacement", word);
+        return o->disp = (int16_t)v, true;
     }
     if (strncmp(word, "pair=", 5) == 0) {
         if (!parse_number(word + 5, &v) || v < 0 || v > CPU_PAIRS)

@@ -189,7 +189,7 @@ static bool check_flags(struct verifier *v)
     unsigned may = (lockable ? IR_LOCK : 0u) | (o->op == IR_GOTO ? IR_POLL : 0u) | (memory ? IR_NEAR : 0u);
     if (o->flags & ~(may | (o->share ? IR_FIRST : 0u)))
         return bad(v, "lock, near, poll or first on an op that knows it not");
-    if (o->share > IR_SHARES || ((o->share || o->disp) && (!memory || o->flags & IR_LOCK)))
+    if (o->share > IR_SHARES || ((o->share || o->disp) && !(memory && ir_takes_disp(o->op, o->sub, o->flags))))
         return bad(v, "share or disp on an op that knows it not");
     return true;
 }

@@ -104,7 +104,7 @@ static bool takes(const struct fold *f, const struct ir_op *o, unsigned n, ir_re
     if (o->op == IR_RMW && ir_is_shift(o->sub) && n == (o->sub >= IR_SHLD ? IR_C : IR_B))
         return (ir_const_value(f->b, constant) & ir_count_mask(o->type)) != 0;
     return n == IR_A && ir_effects(o) & (IRE_READS | IRE_WRITES)
-               ? ir_const_value(f->b, constant) == (int32_t)ir_const_value(f->b, constant)
+               ? !o->disp && ir_const_value(f->b, constant) == (int32_t)ir_const_value(f->b, constant)
                : fits(f, o, constant);
 }
 

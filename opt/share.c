@@ -1,10 +1,9 @@
 /* opt/share.c: accesses off one base are looked up together.
  *
  *   needs   a verified block
- *   does    forward: lets accesses at a constant distance from a register name that (a + disp), so that the LEA may go;
- *           finds accesses at constant distances from one another (pushes and pops, fields of a frame or an object),
- *           within IR_SHARE_BYTES; gives them one number (share), the first of them IR_FIRST and the block the bytes that
- *           hold them all (ir_block.share)
+ *   does    forward: finds accesses at constant distances from one another (pushes and pops, fields of a frame or an
+ *           object), within IR_SHARE_BYTES; gives them one number (share), the first of them IR_FIRST and the block the bytes
+ *           that hold them all (ir_block.share)
  *   keeps   the order of all ops; setf, livef
  *   breaks  nothing
  *
@@ -13,7 +12,7 @@
  * wants, each access looks for itself; so sharing is a hint, and what faults does so where it would have.
  *
  * What is known of a register or temp is its root, a number for a value that nothing is known about, and its distance
- * from that.  A temp also knows the register it was made of: while that still has the root, it will do as base.
+ * from that.
  *
  * Choices: nothing is shared across a call (C may drop entries; those that slow paths drop are forgotten) or a label.
  */
@@ -22,7 +21,6 @@
 struct value {
     uint32_t root;
     int32_t off;
-    ir_ref base; /* of a temp: a register with the same root when it was made, or IR_NONE */
 };
 
 /* An access that others may share with, or do. */
@@ -30,13 +28,12 @@ struct lead {
     struct ir_op *op;
     uint32_t root;
     int32_t low, high; /* distances from the root: the bytes of all so far */
-    int32_t base_off;  /* of the op's base, as it is to be named */
-    ir_ref base;
+    int32_t base_off;  /* of the op's base */
     uint8_t share;
     bool write;
 };
 
-enum { LEADS = 8, NOT_SHARED = 0, DISP_MAX = 0x7fff, OFF_MAX = 1 << 30 };
+enum { LEADS = 8, NOT_SHARED = 0, OFF_MAX = 1 << 30 };
 
 struct share {
     struct ir_block *b;
@@ -51,18 +48,18 @@ static const struct value *value_of(struct share *s, ir_ref r)
 {
     if (ir_is_reg(r) && !(s->known >> r & 1)) {
         s->known |= 1u << r;
-        s->value[r] = (struct value){++s->roots, 0, IR_NONE};
+        s->value[r] = (struct value){++s->roots, 0};
     }
     return &s->value[r];
 }
 
-static void set(struct share *s, ir_ref d, uint32_t root, int64_t off, ir_ref base)
+static void set(struct share *s, ir_ref d, uint32_t root, int64_t off)
 {
     if (off < -OFF_MAX || off > OFF_MAX) /* so that an access's end is no larger than 32 bits hold, either */
-        root = ++s->roots, off = 0, base = IR_NONE;
+        root = ++s->roots, off = 0;
     if (ir_is_reg(d))
         s->known |= 1u << d;
-    s->value[d] = (struct value){root, (int32_t)off, base};
+    s->value[d] = (struct value){root, (int32_t)off};
 }
 
 /* Whatever the registers held, C may have changed it. */
@@ -75,14 +72,14 @@ static void forget_all(struct share *s)
 static void add(struct share *s, ir_ref d, ir_ref a, int64_t distance)
 {
     const struct value *v = value_of(s, a);
-    set(s, d, v->root, (int64_t)((uint64_t)v->off + (uint64_t)distance), ir_is_reg(a) ? a : v->base);
+    set(s, d, v->root, (int64_t)((uint64_t)v->off + (uint64_t)distance));
 }
 
 /* What o writes. */
 static void note(struct share *s, const struct ir_op *o)
 {
     if (ir_is_reg(o->e) || ir_is_temp(o->e))
-        set(s, o->e, ++s->roots, 0, IR_NONE);
+        set(s, o->e, ++s->roots, 0);
     if (!ir_is_reg(o->d) && !ir_is_temp(o->d))
         return;
     bool whole = o->type == I64, by_const = whole && ir_is_const(o->b) && !ir_is_const(o->a);
@@ -97,7 +94,7 @@ static void note(struct share *s, const struct ir_op *o)
     else if (by_const && o->op == IR_SUB)
         add(s, o->d, o->a, (int64_t)(0 - (uint64_t)ir_const_value(s->b, o->b)));
     else
-        set(s, o->d, ++s->roots, 0, IR_NONE);
+        set(s, o->d, ++s->roots, 0);
 }
 
 /* Bytes of an access that may share; 0: it may not. */
@@ -121,22 +118,6 @@ static unsigned shareable(const struct ir_op *o)
     case IR_AVX: return o->avx.select ? NOT_SHARED : o->avx.msize;
     default: return NOT_SHARED;
     }
-}
-
-/* Have the op name a register as its base, and the distance from that. */
-static void name_base(struct share *s, struct lead *l)
-{
-    const struct value *v = value_of(s, l->op->a);
-    l->base = l->op->a;
-    l->base_off = v->off;
-    if (ir_is_reg(l->base) || v->base == IR_NONE || value_of(s, v->base)->root != v->root)
-        return;
-    int64_t disp = (int64_t)v->off - value_of(s, v->base)->off;
-    if (disp > DISP_MAX || disp < -DISP_MAX)
-        return;
-    l->base = l->op->a = v->base;
-    l->base_off = value_of(s, v->base)->off;
-    l->op->disp = (int16_t)disp;
 }
 
 /* Let n in with the accesses of l; false: too far away. */
@@ -164,9 +145,9 @@ static bool join(struct share *s, struct lead *l, const struct lead *n)
 static void access(struct share *s, struct ir_op *o, unsigned size)
 {
     const struct value *v = value_of(s, o->a);
-    struct lead n = {.op = o, .root = v->root, .low = v->off, .high = v->off + (int32_t)size};
+    struct lead n = {.op = o, .root = v->root, .base_off = v->off, .low = v->off + o->disp};
+    n.high = n.low + (int32_t)size;
     n.write = ir_effects(o) & IRE_WRITES || o->flags & IR_NEAR;
-    name_base(s, &n);
     struct lead *old = NULL;
     for (struct lead *l = s->lead; l < s->lead + s->nleads; l++)
         if (l->root == n.root) {
@@ -177,20 +158,6 @@ static void access(struct share *s, struct ir_op *o, unsigned size)
     if (!old)
         old = &s->lead[s->nleads < LEADS ? s->nleads++ : n.root % LEADS];
     *old = n;
-}
-
-/* A temp that was made of a register is moved: make it again, so that the temp may go. */
-static void move(struct share *s, struct ir_op *o)
-{
-    const struct value *v = value_of(s, o->a);
-    if (v->base == IR_NONE || value_of(s, v->base)->root != v->root)
-        return;
-    int64_t off = (int64_t)v->off - value_of(s, v->base)->off;
-    if (off == (int32_t)off && off) {
-        o->op = IR_LEA;
-        o->a = v->base;
-        o->imm = off;
-    }
 }
 
 /* Whether there may be an access from o on. */
@@ -220,8 +187,6 @@ void opt_share(struct ir_block *b)
             forget_all(&s);
         } else if (does & (IRE_READS | IRE_WRITES) && !ir_is_const(o->a) && (size = shareable(o)) != NOT_SHARED)
             access(&s, o, size);
-        else if (o->op == IR_MOV && o->type == I64 && ir_is_temp(o->a) && ir_is_reg(o->d))
-            move(&s, o);
         note(&s, o);
     }
 }

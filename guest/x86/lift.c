@@ -219,11 +219,12 @@ static void lift_one(struct x86_lift *l, enum x86_status s, const struct x86_ins
 {
     unsigned from = l->b->nops;
     l->shadowed = l->last;
+    l->in_c = s == X86_OK && lift_lacks_unit(l, i);
     if (s == X86_OK)
         lift_insn(l, i);
     else
         lift_bad(l, s);
-    if (s == X86_OK && lift_lacks_unit(l, i->row->feature))
+    if (l->in_c)
         lift_generic(l, from);
     if (s == X86_OK)
         mark_stack(l, i, from);

@@ -55,7 +55,8 @@ struct x86_lift {
     bool one_insn;            /* end with LEAVE LEAVE_NEXT instead of GOTO, GOTOI */
     uint8_t last;     /* end the block after the insn that follows: 1 STI, 2 MOV SS; x86.shadow when none does */
     uint8_t shadowed; /* this insn is the one that follows: its `last` */
-    bool lacks;       /* the CPU model lacks the row's feature (TZCNT, LZCNT: BSF, BSR then) */
+    bool in_c;  /* the host lacks the unit that the insn needs: C does what its ops do, and wants whole addresses */
+    bool lacks; /* the CPU model lacks the row's feature (TZCNT, LZCNT: BSF, BSR then) */
     const struct x86_insn *insn;
     const uint8_t *live; /* this insn's immediate, to be read when it runs; NULL: it is a constant */
 };

@@ -120,17 +120,18 @@ static void set_memory(struct ir_avx *x, const struct x86_insn *i, unsigned n)
 }
 
 /* The address of memory operand n, checked as far as the elements of x that are touched go. */
-static ir_ref address_of(struct x86_lift *l, const struct x86_insn *i, unsigned n, const struct ir_avx *x)
+static struct ops_place address_of(struct x86_lift *l, const struct x86_insn *i, unsigned n, const struct ir_avx *x)
 {
     unsigned seg = i->mem.seg;
     bool store = n == 0;
     if (!x->select || !ops_segment_is_checked(l, seg, store))
-        return ops_linear(l, i, i->op[n].bytes, store);
+        return ops_memory(l, i, i->op[n].bytes, store);
     unsigned reg = x->select == IR_SELECT_SIGN ? i->vvvv : i->evex_mask;
     ir_ref ea = ops_ea(l, i, IR_NONE, 0);
     unsigned flags = (store ? 1 << 8 : 0) | (x->align ? 1 << 9 : 0);
-    return ops_call(l, HELPER_AVX_LINEAR, ea, ops_const(l, seg | flags | (int64_t)reg << 16),
-                    ops_const(l, ir_avx_select_how(x)));
+    return ops_at(ops_call(l, HELPER_AVX_LINEAR, ea, ops_const(l, seg | flags | (int64_t)reg << 16),
+                           ops_const(l, ir_avx_select_how(x))),
+                  seg);
 }
 
 static enum ir_avx_form memory_form(const struct x86_insn *i, const ir_ref at[], bool store)
@@ -159,7 +160,8 @@ static enum ir_avx_form register_form(const struct x86_insn *i, const ir_ref at[
 
 void lift_avx(struct x86_lift *l, const struct x86_insn *i)
 {
-    ir_ref at[IR_AT_LAST + 1] = {IR_NONE, IR_NONE, IR_NONE, IR_NONE, IR_NONE}, address = IR_NONE;
+    ir_ref at[IR_AT_LAST + 1] = {IR_NONE, IR_NONE, IR_NONE, IR_NONE, IR_NONE};
+    struct ops_place address = ops_at(IR_NONE, 0);
     bool store = i->op[0].kind == OPERAND_MEM;
 
     if (!available(l, i))
@@ -181,11 +183,10 @@ void lift_avx(struct x86_lift *l, const struct x86_insn *i)
         at[IR_AT_LAST] = (ir_ref)(IR_MASK0 + i->evex_mask);
     x.form = (uint8_t)(x.msize ? memory_form(i, at, store) : register_form(i, at));
     const struct ir_avx_form_row *f = &ir_avx_forms[x.form];
-    struct ir_op *o =
-        ir_alu(l->b, IR_AVX, I8, ir_avx_sets_flags(&x) ? IRF_ALL : 0, at[f->d], x.msize ? address : at[f->a], at[f->b]);
+    struct ir_op *o = ops_access(l, IR_AVX, I8, at[f->d], x.msize ? address : ops_at(at[f->a], 0), at[f->b]);
+    o->setf = ir_avx_sets_flags(&x) ? IRF_ALL : 0;
     o->c = at[f->c];
     o->avx = x;
-    o->tag = x.msize ? i->mem.seg : 0;
 }
 
 /* ---- insns of their own ------------------------------------------------------------------------------------------ */

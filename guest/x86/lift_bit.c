@@ -38,11 +38,12 @@ void lift_bt(struct x86_lift *l, const struct x86_insn *i)
         ir_alu(l->b, op, t, setf, op == IR_BT ? IR_NONE : a, a, bit);
         return;
     }
-    ir_ref addr = by_reg ? bit_word(l, i, op != IR_BT) : ops_linear(l, i, bytes, op != IR_BT);
     if (op == IR_BT) {
-        ir_alu(l->b, IR_BT, t, setf, IR_NONE, ops_load(l, bytes, addr, i->mem.seg), bit);
+        struct ops_place p = by_reg ? ops_at(bit_word(l, i, false), i->mem.seg) : ops_memory(l, i, bytes, false);
+        ir_alu(l->b, IR_BT, t, setf, IR_NONE, ops_load(l, bytes, p), bit);
         return;
     }
+    ir_ref addr = by_reg ? bit_word(l, i, true) : ops_linear(l, i, bytes, true);
     struct ir_op *o = ir_alu(l->b, IR_RMW, t, setf, IR_NONE, addr, bit);
     o->sub = (uint8_t)op;
     o->tag = i->mem.seg;

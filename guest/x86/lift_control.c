@@ -305,8 +305,8 @@ static struct far_pointer far_target(struct x86_lift *l, const struct x86_insn *
         return (struct far_pointer){ops_const(l, (uint16_t)i->imm2), ops_const(l, (int64_t)offset)};
     }
     ir_ref addr = ops_linear(l, i, i->osize + 2u, false);
-    ir_ref offset = ops_load(l, i->osize, addr, i->mem.seg);
-    return (struct far_pointer){ops_load(l, 2, ops_linear_plus(l, addr, i->osize), i->mem.seg), offset};
+    ir_ref offset = ops_load(l, i->osize, ops_at(addr, i->mem.seg));
+    return (struct far_pointer){ops_load(l, 2, ops_at(ops_linear_plus(l, addr, i->osize), i->mem.seg)), offset};
 }
 
 void lift_jmp_far(struct x86_lift *l, const struct x86_insn *i)

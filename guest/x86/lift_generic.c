@@ -62,14 +62,14 @@ static bool is_bit_op(const struct ir_op *o)
     return o->op == IR_TZCNT || o->op == IR_LZCNT || o->op == IR_PDEP || o->op == IR_PEXT;
 }
 
-bool lift_lacks_unit(const struct x86_lift *l, unsigned feature)
+bool lift_lacks_unit(const struct x86_lift *l, const struct x86_insn *i)
 {
     const uint32_t *set = l->generic;
     if (!set)
         return false;
+    unsigned feature = i->row->feature;
     /* the host keeps no AVX-512 state: none of what shares its registers may run on the host's */
-    bool avx512 =
-        l->mode & MODE_AVX512 && set[FEAT_AVX512F / 32] >> FEAT_AVX512F % 32 & 1 && l->insn->space != X86_LEGACY;
+    bool avx512 = l->mode & MODE_AVX512 && set[FEAT_AVX512F / 32] >> FEAT_AVX512F % 32 & 1 && i->space != X86_LEGACY;
     return set[0] & 1 || avx512 || (set[feature / 32] >> feature % 32 & 1);
 }
 

@@ -4,12 +4,13 @@
  *   - lift_NAME: the lifter that lift.def's row NAME names.
  *   - ops_what: appends the ops for `what`; every lifter is made of these.
  *   - ea: an effective address, an offset into a segment, already cut to the insn's address size.
- *   - linear: what memory ops take: ea plus segment base, checked where the mode demands a check.
+ *   - linear: ea plus segment base, checked where the mode demands a check.
+ *   - place: what memory ops take: linear, as a register and a displacement where that will do.
  *   - width: 1, 2, 4, 8 bytes; type: I8..I64.
  *
  * Rules to know before editing
- *   - A ref that ops_ea, ops_linear or ops_read returns may be a guest register itself.  Do not write into it, and
- *     copy it (ops_copy) when the insn changes that register before the ref is used for the last time.
+ *   - A ref that ops_ea, ops_linear or ops_read returns may be a guest register itself, and so may the base of a place.  Do
+ *     not write into it, and copy it (ops_copy) when the insn changes that register before the ref is used for the last time.
  *   - Upper halves of registers are kept by 16- and 32-bit modes as hardware keeps them, so an address of 32 or 16
  *     bits is always cut explicitly; nothing may assume that a register is below 4 GB outside 64-bit mode.
  *   - Helpers that take a value look at all 64 bits of it: cut with ops_zero_extend first.
@@ -24,7 +25,7 @@
 
 bool lift_has_feature(const struct x86_lift *l, unsigned feature); /* FEAT_ number; 0: nothing needed */
 /* lift_generic.c: does the host lack a unit that this insn needs?  Then its ops, from `from` on, are run in C. */
-bool lift_lacks_unit(const struct x86_lift *l, unsigned feature);
+bool lift_lacks_unit(const struct x86_lift *l, const struct x86_insn *i);
 void lift_generic(struct x86_lift *l, unsigned from);
 static inline enum ir_type type_of(unsigned bytes)
 {
@@ -53,8 +54,6 @@ ir_ref ops_pc(struct x86_lift *l, ir_ref d, int64_t target);
 ir_ref ops_copy(struct x86_lift *l, ir_ref a); /* all 64 bits, in a fresh temp */
 ir_ref ops_zero_extend(struct x86_lift *l, unsigned bytes,
                        ir_ref a); /* a fresh temp, or a itself if bytes is 8 or it is a constant */
-ir_ref ops_load(struct x86_lift *l, unsigned bytes, ir_ref addr, unsigned seg); /* zero-extended into a fresh temp */
-void ops_store(struct x86_lift *l, unsigned bytes, ir_ref addr, unsigned seg, ir_ref v);
 ir_ref ops_field(struct x86_lift *l, unsigned bytes, size_t offset); /* LDF */
 /* Call a helper; the result is in the returned temp. */
 ir_ref ops_call(struct x86_lift *l, enum x86_helper h, ir_ref a, ir_ref b, ir_ref c);
@@ -65,6 +64,22 @@ void ops_branch_zero(struct x86_lift *l, bool if_zero, enum ir_type t, ir_ref a,
 
 /* ---- memory operands ------------------------------------------------------------------------------------------ */
 
+/* Where an access goes: linear address base + disp, by way of segment seg. */
+struct ops_place {
+    ir_ref base;
+    int16_t disp;
+    uint8_t seg;
+};
+static inline struct ops_place ops_at(ir_ref linear, unsigned seg)
+{
+    return (struct ops_place){linear, 0, (uint8_t)seg};
+}
+/* An op on memory; d and b as the op has them. */
+struct ir_op *ops_access(struct x86_lift *l, enum ir_opcode op, enum ir_type t, ir_ref d, struct ops_place p, ir_ref b);
+ir_ref ops_load(struct x86_lift *l, unsigned bytes, struct ops_place p); /* zero-extended into a fresh temp */
+void ops_store(struct x86_lift *l, unsigned bytes, struct ops_place p, ir_ref v);
+/* The memory operand, for an op that takes a displacement (ir_takes_disp). */
+struct ops_place ops_memory(struct x86_lift *l, const struct x86_insn *i, unsigned bytes, bool write);
 /* Effective address of i->mem plus `more` << shift (IR_NONE: nothing). */
 ir_ref ops_ea(struct x86_lift *l, const struct x86_insn *i, ir_ref more, unsigned shift);
 /* The same value, destination given (LEA): writes d at type t. */
@@ -97,8 +112,8 @@ unsigned ops_flags_of(enum ir_opcode op);
 
 /* Push v (bytes of it, in a slot of `slot` bytes); RSP changes after the store. */
 void ops_push(struct x86_lift *l, unsigned slot, unsigned bytes, ir_ref v);
-/* Linear address of the top of the stack; the value there, zero-extended.  RSP does not change yet. */
-ir_ref ops_top_address(struct x86_lift *l, unsigned bytes);
+/* The top of the stack; the value there, zero-extended.  RSP does not change yet. */
+struct ops_place ops_top_place(struct x86_lift *l, unsigned bytes);
 ir_ref ops_top(struct x86_lift *l, unsigned bytes);
 void ops_add_sp(struct x86_lift *l, int64_t n);     /* RSP += n at the stack's width */
 unsigned ops_stack_width(const struct x86_lift *l); /* 2, 4, 8 */

@@ -14,12 +14,12 @@ static ir_ref gpr(const struct x86_operand *o)
 static void load_into(struct x86_lift *l, const struct x86_insn *i, unsigned n)
 {
     const struct x86_operand *o = &i->op[n];
-    ir_ref addr = ops_linear(l, i, o->bytes, false);
+    struct ops_place p = ops_memory(l, i, o->bytes, false);
 
     if (o->high)
-        ops_put_high(l, o->reg, ops_load(l, 1, addr, i->mem.seg));
+        ops_put_high(l, o->reg, ops_load(l, 1, p));
     else
-        ir_alu(l->b, o->bytes >= 4 ? IR_LDZ : IR_LD, type_of(o->bytes), 0, gpr(o), addr, IR_NONE)->tag = i->mem.seg;
+        ops_access(l, o->bytes >= 4 ? IR_LDZ : IR_LD, type_of(o->bytes), gpr(o), p, IR_NONE);
 }
 
 void lift_mov(struct x86_lift *l, const struct x86_insn *i)
@@ -43,11 +43,9 @@ static void extend(struct x86_lift *l, const struct x86_insn *i, bool is_signed)
             tt = I32;
         ops_op1(l, (enum ir_opcode)from_reg[is_signed][ft], tt, gpr(to), ops_read(l, i, 1));
     } else {
-        ir_ref addr = ops_linear(l, i, from->bytes, false);
+        struct ops_place p = ops_memory(l, i, from->bytes, false);
         ir_ref d = tt == I16 ? ops_temp(l) : gpr(to);
-        struct ir_op *o = ir_alu(l->b, is_signed ? IR_LDS : IR_LDZ, ft, 0, d, addr, IR_NONE);
-        o->sub = is_signed ? (uint8_t)tt : 0;
-        o->tag = i->mem.seg;
+        ops_access(l, is_signed ? IR_LDS : IR_LDZ, ft, d, p, IR_NONE)->sub = is_signed ? (uint8_t)tt : 0;
         if (tt == I16)
             ops_op1(l, IR_MOV, I16, gpr(to), d);
     }
@@ -116,7 +114,7 @@ void lift_xlat(struct x86_lift *l, const struct x86_insn *i)
     if (i->asize == 2)
         ea = ops_zero_extend(l, 2, ea);
     ir_ref addr = ops_segment(l, i->mem.seg, ea, 1, false);
-    ir_alu(l->b, IR_LD, I8, 0, X86_RAX, addr, IR_NONE)->tag = i->mem.seg;
+    ops_access(l, IR_LD, I8, X86_RAX, ops_at(addr, i->mem.seg), IR_NONE);
 }
 
 /* ---- conditions --------------------------------------------------------------------------------------------------- */
@@ -247,7 +245,7 @@ static void pop_mem(struct x86_lift *l, const struct x86_insn *i)
 
     if (i->mem.base == X86_RSP)
         after.mem.disp += i->osize;
-    ops_store(l, i->osize, ops_linear(l, &after, i->osize, true), i->mem.seg, v);
+    ops_store(l, i->osize, ops_memory(l, &after, i->osize, true), v);
     ops_add_sp(l, i->osize);
 }
 
@@ -262,8 +260,8 @@ void lift_pop(struct x86_lift *l, const struct x86_insn *i)
         ops_add_sp(l, i->osize);
         ops_set_reg(l, i->osize, X86_RSP, v);
     } else {
-        ir_ref addr = ops_top_address(l, i->osize);
-        ir_alu(l->b, i->osize >= 4 ? IR_LDZ : IR_LD, type_of(i->osize), 0, gpr(o), addr, IR_NONE)->tag = SEG_SS;
+        struct ops_place top = ops_top_place(l, i->osize);
+        ops_access(l, i->osize >= 4 ? IR_LDZ : IR_LD, type_of(i->osize), gpr(o), top, IR_NONE);
         ops_add_sp(l, i->osize);
     }
 }
@@ -313,7 +311,7 @@ void lift_leave(struct x86_lift *l, const struct x86_insn *i)
 {
     unsigned width = ops_stack_width(l);
     ir_ref ea = ops_address_reg(l, width, X86_RBP);
-    ir_ref v = ops_load(l, i->osize, ops_segment(l, SEG_SS, ea, i->osize, false), SEG_SS);
+    ir_ref v = ops_load(l, i->osize, ops_at(ops_segment(l, SEG_SS, ea, i->osize, false), SEG_SS));
 
     if (width == 2)
         ops_set_reg(l, 2, X86_RSP, ops_lea(l, I32, IR_NONE, X86_RBP, IR_NONE, 0, i->osize));
@@ -335,7 +333,7 @@ static void mov_from_seg(struct x86_lift *l, const struct x86_insn *i)
     ir_ref v = selector(l, i->op[1].reg);
 
     if (o->kind == OPERAND_MEM)
-        ops_store(l, 2, ops_linear(l, i, 2, true), i->mem.seg, v);
+        ops_store(l, 2, ops_memory(l, i, 2, true), v);
     else
         ops_set_reg(l, i->osize, o->reg, v);
 }
@@ -375,7 +373,7 @@ static void mov_to_seg(struct x86_lift *l, const struct x86_insn *i)
         return;
     }
     if (i->op[1].kind == OPERAND_MEM)
-        v = ops_load(l, 2, ops_linear(l, i, 2, false), i->mem.seg);
+        v = ops_load(l, 2, ops_memory(l, i, 2, false));
     else
         v = ops_zero_extend(l, 2, gpr(&i->op[1]));
     ops_call(l, HELPER_LOAD_SEG, ops_const(l, seg), v, IR_NONE);
@@ -412,8 +410,8 @@ void lift_load_far(struct x86_lift *l, const struct x86_insn *i)
 {
     unsigned seg = i->map == 0 ? (i->opcode == 0xc4 ? SEG_ES : SEG_DS) : i->opcode & 7;
     ir_ref addr = ops_linear(l, i, i->osize + 2u, false);
-    ir_ref offset = ops_load(l, i->osize, addr, i->mem.seg);
-    ir_ref v = ops_load(l, 2, ops_linear_plus(l, addr, i->osize), i->mem.seg);
+    ir_ref offset = ops_load(l, i->osize, ops_at(addr, i->mem.seg));
+    ir_ref v = ops_load(l, 2, ops_at(ops_linear_plus(l, addr, i->osize), i->mem.seg));
 
     ops_call(l, HELPER_LOAD_SEG, ops_const(l, seg), v, IR_NONE);
     ops_set_reg(l, i->osize, i->op[0].reg, offset);

@@ -2,7 +2,7 @@
  *
  * What an address costs at run time depends on the mode the block is lifted for (SDM vol. 3, 3.2 and vol. 1, 3.3.7):
  *
- *     64-bit                     the register itself, or one LEA; FS and GS add their base in it
+ *     64-bit                     a register and a displacement, or one LEA; FS and GS add their base in it
  *     flat 32-bit                one LEA.i32 (offsets wrap at 4 GB); FS and GS add their base at 32 bits
  *     anything else              LEA.i32, ZX16 for 16-bit forms, then a call of SEG_LINEAR, which knows limits and
  *     rights
@@ -63,16 +63,24 @@ ir_ref ops_zero_extend(struct x86_lift *l, unsigned bytes, ir_ref a)
     }
 }
 
-ir_ref ops_load(struct x86_lift *l, unsigned bytes, ir_ref addr, unsigned seg)
+struct ir_op *ops_access(struct x86_lift *l, enum ir_opcode op, enum ir_type t, ir_ref d, struct ops_place p, ir_ref b)
+{
+    struct ir_op *o = ir_alu(l->b, op, t, 0, d, p.base, b);
+    o->disp = p.disp;
+    o->tag = p.seg;
+    return o;
+}
+
+ir_ref ops_load(struct x86_lift *l, unsigned bytes, struct ops_place p)
 {
     ir_ref d = ops_temp(l);
-    ir_alu(l->b, IR_LDZ, type_of(bytes), 0, d, addr, IR_NONE)->tag = (uint8_t)seg;
+    ops_access(l, IR_LDZ, type_of(bytes), d, p, IR_NONE);
     return d;
 }
 
-void ops_store(struct x86_lift *l, unsigned bytes, ir_ref addr, unsigned seg, ir_ref v)
+void ops_store(struct x86_lift *l, unsigned bytes, struct ops_place p, ir_ref v)
 {
-    ir_alu(l->b, IR_ST, type_of(bytes), 0, IR_NONE, addr, v)->tag = (uint8_t)seg;
+    ops_access(l, IR_ST, type_of(bytes), IR_NONE, p, v);
 }
 
 ir_ref ops_field(struct x86_lift *l, unsigned bytes, size_t offset)
@@ -238,6 +246,22 @@ ir_ref ops_linear(struct x86_lift *l, const struct x86_insn *i, unsigned bytes, 
     return ops_segment(l, seg, ops_ea(l, i, IR_NONE, 0), bytes, write);
 }
 
+/* Registers need no LEA where offsets do not wrap and segments do not count. */
+struct ops_place ops_memory(struct x86_lift *l, const struct x86_insn *i, unsigned bytes, bool write)
+{
+    unsigned seg = i->mem.seg;
+    bool fs_gs = seg == SEG_FS || seg == SEG_GS;
+
+    if (mode64(l) && i->asize == 8 && i->mem.index < 0 && !l->in_c) {
+        int64_t disp = i->mem.rip ? l->next + i->mem.disp : i->mem.disp;
+        int base = i->mem.rip ? IR_PCB : fs_gs && i->mem.base < 0 ? (int)(X86_BASE_ES + seg) : i->mem.base;
+        bool one = base >= 0 && !(fs_gs && (i->mem.rip || i->mem.base >= 0));
+        if (one && disp == (int16_t)disp)
+            return (struct ops_place){(ir_ref)(IR_REG0 + base), (int16_t)disp, (uint8_t)seg};
+    }
+    return ops_at(ops_linear(l, i, bytes, write), seg);
+}
+
 ir_ref ops_linear_plus(struct x86_lift *l, ir_ref linear, int64_t n)
 {
     return ops_lea(l, mode64(l) ? I64 : I32, IR_NONE, linear, IR_NONE, 0, n);
@@ -282,7 +306,7 @@ ir_ref ops_read(struct x86_lift *l, const struct x86_insn *i, unsigned n)
 
     switch (o->kind) {
     case OPERAND_GPR: return o->high ? ops_get_high(l, o->reg) : (ir_ref)(IR_REG0 + o->reg);
-    case OPERAND_MEM: return ops_load(l, o->bytes, ops_linear(l, i, o->bytes, false), i->mem.seg);
+    case OPERAND_MEM: return ops_load(l, o->bytes, ops_memory(l, i, o->bytes, false));
     default: return l->live ? live_operand(l, o->bytes) : const_operand(l, o->bytes, i->imm);
     }
 }
@@ -297,7 +321,7 @@ void ops_write(struct x86_lift *l, const struct x86_insn *i, unsigned n, ir_ref 
     const struct x86_operand *o = &i->op[n];
 
     if (o->kind == OPERAND_MEM)
-        ops_store(l, o->bytes, ops_linear(l, i, o->bytes, true), i->mem.seg, v);
+        ops_store(l, o->bytes, ops_memory(l, i, o->bytes, true), v);
     else if (o->high)
         ops_put_high(l, o->reg, v);
     else
@@ -312,15 +336,15 @@ unsigned ops_flags_of(enum ir_opcode op)
 
 void ops_rmw(struct x86_lift *l, const struct x86_insn *i, enum ir_opcode op, unsigned setf, ir_ref b, ir_ref c)
 {
-    unsigned bytes = i->op[0].bytes;
-    ir_ref addr = ops_linear(l, i, bytes, true);
-    struct ir_op *o = ir_alu(l->b, IR_RMW, type_of(bytes), setf, IR_NONE, addr, b);
+    unsigned bytes = i->op[0].bytes, flags = i->prefix & PREFIX_LOCK ? IR_LOCK : 0;
+    bool disp = ir_takes_disp(IR_RMW, op, flags);
+    struct ops_place p = disp ? ops_memory(l, i, bytes, true) : ops_at(ops_linear(l, i, bytes, true), i->mem.seg);
+    struct ir_op *o = ops_access(l, IR_RMW, type_of(bytes), IR_NONE, p, b);
 
+    o->setf = (uint8_t)setf;
     o->c = c;
     o->sub = (uint8_t)op;
-    o->tag = i->mem.seg;
-    if (i->prefix & PREFIX_LOCK)
-        o->flags |= IR_LOCK;
+    o->flags = (uint8_t)flags;
 }
 
 /* ---- stack (SDM vol. 1, 6.2.3) ---------------------------------------------------------------------------------- */
@@ -338,21 +362,27 @@ static enum ir_type stack_type(const struct x86_lift *l)
 void ops_push(struct x86_lift *l, unsigned slot, unsigned bytes, ir_ref v)
 {
     unsigned width = ops_stack_width(l);
+
+    if (width == 8) {
+        ops_store(l, bytes, (struct ops_place){X86_RSP, (int16_t)-slot, SEG_SS}, v);
+        ops_add_sp(l, -(int64_t)slot);
+        return;
+    }
     ir_ref sp = ops_lea(l, stack_type(l), IR_NONE, X86_RSP, IR_NONE, 0, -(int64_t)slot);
     ir_ref ea = width == 2 ? ops_zero_extend(l, 2, sp) : sp;
 
-    ops_store(l, bytes, ops_segment(l, SEG_SS, ea, bytes, true), SEG_SS, v);
+    ops_store(l, bytes, ops_at(ops_segment(l, SEG_SS, ea, bytes, true), SEG_SS), v);
     ops_set_reg(l, width, X86_RSP, sp);
 }
 
-ir_ref ops_top_address(struct x86_lift *l, unsigned bytes)
+struct ops_place ops_top_place(struct x86_lift *l, unsigned bytes)
 {
-    return ops_segment(l, SEG_SS, ops_address_reg(l, ops_stack_width(l), X86_RSP), bytes, false);
+    return ops_at(ops_segment(l, SEG_SS, ops_address_reg(l, ops_stack_width(l), X86_RSP), bytes, false), SEG_SS);
 }
 
 ir_ref ops_top(struct x86_lift *l, unsigned bytes)
 {
-    return ops_load(l, bytes, ops_top_address(l, bytes), SEG_SS);
+    return ops_load(l, bytes, ops_top_place(l, bytes));
 }
 
 void ops_add_sp(struct x86_lift *l, int64_t n)

@@ -31,10 +31,10 @@ static unsigned source_seg(const struct x86_insn *i)
     return i->prefix & PREFIX_SEG ? i->mem.seg : SEG_DS;
 }
 
-static ir_ref index_linear(struct x86_lift *l, const struct x86_insn *i, unsigned reg, bool write)
+static struct ops_place index_place(struct x86_lift *l, const struct x86_insn *i, unsigned reg, bool write)
 {
     unsigned seg = reg == X86_RDI ? SEG_ES : source_seg(i);
-    return ops_segment(l, seg, ops_address_reg(l, i->asize, (ir_ref)reg), element(i), write);
+    return ops_at(ops_segment(l, seg, ops_address_reg(l, i->asize, (ir_ref)reg), element(i), write), seg);
 }
 
 static void advance(struct x86_lift *l, const struct x86_insn *i, unsigned reg)
@@ -50,13 +50,12 @@ static void advance(struct x86_lift *l, const struct x86_insn *i, unsigned reg)
 
 static ir_ref load(struct x86_lift *l, const struct x86_insn *i, unsigned reg)
 {
-    unsigned seg = reg == X86_RDI ? SEG_ES : source_seg(i);
-    return ops_load(l, element(i), index_linear(l, i, reg, false), seg);
+    return ops_load(l, element(i), index_place(l, i, reg, false));
 }
 
 static void store(struct x86_lift *l, const struct x86_insn *i, ir_ref v)
 {
-    ops_store(l, element(i), index_linear(l, i, X86_RDI, true), SEG_ES, v);
+    ops_store(l, element(i), index_place(l, i, X86_RDI, true), v);
 }
 
 static void compare(struct x86_lift *l, const struct x86_insn *i, ir_ref a, ir_ref b)

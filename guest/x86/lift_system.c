@@ -48,7 +48,7 @@ void lift_prefetch(struct x86_lift *l, const struct x86_insn *i)
 /* Faults as a load of a byte does (SDM vol. 2, CLFLUSH). */
 void lift_clflush(struct x86_lift *l, const struct x86_insn *i)
 {
-    ops_load(l, 1, ops_linear(l, i, 1, false), i->mem.seg);
+    ops_load(l, 1, ops_memory(l, i, 1, false));
 }
 
 /* MFENCE, SFENCE (guest non-temporal stores are the host's own).  LFENCE /5 orders loads, which the host's are. */
@@ -84,7 +84,7 @@ void lift_clzero(struct x86_lift *l, const struct x86_insn *i)
 
     probe(l, line, LINE, i->mem.seg);
     for (unsigned n = 0; n < LINE; n += 8)
-        ops_store(l, 8, ops_linear_plus(l, line, n), i->mem.seg, ops_const(l, 0));
+        ops_store(l, 8, ops_at(ops_linear_plus(l, line, n), i->mem.seg), ops_const(l, 0));
 }
 
 static ir_ref line_at(struct x86_lift *l, const struct x86_insn *i)
@@ -103,10 +103,10 @@ void lift_movdir64b(struct x86_lift *l, const struct x86_insn *i)
     ops_label(l, aligned);
     ir_ref to = line_at(l, i), from = ops_linear(l, i, LINE, false);
     for (unsigned n = 0; n < LINE / 8; n++)
-        part[n] = ops_load(l, 8, ops_linear_plus(l, from, n * 8), i->mem.seg);
+        part[n] = ops_load(l, 8, ops_at(ops_linear_plus(l, from, n * 8), i->mem.seg));
     probe(l, to, LINE, SEG_ES);
     for (unsigned n = 0; n < LINE / 8; n++)
-        ops_store(l, 8, ops_linear_plus(l, to, n * 8), SEG_ES, part[n]);
+        ops_store(l, 8, ops_at(ops_linear_plus(l, to, n * 8), SEG_ES), part[n]);
 }
 
 void lift_pause(struct x86_lift *l, const struct x86_insn *i)
@@ -306,12 +306,12 @@ void lift_arpl(struct x86_lift *l, const struct x86_insn *i)
     if (i->op[0].kind == OPERAND_MEM) {
         addr = ops_linear(l, i, 2, true);
         probe(l, addr, 2, i->mem.seg);
-        a = ops_load(l, 2, addr, i->mem.seg);
+        a = ops_load(l, 2, ops_at(addr, i->mem.seg));
     } else
         a = value(l, i, 0);
     ir_ref v = ops_call(l, HELPER_ARPL, a, b, IR_NONE);
     if (addr != IR_NONE)
-        ops_store(l, 2, addr, i->mem.seg, v);
+        ops_store(l, 2, ops_at(addr, i->mem.seg), v);
     else
         ops_set_reg(l, 2, i->op[0].reg, v);
 }

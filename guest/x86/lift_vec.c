@@ -33,15 +33,16 @@ static int find(const struct x86_insn *i, enum ir_vec_form form, unsigned prefix
     return row < 0 && form == VF_R_U ? find_ext(i, form, prefix, opcode, 1) : row;
 }
 
-static void append(struct x86_lift *l, const struct x86_insn *i, int row, ir_ref d, ir_ref a, ir_ref b)
+/* a: an address, or a register. */
+static void append(struct x86_lift *l, const struct x86_insn *i, int row, ir_ref d, struct ops_place a, ir_ref b)
 {
     const struct ir_vec_row *r = &ir_vec_rows[row];
     bool flags = r->form == VF_F_U || r->form == VF_F_M || r->form >= VF_I_U;
-    struct ir_op *o = ir_alu(l->b, IR_VEC, r->w ? I64 : I32, flags ? IRF_ALL : 0, d, a, b);
+    struct ir_op *o = ops_access(l, IR_VEC, r->w ? I64 : I32, d, a, b);
 
+    o->setf = flags ? IRF_ALL : 0;
     o->row = (uint16_t)row;
     o->imm = r->has_imm == 0 ? 0 : (uint8_t)i->imm | (r->has_imm == 2 ? (uint8_t)i->imm2 << 8 : 0);
-    o->tag = r->msize ? i->mem.seg : 0;
     if (r->form >= VF_I_U) {
         o->e = X86_RAX;
         o->c = X86_RDX;
@@ -54,10 +55,19 @@ static void check_sse(struct x86_lift *l)
         ops_call_const(l, HELPER_SSE_CHECK, 0, 0, 0);
 }
 
-static ir_ref memory(struct x86_lift *l, const struct x86_insn *i, int row)
+static struct ops_place memory(struct x86_lift *l, const struct x86_insn *i, int row)
 {
     unsigned form = ir_vec_rows[row].form;
-    return ops_linear(l, i, ir_vec_rows[row].msize, form == VF_M_U);
+    return ops_memory(l, i, ir_vec_rows[row].msize, form == VF_M_U);
+}
+
+/* Operand n: memory, a vector register or a general one. */
+static struct ops_place operand(struct x86_lift *l, const struct x86_insn *i, unsigned n, int row)
+{
+    const struct x86_operand *o = &i->op[n];
+    if (o->kind == OPERAND_MEM)
+        return memory(l, i, row);
+    return ops_at(o->kind == OPERAND_GPR ? gpr(o) : vec(o), 0);
 }
 
 /* The first of two forms that has a row, or -1. */
@@ -80,8 +90,7 @@ void lift_vec(struct x86_lift *l, const struct x86_insn *i)
         return;
     }
     check_sse(l);
-    ir_ref a = kind == OPERAND_MEM ? memory(l, i, row) : kind == OPERAND_GPR ? gpr(&i->op[1]) : vec(&i->op[1]);
-    append(l, i, row, vec(&i->op[0]), a, IR_NONE);
+    append(l, i, row, vec(&i->op[0]), operand(l, i, 1, row), IR_NONE);
 }
 
 void lift_vec_from_gpr(struct x86_lift *l, const struct x86_insn *i)
@@ -107,7 +116,7 @@ static void store_to_register(struct x86_lift *l, const struct x86_insn *i)
         return;
     }
     check_sse(l);
-    append(l, i, row, vec(&i->op[0]), vec(&i->op[1]), IR_NONE);
+    append(l, i, row, vec(&i->op[0]), operand(l, i, 1, row), IR_NONE);
 }
 
 static void store(struct x86_lift *l, const struct x86_insn *i)
@@ -143,7 +152,7 @@ void lift_vec_to_gpr(struct x86_lift *l, const struct x86_insn *i)
         return;
     }
     check_sse(l);
-    append(l, i, row, gpr(&i->op[0]), mem ? memory(l, i, row) : vec(&i->op[1]), IR_NONE);
+    append(l, i, row, gpr(&i->op[0]), operand(l, i, 1, row), IR_NONE);
 }
 
 /* COMISS and its like, PTEST: flags of (operand 0, operand 1). */
@@ -157,12 +166,7 @@ void lift_vec_flags(struct x86_lift *l, const struct x86_insn *i)
         return;
     }
     check_sse(l);
-    append(l, i, row, IR_NONE, mem ? memory(l, i, row) : vec(&i->op[1]), vec(&i->op[0]));
-}
-
-static ir_ref source(struct x86_lift *l, const struct x86_insn *i, int row)
-{
-    return i->op[1].kind == OPERAND_MEM ? memory(l, i, row) : vec(&i->op[1]);
+    append(l, i, row, IR_NONE, operand(l, i, 1, row), vec(&i->op[0]));
 }
 
 /* PBLENDVB and others that read xmm0 without naming it. */
@@ -171,7 +175,7 @@ void lift_vec_xmm0(struct x86_lift *l, const struct x86_insn *i)
     int row = find(i, i->op[1].kind == OPERAND_MEM ? VF_Y_M0 : VF_Y_U0, i->mandatory, i->opcode);
 
     check_sse(l);
-    append(l, i, row, vec(&i->op[0]), source(l, i, row), IR_VEC0);
+    append(l, i, row, vec(&i->op[0]), operand(l, i, 1, row), IR_VEC0);
 }
 
 /* PCMPxSTRI and PCMPxSTRM: compare strings op0 and op1, of EAX and EDX elements or up to a zero. */
@@ -181,7 +185,7 @@ void lift_vec_string(struct x86_lift *l, const struct x86_insn *i)
     int row = find(i, index ? (mem ? VF_I_M : VF_I_U) : mem ? VF_K_M : VF_K_U, i->mandatory, i->opcode);
 
     check_sse(l);
-    append(l, i, row, index ? (ir_ref)X86_RCX : (ir_ref)IR_VEC0, source(l, i, row), vec(&i->op[0]));
+    append(l, i, row, index ? (ir_ref)X86_RCX : (ir_ref)IR_VEC0, operand(l, i, 1, row), vec(&i->op[0]));
 }
 
 void lift_vec_shift_imm(struct x86_lift *l, const struct x86_insn *i)
@@ -193,7 +197,7 @@ void lift_vec_shift_imm(struct x86_lift *l, const struct x86_insn *i)
         return;
     }
     check_sse(l);
-    append(l, i, row, vec(&i->op[0]), IR_NONE, IR_NONE);
+    append(l, i, row, vec(&i->op[0]), ops_at(IR_NONE, 0), IR_NONE);
 }
 
 /* ---- MXCSR

@@ -113,7 +113,7 @@ static void load_control(struct x86_lift *l, const struct x86_insn *i, ir_ref ad
 {
     const size_t kept = offsetof(struct cpu, scratch[7]);
     int masked = ir_label(l->b);
-    ir_ref v = ops_load(l, 2, addr, i->mem.seg);
+    ir_ref v = ops_load(l, 2, ops_at(addr, i->mem.seg));
     struct ir_op *o = ir_append(l->b, IR_STF, I16);
 
     o->a = v;

@@ -223,6 +223,8 @@ static inline void memory(struct maker *m)
     static const uint8_t ops[] = {IR_LD, IR_LDZ, IR_LDS, IR_ST, IR_ST, IR_RMW, IR_XADD, IR_XCHG, IR_CMPXCHG, IR_PROBE};
     static const uint8_t subs[] = {IR_ADD, IR_SBB, IR_XOR, IR_INC, IR_SHL, IR_RCR, IR_BTS, IR_BTC, IR_NOT, IR_AND};
     unsigned op = m->x87 && pick(m, 3) ? IR_X87 : m->avx && pick(m, 3) ? IR_AVX : ops[pick(m, ARRAY_LEN(ops))];
+    unsigned sub = op == IR_RMW ? subs[pick(m, ARRAY_LEN(subs))] : 0;
+    int disp = ir_takes_disp(op, sub, 0) && pick(m, 2) ? (int)pick(m, pick(m, 2) ? 200 : 0x10000) - 100 : 0;
     struct ir_op *o = ir_append(m->b, IR_AND, I64);
     ir_ref t = o->d = (ir_ref)(IR_TEMP0 + pick(m, MAKE_TEMPS));
     o->a = source(m);
@@ -230,8 +232,8 @@ static inline void memory(struct maker *m)
     wrote(m, o);
     o = ir_append(m->b, IR_LEA, I64);
     o->d = o->a = t;
-    o->imm = pick(m, 20) ? MAKE_MEM_BASE : 0; /* sometimes it faults */
-    if (pick(m, 2)) {                         /* the address in a guest register: written by an insn of its own */
+    o->imm = pick(m, 20) ? MAKE_MEM_BASE - (int16_t)disp : 0; /* sometimes it faults */
+    if (pick(m, 2)) { /* the address in a guest register: written by an insn of its own */
         unsigned at = pick(m, m->regs);
         struct ir_op *mov = ir_append(m->b, IR_MOV, I64);
         mov->d = (ir_ref)at;
@@ -244,6 +246,8 @@ static inline void memory(struct maker *m)
     o = ir_append(m->b, op, pick(m, 4));
     const char *s = ir_shapes[op].operands;
     o->a = t;
+    o->disp = (int16_t)disp;
+    o->sub = (uint8_t)sub;
     o->flags = pick(m, 3) ? 0 : IR_NEAR;
     o->pair = (uint8_t)(pick(m, 2) ? 1 + pick(m, 3) : 0);
     if (op == IR_X87) {
@@ -255,8 +259,6 @@ static inline void memory(struct maker *m)
         return;
     }
     o->imm = op == IR_PROBE ? 8 : 0;
-    if (op == IR_RMW)
-        o->sub = subs[pick(m, ARRAY_LEN(subs))];
     if (op == IR_RMW && (o->sub == IR_BTS || o->sub == IR_BTC) && o->type == I8)
         o->type = I16;
     if (s[IR_B] == 'V' && !(op == IR_RMW && (o->sub == IR_INC || o->sub == IR_NOT)))

@@ -51,6 +51,7 @@ static void add_op(struct ir_block *b, unsigned op, unsigned type, unsigned sub,
     o->livef = (uint8_t)(n * 13 % 64);
     o->flags = n % 4;
     o->tag = (uint8_t)(n * 31);
+    o->disp = (int16_t)(n * 2657 - (n % 2 ? 30000 : 0));
     if (op == IR_VEC)
         o->row = (uint16_t)(n % ir_vec_row_count);
     if (op == IR_AVX)
@@ -86,6 +87,7 @@ static void same_op(const struct ir_block *a, const struct ir_op *x, const struc
     assert_int_equal(x->setf, y->setf);
     assert_int_equal(x->livef, y->livef);
     assert_int_equal(x->tag, y->tag);
+    assert_int_equal(x->disp, y->disp);
     assert_int_equal(x->row, y->row);
     assert_true(x->imm == y->imm);
     for (unsigned n = 0; n < IR_FIELDS; n++) {

@@ -66,6 +66,9 @@ static void test_fold(void **state)
         {"mov.i64 t0 = #0x80000000\nlea.i64 t1 = r1, t0, #0x4\nld.i8 r0 = t1\n" END,
          "mov.i64 t0 = #0x80000000\nlea.i64 t1 = r1, t0, #0x4\nld.i8 r0 = t1\n" END},
         {"lea.i32.1 r0 = #0xfffffffe, #0x2, #0x3\n" END, "mov.i32 r0 = #0x5\n" END},
+        /* a base with a displacement stays a register */
+        {"mov.i64 r1 = #0x1000\ninsn.4 @0x4\nld.i8 t0 = r1\nld.i8 r2 = r1 disp=8\n" END,
+         "mov.i64 r1 = #0x1000\ninsn.4 @0x4\nld.i8 t0 = #0x1000\nld.i8 r2 = r1 disp=8\n" END},
         /* moves and shifts that do nothing */
         {"mov.i64 r0 = r0\nmov.i32 r1 = r1\n" END, "mov.i32 r1 = r1\n" END},
         {"mov.i64 t0 = #0x20\nshl.i32 r0 = r1, t0 !CZSOAP\n" END, "mov.i64 t0 = #0x20\nmov.i32 r0 = r1\n" END},
@@ -167,15 +170,16 @@ static void test_share(void **state)
 {
     (void)state;
     static const struct example e[] = {
-        /* fields of one object: what the first looks up holds both; the LEA is for nobody any more */
-        {"lea.i64 t0 = r1, _, #0x8\nld.i64 r2 = t0\n" NEXT "lea.i64 t1 = r1, _, #0x10\nst.i32 t1, r3\n" END,
-         "lea.i64 t0 = r1, _, #0x8\nld.i64 r2 = r1 disp=8 share=1[8,12,w]\n" NEXT
-         "lea.i64 t1 = r1, _, #0x10\nst.i32 r1, r3 disp=16 share=1\n" END},
-        /* pushes: each from where the register stands then; made again instead of moved */
-        {"lea.i64 t0 = r4, _, #-0x8\nst.i64 t0, r3 near\nmov.i64 r4 = t0\n" NEXT
-         "lea.i64 t1 = r4, _, #-0x8\nst.i64 t1, r5 near\nmov.i64 r4 = t1\n" END,
-         "lea.i64 t0 = r4, _, #-0x8\nst.i64 r4, r3 near disp=-8 share=1[-16,16,w]\nlea.i64 r4 = r4, _, #-0x8\n" NEXT
-         "lea.i64 t1 = r4, _, #-0x8\nst.i64 r4, r5 near disp=-8 share=1\nlea.i64 r4 = r4, _, #-0x8\n" END},
+        /* fields of one object: what the first looks up holds both */
+        {"ld.i64 r2 = r1 disp=8\n" NEXT "st.i32 r1, r3 disp=16\n" END,
+         "ld.i64 r2 = r1 disp=8 share=1[8,12,w]\n" NEXT "st.i32 r1, r3 disp=16 share=1\n" END},
+        {"lea.i64 t0 = r1, _, #0x8\nld.i64 r2 = t0\n" NEXT "st.i32 r1, r3 disp=16\n" END,
+         "lea.i64 t0 = r1, _, #0x8\nld.i64 r2 = t0 share=1[0,12,w]\n" NEXT "st.i32 r1, r3 disp=16 share=1\n" END},
+        /* pushes: each from where the register stands then */
+        {"st.i64 r4, r3 near disp=-8\nlea.i64 r4 = r4, _, #-0x8\n" NEXT
+         "st.i64 r4, r5 near disp=-8\nlea.i64 r4 = r4, _, #-0x8\n" END,
+         "st.i64 r4, r3 near disp=-8 share=1[-16,16,w]\nlea.i64 r4 = r4, _, #-0x8\n" NEXT
+         "st.i64 r4, r5 near disp=-8 share=1\nlea.i64 r4 = r4, _, #-0x8\n" END},
         /* the base was written meanwhile, with nobody knows what; the temp still has its distance */
         {"lea.i64 t0 = r1, _, #0x8\nld.i64 r2 = r1\nmov.i64 r1 = r5\n" NEXT "ld.i64 r3 = t0\n" END,
          "lea.i64 t0 = r1, _, #0x8\nld.i64 r2 = r1 share=1[0,16]\nmov.i64 r1 = r5\n" NEXT
@@ -184,8 +188,8 @@ static void test_share(void **state)
         {"ld.i64 r2 = r1\nadd.i32 r1 = r1, #0x8\n" NEXT "ld.i64 r3 = r1\n" END,
          "ld.i64 r2 = r1\nadd.i32 r1 = r1, #0x8\n" NEXT "ld.i64 r3 = r1\n" END},
         /* too far for one look */
-        {"ld.i64 r2 = r1\n" NEXT "lea.i64 t0 = r1, _, #0x78\nld.i64 r3 = t0\n" END,
-         "ld.i64 r2 = r1\n" NEXT "lea.i64 t0 = r1, _, #0x78\nld.i64 r3 = r1 disp=120\n" END},
+        {"ld.i64 r2 = r1\n" NEXT "ld.i64 r3 = r1 disp=120\n" END,
+         "ld.i64 r2 = r1\n" NEXT "ld.i64 r3 = r1 disp=120\n" END},
         /* the end of one is beyond 32 bits */
         {"lea.i64 t0 = r1, _, #0x7ffffff0\nld.i64 r2 = t0\n" NEXT
          "lea.i64 t1 = r1, _, #0x7ffffffc\nld.i64 r3 = t1\n" END,
