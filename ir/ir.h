@@ -7,7 +7,7 @@
  * Passes may forward, fold and delete, but never move a guest register write across an op with effects.
  *
  * F, the arithmetic flags, is one implicit register with six bits.  An op's setf says which it must define, livef which
- * are wanted after it (filled by opt_flags).  setf = 0 on an ADD means: leave F exactly as it is.
+ * are wanted after it (filled by opt_wanted).  setf = 0 on an ADD means: leave F exactly as it is.
  *
  * Temps are written once or more, live between two LABELs, and never survive the block.
  *
@@ -233,36 +233,45 @@ unsigned ir_write_bits(const struct ir_op *o, unsigned n);
 /* May the address of such a memory op have a displacement?  Not if hosts may have to put it together in a register. */
 bool ir_takes_disp(unsigned opcode, unsigned sub, unsigned flags);
 bool ir_access_only(const struct ir_op *o); /* a load or store that cannot fault but by its memory access */
-/* What most opcodes tell without a look at the op's other fields: passes ask for every op of every block. */
+/* What an opcode tells without a look at the op's other fields, or with one that takes no branch: passes ask for every op of
+ * every block. */
 struct ir_facts {
-    uint8_t effects, writes_f, reads_f;
-    bool odd_effects, odd_writes, odd_reads; /* those three depend on more: ask the function */
-    bool accesses;                           /* memory of the guest, or may do so */
-    uint8_t dest;                            /* how wide operand d, where there is no e, is written: as IR_DEST_ says */
+    uint8_t effects, writes_f;
+    uint8_t reads_f, keeps_f,
+        cc;        /* flags read: always; as far as setf asks for them; all bits if those of condition sub */
+    uint8_t whole; /* a bit a type: operand d is wholly written and not read, and there is no e; see odd */
+    uint8_t odd;   /* IR_ODD_: what depends on more, ask the function */
+    bool accesses; /* memory of the guest, or may do so */
 };
-enum { IR_DEST_ODD, IR_DEST_TYPE, IR_DEST_WHOLE }; /* see ir_write_bits; as wide as the type says; whole */
+enum { IR_ODD_EFFECTS = 1, IR_ODD_WRITES = 2, IR_ODD_READS = 4, IR_ODD_DEST = 8 };
 extern const struct ir_facts ir_facts[IR_OP_COUNT];
+extern const uint8_t ir_cc_flags[8]; /* by condition / 2 */
 unsigned ir_odd_effects(const struct ir_op *o);
 unsigned ir_odd_writes_f(const struct ir_op *o);
 unsigned ir_odd_reads_f(const struct ir_op *o);
 static inline unsigned ir_effects(const struct ir_op *o)
 {
     const struct ir_facts *f = &ir_facts[o->op];
-    return f->odd_effects ? ir_odd_effects(o) : f->effects;
+    return f->odd & IR_ODD_EFFECTS ? ir_odd_effects(o) : f->effects;
 }
 /* Flags the op may change, whatever setf says: 0 if setf is 0. */
 static inline unsigned ir_writes_f(const struct ir_op *o)
 {
     const struct ir_facts *f = &ir_facts[o->op];
-    return o->setf == 0 ? 0 : f->odd_writes ? ir_odd_writes_f(o) : f->writes_f;
+    return o->setf == 0 ? 0 : f->odd & IR_ODD_WRITES ? ir_odd_writes_f(o) : f->writes_f;
+}
+static inline unsigned ir_cc_reads(enum ir_cc cc)
+{
+    return ir_cc_flags[cc >> 1 & 7];
 }
 /* Flags the op needs, those seen by a fault included. */
 static inline unsigned ir_reads_f(const struct ir_op *o)
 {
     const struct ir_facts *f = &ir_facts[o->op];
-    return f->odd_reads ? ir_odd_reads_f(o) : f->reads_f;
+    if (f->odd & IR_ODD_READS)
+        return ir_odd_reads_f(o);
+    return f->reads_f | (f->keeps_f & o->setf) | (f->cc & ir_cc_reads(o->sub));
 }
-unsigned ir_cc_reads(enum ir_cc cc);
 
 /* What an op computes, apart from guest memory and struct cpu: the one C meaning of all arithmetic, at any type. */
 struct ir_result {
@@ -274,7 +283,10 @@ struct ir_result {
 /* d, a, b, c: values of those operands (b of LEA included, 0 for absent ones); f: the flags before. */
 struct ir_result ir_eval(const struct ir_op *o, uint64_t d, uint64_t a, uint64_t b, uint64_t c, unsigned f);
 bool ir_cc_holds(enum ir_cc cc, unsigned f);
-bool ir_is_shift(unsigned opcode); /* SHL to SHRD: the ops with a masked count */
+static inline bool ir_is_shift(unsigned opcode) /* SHL to SHRD: the ops with a masked count */
+{
+    return opcode >= IR_SHL && opcode <= IR_SHRD;
+}
 static inline unsigned ir_count_mask(enum ir_type t)
 {
     return t == I64 ? 63 : 31;

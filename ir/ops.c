@@ -47,17 +47,12 @@ const struct ir_shape ir_shapes[IR_OP_COUNT] = {
 #include "ir/ops.def"
 };
 
-/* The reads-F column as it stands. */
-static const uint32_t reads_column[IR_OP_COUNT] = {
-#define IR_OP(NAME, operands, writes, reads, eff, doc) [IR_##NAME] = reads,
-#include "ir/ops.def"
-};
-
-/* Which ops write the whole of d, whatever their type, and where that depends on more: see ir_write_bits. */
+/* Which ops write the whole of d, whatever their type; never; and where that depends on more: see ir_write_bits. */
 #define WRITES_WHOLE(op)                                                                                               \
     ((op) == IR_CRC32 || (op) == IR_PC || (op) == IR_GETF || (op) == IR_LDF || (op) == IR_LDC || (op) == IR_LDZ)
-#define ODD_WIDTH(op)                                                                                                  \
-    ((op) == IR_SETCC || (op) == IR_LDS || (op) == IR_VEC || (op) == IR_X87 || (op) == IR_AVX || WRITES_WHOLE(op))
+#define WRITES_PART(op) ((op) == IR_SETCC)
+#define ODD_WIDTH(op)   ((op) == IR_LDS)
+#define SHIFTS(op)      ((op) >= IR_SHL && (op) <= IR_SHRD)
 
 const struct ir_facts ir_facts[IR_OP_COUNT] = {
 #define IR_OP(NAME, operands, writes, reads, eff, doc)                                                                 \
@@ -65,13 +60,17 @@ const struct ir_facts ir_facts[IR_OP_COUNT] = {
         .effects = (eff) & ~VECTOR,                                                                                    \
         .writes_f = (writes)&IRF_ALL,                                                                                  \
         .reads_f = (eff)&IRE_FAULTS ? IRF_ALL : (reads)&IRF_ALL,                                                       \
-        .dest = WRITES_WHOLE(IR_##NAME)                                                   ? IR_DEST_WHOLE              \
-                : operands[IR_D] == 'R' && operands[IR_E] == '.' && !ODD_WIDTH(IR_##NAME) ? IR_DEST_TYPE               \
-                                                                                          : IR_DEST_ODD,               \
+        .keeps_f = (reads) >> KEEP_SHIFT & IRF_ALL,                                                                    \
+        .cc = (reads)&CC ? IRF_ALL : 0,                                                                                \
+        .whole = WRITES_WHOLE(IR_##NAME) ? 1 << I8 | 1 << I16 | 1 << I32 | 1 << I64                                    \
+                 : operands[IR_D] != 'R' || operands[IR_E] != '.' || WRITES_PART(IR_##NAME) || ODD_WIDTH(IR_##NAME)    \
+                     ? 0                                                                                               \
+                     : 1 << I32 | 1 << I64,                                                                            \
+        .odd = ((eff) == VECTOR ? IR_ODD_EFFECTS : 0) |                                                                \
+               ((writes) == SUB || IR_##NAME == IR_SETF ? IR_ODD_WRITES : 0) |                                         \
+               (!((eff)&IRE_FAULTS) && ((reads) == SUB || SHIFTS(IR_##NAME)) ? IR_ODD_READS : 0) |                     \
+               (operands[IR_E] != '.' || ODD_WIDTH(IR_##NAME) ? IR_ODD_DEST : 0),                                      \
         .accesses = (eff) == VECTOR || ((eff) & (IRE_READS | IRE_WRITES)),                                             \
-        .odd_effects = (eff) == VECTOR,                                                                                \
-        .odd_writes = (writes) == SUB || IR_##NAME == IR_SETF,                                                         \
-        .odd_reads = !((eff)&IRE_FAULTS) && ((reads) & ~(unsigned)IRF_ALL),                                            \
     },
 #include "ir/ops.def"
 };
@@ -194,34 +193,21 @@ unsigned ir_odd_writes_f(const struct ir_op *o)
     return ir_facts[o->sub].writes_f; /* RMW */
 }
 
-bool ir_is_shift(unsigned opcode)
-{
-    return opcode >= IR_SHL && opcode <= IR_SHRD;
-}
-
 unsigned ir_odd_reads_f(const struct ir_op *o)
 {
-    uint32_t r = reads_column[o->op];
+    const struct ir_facts *f = &ir_facts[o->op];
     if (ir_effects(o) & IRE_FAULTS)
         return IRF_ALL;
     if (o->op == IR_X87)
         return o->sub == X87_CMOV ? IRF_CF | IRF_ZF | IRF_PF : 0;
-    if (o->op == IR_VEC)
-        return 0;
-    if (r & CC)
-        return ir_cc_reads(o->sub);
     if (ir_is_shift(o->op) && ir_is_const(o->op >= IR_SHLD ? o->c : o->b))
-        return r & IRF_ALL;
-    return (r & IRF_ALL) | (r >> KEEP_SHIFT & o->setf);
+        return f->reads_f;
+    return f->reads_f | (f->keeps_f & o->setf);
 }
 
-unsigned ir_cc_reads(enum ir_cc cc)
-{
-    static const uint8_t reads[8] = {
-        IRF_OF, IRF_CF, IRF_ZF, IRF_CF | IRF_ZF, IRF_SF, IRF_PF, IRF_SF | IRF_OF, IRF_ZF | IRF_SF | IRF_OF,
-    };
-    return reads[cc >> 1 & 7];
-}
+const uint8_t ir_cc_flags[8] = {
+    IRF_OF, IRF_CF, IRF_ZF, IRF_CF | IRF_ZF, IRF_SF, IRF_PF, IRF_SF | IRF_OF, IRF_ZF | IRF_SF | IRF_OF,
+};
 
 const char *ir_operands(const struct ir_op *o)
 {
@@ -289,7 +275,7 @@ unsigned ir_read_bits(const struct ir_op *o, unsigned n)
 unsigned ir_write_bits(const struct ir_op *o, unsigned n)
 {
     unsigned type = o->type;
-    if (ir_facts[o->op].dest == IR_DEST_WHOLE)
+    if (ir_facts[o->op].whole >> type & 1)
         return 64;
     switch (o->op) {
     case IR_SETCC: return 8;

@@ -28,12 +28,12 @@ void opt_run(struct ir_block *b, unsigned without, struct opt_trace *t);
 
 /* Constants and copies forward; see fold.c. */
 void opt_fold(struct ir_block *b);
-/* Which flags are wanted: setf, livef; see flags.c.  The other one says that all are. */
-void opt_flags(struct ir_block *b);
-void opt_flags_all(struct ir_block *b);
 /* Accesses off one base are looked up together; see share.c. */
 void opt_share(struct ir_block *b);
-/* Ops whose results nobody reads; see dead.c. */
-void opt_dead(struct ir_block *b);
+/* Which flags and results are wanted: setf, livef; ops that nobody wants go.  See wanted.c.  Then the same for flags only, and one
+ * that says that all are wanted. */
+void opt_wanted(struct ir_block *b);
+void opt_flags(struct ir_block *b);
+void opt_flags_all(struct ir_block *b);
 
 #endif

@@ -122,46 +122,56 @@ static void test_flags(void **state)
     check(opt_flags, e, ARRAY_LEN(e));
 }
 
-static void test_dead(void **state)
+static void test_results(void **state)
 {
     (void)state;
     static const struct example e[] = {
         {"mov.i64 t0 = r1\nlea.i64 t1 = t0, _, #0x8\n" END, END},
         {"mov.i64 t0 = r1\nmov.i8 t0 = r2\nmov.i64 r0 = t0\n" END,
-         "mov.i64 t0 = r1\nmov.i8 t0 = r2\nmov.i64 r0 = t0\n" END},
-        {"mov.i64 t0 = r1\nmov.i32 t0 = r2\nmov.i64 r0 = t0\n" END, "mov.i32 t0 = r2\nmov.i64 r0 = t0\n" END},
+         "mov.i64 t0 = r1 ?CZSOAP\nmov.i8 t0 = r2 ?CZSOAP\nmov.i64 r0 = t0 ?CZSOAP\n" END},
+        {"mov.i64 t0 = r1\nmov.i32 t0 = r2\nmov.i64 r0 = t0\n" END,
+         "mov.i32 t0 = r2 ?CZSOAP\nmov.i64 r0 = t0 ?CZSOAP\n" END},
         /* flags that are wanted keep an op */
-        {"add.i64 t0 = r1, r2 !C\n" END, "add.i64 t0 = r1, r2 !C\n" END},
+        {"add.i64 t0 = r1, r2 !C\n" END, "add.i64 t0 = r1, r2 !CZSOAP ?CZSOAP\n" END},
         {"cmp.i64 r1, r2\nstc\nbt.i64 r1, r2\n" END, END},
         /* registers: overwritten unseen */
-        {"mov.i64 r0 = r1\nmov.i64 r0 = r2\n" END, "mov.i64 r0 = r2\n" END},
-        {"mov.i64 r0 = r1\nmov.i32 r0 = r2\n" END, "mov.i32 r0 = r2\n" END},
-        {"mov.i64 r0 = r1\nmov.i16 r0 = r2\n" END, "mov.i64 r0 = r1\nmov.i16 r0 = r2\n" END},
-        {"mov.i64 r0 = r1\nadd.i64 r0 = r0, r2\n" END, "mov.i64 r0 = r1\nadd.i64 r0 = r0, r2\n" END},
-        {"mov.i64 r0 = r1\ncmov.i64.e r0 = r2\n" END, "mov.i64 r0 = r1\ncmov.i64.e r0 = r2\n" END},
-        {"mov.i8 r0 = r1\ninsn.1 @0x1\nmov.i64 r0 = r2\n" END, "insn.1 @0x1\nmov.i64 r0 = r2\n" END},
+        {"mov.i64 r0 = r1\nmov.i64 r0 = r2\n" END, "mov.i64 r0 = r2 ?CZSOAP\n" END},
+        {"mov.i64 r0 = r1\nmov.i32 r0 = r2\n" END, "mov.i32 r0 = r2 ?CZSOAP\n" END},
+        {"mov.i64 r0 = r1\nmov.i16 r0 = r2\n" END, "mov.i64 r0 = r1 ?CZSOAP\nmov.i16 r0 = r2 ?CZSOAP\n" END},
+        {"mov.i64 r0 = r1\nadd.i64 r0 = r0, r2\n" END, "mov.i64 r0 = r1 ?CZSOAP\nadd.i64 r0 = r0, r2 ?CZSOAP\n" END},
+        {"mov.i64 r0 = r1\ncmov.i64.e r0 = r2\n" END, "mov.i64 r0 = r1 ?CZSOAP\ncmov.i64.e r0 = r2 ?CZSOAP\n" END},
+        {"mov.i8 r0 = r1\ninsn.1 @0x1\nmov.i64 r0 = r2\n" END, "insn.1 @0x1 ?CZSOAP\nmov.i64 r0 = r2 ?CZSOAP\n" END},
         /* seen: by a fault (the load's own result included), a call, a branch, the end */
-        {"mov.i64 r0 = r1\ninsn.1 @0x1\nld.i64 r0 = r2\n" END, "mov.i64 r0 = r1\ninsn.1 @0x1\nld.i64 r0 = r2\n" END},
-        {"mov.i64 r0 = r1\ncall.i64 r0 = _, _, _, alpha\n" END, "mov.i64 r0 = r1\ncall.i64 r0 = _, _, _, alpha\n" END},
+        {"mov.i64 r0 = r1\ninsn.1 @0x1\nld.i64 r0 = r2\n" END,
+         "mov.i64 r0 = r1 ?CZSOAP\ninsn.1 @0x1 ?CZSOAP\nld.i64 r0 = r2 ?CZSOAP\n" END},
+        {"mov.i64 r0 = r1\ncall.i64 r0 = _, _, _, alpha\n" END,
+         "mov.i64 r0 = r1 ?CZSOAP\ncall.i64 r0 = _, _, _, alpha ?CZSOAP\n" END},
         {"mov.i64 r0 = r1\nbrcc.e L0\nmov.i64 r0 = r2\nlabel L0\n" END,
-         "mov.i64 r0 = r1\nbrcc.e L0\nmov.i64 r0 = r2\nlabel L0\n" END},
+         "mov.i64 r0 = r1 ?CZSOAP\nbrcc.e L0 ?CZSOAP\nmov.i64 r0 = r2 ?CZSOAP\nlabel L0 ?CZSOAP\n" END},
+        /* what goes wants nothing, flags either */
+        {"cmp.i64 r0, r1 !CZSOAP\nsetcc.i8.be t0 =\nxor.i64 r3 = r3, r3 !CZSOAP\n" END,
+         "xor.i64 r3 = r3, r3 !CZSOAP ?CZSOAP\n" END},
+        {"add.i64 t0 = r1, r2 !CZSOAP\nadd.i64 t1 = t0, r2 !CZSOAP\nxor.i64 r3 = r3, r3 !CZSOAP\n" END,
+         "xor.i64 r3 = r3, r3 !CZSOAP ?CZSOAP\n" END},
         /* effects stay, loads of fields go */
-        {"ld.i64 t0 = r1\nfence\nldf.i64 t1 = #0x128\n" END, "ld.i64 t0 = r1\nfence\n" END},
-        {"udiv.i64 t0, t1 = r1, r2, r3\numul.i64 t2, t3 = r1, r2\n" END, "udiv.i64 t0, t1 = r1, r2, r3\n" END},
+        {"ld.i64 t0 = r1\nfence\nldf.i64 t1 = #0x128\n" END, "ld.i64 t0 = r1 ?CZSOAP\nfence ?CZSOAP\n" END},
+        {"udiv.i64 t0, t1 = r1, r2, r3\numul.i64 t2, t3 = r1, r2\n" END, "udiv.i64 t0, t1 = r1, r2, r3 ?CZSOAP\n" END},
         /* vector registers; what may raise an exception stays */
-        {"vec.movaps.w_u v0 = v1, #0x0\nvec.movaps.w_u v0 = v2, #0x0\n" END, "vec.movaps.w_u v0 = v2, #0x0\n" END},
+        {"vec.movaps.w_u v0 = v1, #0x0\nvec.movaps.w_u v0 = v2, #0x0\n" END,
+         "vec.movaps.w_u v0 = v2, #0x0 ?CZSOAP\n" END},
         {"vec.movaps.w_u v0 = v1, #0x0\nvec.paddb.y_u v0 = v2, #0x0\n" END,
-         "vec.movaps.w_u v0 = v1, #0x0\nvec.paddb.y_u v0 = v2, #0x0\n" END},
+         "vec.movaps.w_u v0 = v1, #0x0 ?CZSOAP\nvec.paddb.y_u v0 = v2, #0x0 ?CZSOAP\n" END},
         {"vec.addps.y_u v0 = v1, #0x0\ninsn.3 @0x3\nvec.movaps.w_u v0 = v2, #0x0\n" END,
-         "vec.addps.y_u v0 = v1, #0x0\ninsn.3 @0x3\nvec.movaps.w_u v0 = v2, #0x0\n" END},
+         "vec.addps.y_u v0 = v1, #0x0 ?CZSOAP\ninsn.3 @0x3 ?CZSOAP\nvec.movaps.w_u v0 = v2, #0x0 ?CZSOAP\n" END},
         {"vec.movd.r_u t0 = v1, #0x0\n" END, END},
         /* the upper half of a YMM register, and a mask */
         {"avx.reg_vvvv_rm.vex.256.66.0f.w0.fe v0 = v1, v2\nvec.movaps.w_u v0 = v2, #0x0\n" END,
-         "avx.reg_vvvv_rm.vex.256.66.0f.w0.fe v0 = v1, v2\nvec.movaps.w_u v0 = v2, #0x0\n" END},
-        {"avx.reg_rm.vex.128.np.0f.w0.92 k1 = r1\n" END, "avx.reg_rm.vex.128.np.0f.w0.92 k1 = r1\n" END},
-        {"umul.i64 t2, t3 = r1, r2\nmov.i64 r2 = t3\n" END, "umul.i64 t2, t3 = r1, r2\nmov.i64 r2 = t3\n" END},
+         "avx.reg_vvvv_rm.vex.256.66.0f.w0.fe v0 = v1, v2 ?CZSOAP\nvec.movaps.w_u v0 = v2, #0x0 ?CZSOAP\n" END},
+        {"avx.reg_rm.vex.128.np.0f.w0.92 k1 = r1\n" END, "avx.reg_rm.vex.128.np.0f.w0.92 k1 = r1 ?CZSOAP\n" END},
+        {"umul.i64 t2, t3 = r1, r2\nmov.i64 r2 = t3\n" END,
+         "umul.i64 t2, t3 = r1, r2 ?CZSOAP\nmov.i64 r2 = t3 ?CZSOAP\n" END},
     };
-    check(opt_dead, e, ARRAY_LEN(e));
+    check(opt_wanted, e, ARRAY_LEN(e));
 }
 
 #define NEXT "insn.4 @0x4\n"
@@ -223,7 +233,7 @@ static void test_pipeline(void **state)
     irtest_parse(&t, "mov.i64 t0 = r3\nadd.i64 t0 = t0, #0x0 !CZSOAP\nmov.i64 t1 = r2\ncmp.i64 t1, r3 !CZSOAP\n" END);
     opt_run(&t.block, 0, &trace);
     assert_string_equal(irtest_print(&t, &t.block), "cmp.i64 r2, r3 !CZSOAP ?CZSOAP\n" END);
-    assert_string_equal(seen, "fold flags share dead ");
+    assert_string_equal(seen, "fold share wanted ");
     opt_run(&t.block, 0, NULL);
     irtest_fini(&t);
 }
@@ -231,7 +241,7 @@ static void test_pipeline(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_fold),  cmocka_unit_test(test_flags),    cmocka_unit_test(test_dead),
+        cmocka_unit_test(test_fold),  cmocka_unit_test(test_flags),    cmocka_unit_test(test_results),
         cmocka_unit_test(test_share), cmocka_unit_test(test_pipeline),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
