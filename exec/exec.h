@@ -197,10 +197,9 @@ void exec_ir_keep(void *aux, const struct ir_block *ir);
 
 /* ---- remembered entries (pairs.c) ------------------------------------------------------------------------------- */
 
-/* Choose ir_op.pair for the memory ops of a block whose page is gpa's. */
+/* Choose ir_op.pair for the memory ops of a block whose page is gpa's; in a hot one find out which jumps lead to blocks that may
+ * show F in a fault (hints, from what pairs_note was told). */
 void pairs_assign(struct exec *e, struct ir_block *b, uint32_t mode, gpa_t gpa);
-/* In hot blocks: which jumps lead to blocks that may show F in a fault (hints, from what pairs_note was told). */
-void pairs_look_ahead(struct exec *e, struct ir_block *b, gpa_t gpa);
 void pairs_note(struct exec *e, gpa_t gpa, const struct host_entry *entry);
 void pairs_sample(struct vcpu *v);               /* generated code was left for a kick, at the block at pc */
 void pairs_worn(struct cpu *c, const void *hpc); /* host_calls.mem_worn */

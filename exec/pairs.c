@@ -22,7 +22,7 @@
 
 #include "exec/exec.h"
 
-enum { BUDGET = 32, HITS_A_MISS = 24, REACH = 24, NEAR_REACH = 4 };
+enum { BUDGET = 32, HITS_A_MISS = 24, REACH = 24, NEAR_REACH = 4, SLOT_NEAR = 4 };
 
 /* ---- sets of guest-physical addresses -------------------------------------------------------------------------- */
 
@@ -59,48 +59,75 @@ static bool is_hot(const struct exec *e, gpa_t gpa)
 
 /* ---- translating ------------------------------------------------------------------------------------------------ */
 
-void pairs_assign(struct exec *e, struct ir_block *b, uint32_t mode, gpa_t gpa)
+/* Does o look an address up, or does another do that for it? */
+static bool has_lookup(const struct ir_op *o)
+{
+    return ir_effects(o) & (IRE_READS | IRE_WRITES) && (!o->share || o->flags & IR_FIRST);
+}
+
+static void assign(const struct ir_block *b, struct ir_op *o, unsigned half, unsigned slot)
+{
+    bool write = o->share ? b->share[o->share - 1].write : ir_effects(o) & IRE_WRITES || o->flags & IR_NEAR;
+    o->pair = (uint8_t)(1 + half + (write ? CPU_PAIRS / 4 : 0) + slot);
+}
+
+/* Accesses of a hot block, all of them but those that are known to wear theirs out. */
+static void assign_hot(struct exec *e, struct ir_block *b, unsigned half, gpa_t gpa)
 {
     ir_ref base[256]; /* by temp modulo its size: the register its address comes from */
-    unsigned half = (mode & MODE_CPL) == 3 ? CPU_PAIRS / 2 : 0, other = 0;
-    bool hot = is_hot(e, gpa), skip = false;
-    if (hot)
-        memset(base, 0xff, sizeof base);
+    unsigned other = 0;
+    bool skip = false;
+    memset(base, 0xff, sizeof base);
     for (struct ir_op *o = b->op; o < b->op + b->nops; o++) {
-        if (!hot && !(o->flags & IR_NEAR))
-            continue;
-        if (o->op == IR_INSN && hot) {
+        if (o->op == IR_INSN) {
             gpa_t at = (gpa & ~0xfffull) + (uint64_t)o->imm;
             other = (unsigned)(at ^ at >> 4) & 15;
             skip = marked(&e->worn, at);
         }
-        if (hot && ir_is_temp(o->d))
+        if (ir_is_temp(o->d))
             base[o->d % ARRAY_LEN(base)] = o->op != IR_LEA   ? IR_NONE
                                            : ir_is_reg(o->a) ? o->a
                                            : ir_is_reg(o->b) ? o->b
                                                              : IR_NONE;
-        unsigned does = ir_effects(o);
-        bool looked_up = o->share && !(o->flags & IR_FIRST);
-        if (!(does & (IRE_READS | IRE_WRITES)) || looked_up || skip)
+        if (skip || !has_lookup(o))
             continue;
-        if (hot)
-            b->counter = 1 + hash(gpa) % CPU_COUNTERS;
+        b->counter = 1 + hash(gpa) % CPU_COUNTERS;
         ir_ref r = ir_is_temp(o->a) ? base[o->a % ARRAY_LEN(base)] : o->a;
-        unsigned slot = o->flags & IR_NEAR ? 4 : r < 16 ? r : 16 + other;
-        bool write = o->share ? b->share[o->share - 1].write : does & IRE_WRITES || o->flags & IR_NEAR;
-        o->pair = (uint8_t)(1 + half + (write ? CPU_PAIRS / 4 : 0) + slot);
+        assign(b, o, half, o->flags & IR_NEAR ? SLOT_NEAR : r < 16 ? r : 16 + other);
     }
 }
 
-void pairs_look_ahead(struct exec *e, struct ir_block *b, gpa_t gpa)
+/* Those of any other block. */
+static void assign_near(struct ir_block *b, unsigned half)
 {
-    if (!is_hot(e, gpa))
-        return;
+    unsigned left = b->nnear;
+    for (struct ir_op *o = b->op; left && o < b->op + b->nops; o++)
+        if (o->flags & IR_NEAR) {
+            left--;
+            if (has_lookup(o))
+                assign(b, o, half, SLOT_NEAR);
+        }
+}
+
+/* What is known of the blocks that a hot one jumps to on its page. */
+static void look_ahead(struct exec *e, struct ir_block *b, gpa_t gpa)
+{
     for (unsigned i = 0; i < b->nops; i++) {
         const struct ir_op *o = &b->op[i];
         if (o->op == IR_GOTO && !(o->imm & ~0xfffll))
             b->f_shown[o->sub] = marked(&e->f_shown, (gpa & ~0xfffull) | (uint64_t)o->imm);
     }
+}
+
+void pairs_assign(struct exec *e, struct ir_block *b, uint32_t mode, gpa_t gpa)
+{
+    unsigned half = (mode & MODE_CPL) == 3 ? CPU_PAIRS / 2 : 0;
+    if (!is_hot(e, gpa)) {
+        assign_near(b, half);
+        return;
+    }
+    assign_hot(e, b, half, gpa);
+    look_ahead(e, b, gpa);
 }
 
 void pairs_note(struct exec *e, gpa_t gpa, const struct host_entry *entry)

@@ -286,7 +286,6 @@ static enum made make_block(struct vcpu *v, struct fetch *f, unsigned max, bool 
         return MADE_AGAIN;
     }
     pairs_assign(e, &ir, v->x86.mode, f->gpa);
-    pairs_look_ahead(e, &ir, f->gpa);
     struct code_span span;
     struct host_span hs = {.used = 0};
     struct host_code hc = {.nfaults = 0};
