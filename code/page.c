@@ -135,6 +135,13 @@ static void page_changed(struct code *c, uint64_t page, struct part p)
     chart_update(c, page, p);
 }
 
+/* Lines go with the lock held only, so what is there need not be written: who stored before it was is seen by store_since. */
+static void lines_add(struct code_page *page, uint64_t lines)
+{
+    if (lines & ~__atomic_load_n(&page->lines, __ATOMIC_RELAXED))
+        __atomic_fetch_or(&page->lines, lines, __ATOMIC_SEQ_CST);
+}
+
 bool pages_add(struct code *c, struct block *b, const uint32_t seen[2])
 {
     unsigned n = b->page[1] == PAGE_NONE ? 1 : 2;
@@ -145,7 +152,7 @@ bool pages_add(struct code *c, struct block *b, const uint32_t seen[2])
     for (unsigned i = 0; i < n; i++) {
         struct part p = block_part(b, i);
         rh_assert(b->page[i] < c->max_pages, "page %u of %llu", b->page[i], (unsigned long long)c->max_pages);
-        __atomic_fetch_or(&c->page[b->page[i]].lines, part_lines(p), __ATOMIC_SEQ_CST);
+        lines_add(&c->page[b->page[i]], part_lines(p));
         stored |= store_since(c, seen[i], b->page[i], p);
     }
     for (unsigned i = 0; i < n; i++) {
@@ -189,7 +196,9 @@ uint32_t code_page_begin(struct code *c, uint64_t page, bool *fresh)
     rh_assert(page < c->max_pages, "page %llu of %llu", (unsigned long long)page, (unsigned long long)c->max_pages);
     /* Read before the mark is set: if the mark is taken away again, that is then always a store since `version`. */
     uint32_t version = __atomic_load_n(&c->stores, __ATOMIC_SEQ_CST);
-    *fresh = !(__atomic_fetch_or(&c->marks[page], MARK_CODE, __ATOMIC_SEQ_CST) & MARK_CODE);
+    /* Who sees the mark sees what was written before it was set.  Should it go from now on, that is a store, too. */
+    *fresh = !(__atomic_load_n(&c->marks[page], __ATOMIC_SEQ_CST) & MARK_CODE) &&
+             !(__atomic_fetch_or(&c->marks[page], MARK_CODE, __ATOMIC_SEQ_CST) & MARK_CODE);
     if (*fresh)
         __atomic_fetch_add(&c->counts.pages, 1, __ATOMIC_RELAXED);
     __atomic_store_n(&c->page[page].begun, version, __ATOMIC_RELAXED);
