@@ -84,7 +84,7 @@ bool host_emit(const struct host_thunks *t, const struct ir_block *b, struct hos
         asm_alu_imm(&e.a, I32, 0, rm_cpu(offsetof(struct cpu, counter[b->counter - 1])), 1);
     for (const struct ir_op *o = b->op, *end = o + b->nops; o < end; o = e.op + 1) {
         e.op = o;
-        if (asm_full(&e.a) || asm_full(&e.cold))
+        if (asm_full(&e.a) | asm_full(&e.cold))
             return false;
         e.index = (unsigned)(o - b->op);
         x87_tell(&e);

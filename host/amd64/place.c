@@ -79,11 +79,11 @@ bool place_init(struct emitter *e, struct arena *scratch)
     e->slot = e->reg + IR_TEMP0 + b->ntemps;
     memcpy(e->reg, host_pin, IR_NREG);
     memset(e->reg + IR_NREG, NOREG, IR_TEMP0 - IR_NREG + 2 * b->ntemps); /* nor slots */
-    uint16_t i = 0;
     bool has_vec = false;
-    for (const struct ir_op *o = b->op, *end = o + b->nops; o < end; o++, i++) {
-        has_vec |= o->op == IR_VEC || o->op == IR_X87 || o->op == IR_AVX;
-        last[o->d] = last[o->e] = last[o->a] = last[o->b] = last[o->c] = i;
+    for (unsigned i = 0; i < b->nops; i++) {
+        const struct ir_op *o = &b->op[i];
+        has_vec |= o->op >= IR_VEC && o->op <= IR_AVX;
+        last[o->d] = last[o->e] = last[o->a] = last[o->b] = last[o->c] = (uint16_t)i;
     }
     e->has_vec = has_vec;
     for (unsigned i = 0; i < NSCRATCH; i++)

@@ -74,27 +74,27 @@ static void temp_freed(struct rig *r)
     run(r, 2);
     unsigned i = r->e.held[0] == IR_TEMP0 ? 0 : 1;
     r->e.held[i] = IR_NONE;
-    r->e.temp[0].reg = NOREG;
+    r->e.reg[IR_TEMP0] = NOREG;
 }
 
 static void temps_share(struct rig *r)
 {
     run(r, 2);
-    r->e.temp[1].reg = r->e.temp[0].reg;
+    r->e.reg[IR_TEMP0 + 1] = r->e.reg[IR_TEMP0];
 }
 
 static void slot_stale(struct rig *r)
 {
     run(r, 0);
-    r->e.temp[0].slot = 3;
-    r->e.temp[0].in_slot = true;
+    r->e.slot[0] = 3;
+    r->e.current |= 1ull << 3;
 }
 
 static void lock_lost(struct rig *r)
 {
     run(r, 1);
     r->e.locked = 0;
-    check_see(&r->e, CHECK_READ, IR_TEMP0, r->e.temp[0].reg);
+    check_see(&r->e, CHECK_READ, IR_TEMP0, r->e.reg[IR_TEMP0]);
 }
 
 static void home_behind(struct rig *r)
