@@ -52,7 +52,7 @@ static bool mark(struct pair_marks *m, gpa_t gpa)
     return false;
 }
 
-static bool is_hot(const struct exec *e, gpa_t gpa)
+bool pairs_hot(const struct exec *e, gpa_t gpa)
 {
     return !e->config.off[EXEC_PAIRS] && (e->config.off[EXEC_HEAT] || marked(&e->hot, gpa));
 }
@@ -109,20 +109,29 @@ static void assign_near(struct ir_block *b, unsigned half)
         }
 }
 
+static bool shows_f(const struct exec *e, gpa_t gpa, int64_t target)
+{
+    return !(target & ~0xfffll) && marked(&e->f_shown, (gpa & ~0xfffull) | (uint64_t)target);
+}
+
 /* What is known of the blocks that a hot one jumps to on its page. */
 static void look_ahead(struct exec *e, struct ir_block *b, gpa_t gpa)
 {
     for (unsigned i = 0; i < b->nops; i++) {
         const struct ir_op *o = &b->op[i];
-        if (o->op == IR_GOTO && !(o->imm & ~0xfffll))
-            b->f_shown[o->sub] = marked(&e->f_shown, (gpa & ~0xfffull) | (uint64_t)o->imm);
+        if (o->op == IR_GOTO)
+            b->f_shown[o->sub] = shows_f(e, gpa, o->imm);
+        if (o->op == IR_GOTOCC) {
+            b->f_shown[0] = shows_f(e, gpa, o->disp);
+            b->f_shown[1] = shows_f(e, gpa, o->imm);
+        }
     }
 }
 
 void pairs_assign(struct exec *e, struct ir_block *b, uint32_t mode, gpa_t gpa)
 {
     unsigned half = (mode & MODE_CPL) == 3 ? CPU_PAIRS / 2 : 0;
-    if (!is_hot(e, gpa)) {
+    if (!pairs_hot(e, gpa)) {
         assign_near(b, half);
         return;
     }
@@ -164,7 +173,7 @@ void pairs_worn(struct cpu *c, const void *hpc)
     c->pair_budget[place] = BUDGET;
     if (!b || e->config.off[EXEC_PAIRS])
         return;
-    if (!is_hot(e, b->gpa)) { /* by way of the stack pointer: begin to count its runs */
+    if (!pairs_hot(e, b->gpa)) { /* by way of the stack pointer: begin to count its runs */
         mark(&e->hot, b->gpa);
         code_drop(e->code, b);
         return;

@@ -96,15 +96,16 @@ static const struct ir_op *find_label(const struct ir_block *b, const struct ir_
 static enum cpu_leave end_block(struct interp *r, const struct ir_op *o, unsigned *slot)
 {
     struct cpu *c = r->c;
-    bool direct = o->op == IR_GOTO || o->op == IR_LEAVE;
-    c->pc = direct ? c->reg[IR_PCB] + (uint64_t)o->imm : interp_get(r, o->a);
+    bool fall = o->op == IR_GOTOCC && !ir_cc_holds(o->sub, interp_get_f(r)),
+         direct = o->op != IR_GOTOI && o->op != IR_LEAVEI;
+    c->pc = direct ? c->reg[IR_PCB] + (uint64_t)(fall ? o->disp : o->imm) : interp_get(r, o->a);
     if (o->op == IR_LEAVE || o->op == IR_LEAVEI)
         return o->sub;
     bool kicked = __atomic_load_n(&c->kick, __ATOMIC_RELAXED) != 0;
     if (o->op == IR_GOTOI)
         return kicked ? LEAVE_KICK : LEAVE_LOOKUP;
-    *slot = o->sub;
-    return kicked && o->flags & IR_POLL ? LEAVE_KICK : LEAVE_LINK;
+    *slot = o->op == IR_GOTOCC ? !fall : o->sub;
+    return kicked && o->flags & IR_POLL && !fall ? LEAVE_KICK : LEAVE_LINK;
 }
 
 enum cpu_leave ir_interp(const struct ir_block *b, struct cpu *c, const struct ir_interp_calls *calls, unsigned *slot)

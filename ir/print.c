@@ -30,7 +30,8 @@ enum ir_text_sub ir_text_sub(unsigned opcode)
     switch (opcode) {
     case IR_CMOV:
     case IR_SETCC:
-    case IR_BRCC: return IR_SUB_CC;
+    case IR_BRCC:
+    case IR_GOTOCC: return IR_SUB_CC;
     case IR_RMW: return IR_SUB_OP;
     case IR_LDS: return IR_SUB_TYPE;
     case IR_LEAVE:

@@ -186,10 +186,12 @@ static bool check_flags(struct verifier *v)
     if (o->setf & ~ir_writes_f(o))
         return bad(v, "setf has flags that the op does not write");
     bool memory = ir_effects(o) & (IRE_READS | IRE_WRITES);
-    unsigned may = (lockable ? IR_LOCK : 0u) | (o->op == IR_GOTO ? IR_POLL : 0u) | (memory ? IR_NEAR : 0u);
+    unsigned may =
+        (lockable ? IR_LOCK : 0u) | (o->op == IR_GOTO || o->op == IR_GOTOCC ? IR_POLL : 0u) | (memory ? IR_NEAR : 0u);
     if (o->flags & ~(may | (o->share ? IR_FIRST : 0u)))
         return bad(v, "lock, near, poll or first on an op that knows it not");
-    if (o->share > IR_SHARES || ((o->share || o->disp) && !(memory && ir_takes_disp(o->op, o->sub, o->flags))))
+    bool disp = o->op == IR_GOTOCC || (memory && ir_takes_disp(o->op, o->sub, o->flags));
+    if (o->share > IR_SHARES || (o->share && !memory) || ((o->share || o->disp) && !disp))
         return bad(v, "share or disp on an op that knows it not");
     return true;
 }
@@ -243,10 +245,10 @@ static bool check_values(struct verifier *v)
         return bad(v, "the field is one that generated code keeps elsewhere (registers, F)");
     if (o->op == IR_LDC && !o->imm)
         return bad(v, "code at no address");
-    if (o->op == IR_GOTO && v->slots & 1u << o->sub)
+    unsigned slots = o->op == IR_GOTO ? 1u << o->sub : o->op == IR_GOTOCC ? 3 : 0;
+    if (v->slots & slots)
         return bad(v, "link slot used twice");
-    if (o->op == IR_GOTO)
-        v->slots |= 1u << o->sub;
+    v->slots |= slots;
     return true;
 }
 

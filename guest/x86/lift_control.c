@@ -120,14 +120,21 @@ static void check_stray(struct x86_lift *l, const struct x86_insn *i)
         ops_call(l, HELPER_JUMP_CHECK, relative_ip(l, i), IR_NONE, IR_NONE);
 }
 
-static void jump_relative(struct x86_lift *l, const struct x86_insn *i, unsigned slot, bool check)
+/* A GOTO will do. */
+static bool is_direct(const struct x86_lift *l, const struct x86_insn *i)
 {
     int64_t target = l->next + i->imm;
     bool near_by = i->imm > -FAR_ENOUGH_TO_WRAP && i->imm < FAR_ENOUGH_TO_WRAP;
     bool reaches = target == (int32_t)target; /* a GOTO's offset is from the page's begin */
+    return mode64(l) ? reaches : (l->mode & MODE_FLAT) && i->osize == 4 && near_by;
+}
+
+static void jump_relative(struct x86_lift *l, const struct x86_insn *i, unsigned slot, bool check)
+{
+    int64_t target = l->next + i->imm;
 
     check_stray(l, i);
-    if (mode64(l) ? reaches : (l->mode & MODE_FLAT) && i->osize == 4 && near_by) {
+    if (is_direct(l, i)) {
         ops_goto(l, slot, target, target <= l->off);
         return;
     }
@@ -151,9 +158,20 @@ static void split(struct x86_lift *l, const struct x86_insn *i, int taken)
 
 void lift_jcc(struct x86_lift *l, const struct x86_insn *i)
 {
-    int taken = ir_label(l->b);
+    enum ir_cc cc = (enum ir_cc)(i->opcode & 15);
 
-    ops_branch(l, (enum ir_cc)(i->opcode & 15), taken);
+    if (is_direct(l, i) && !strays(l, i) && !l->one_insn && !l->shadowed) {
+        int64_t target = l->next + i->imm;
+        struct ir_op *o = ir_append(l->b, IR_GOTOCC, I64);
+        o->sub = (uint8_t)cc;
+        o->imm = target;
+        o->disp = (int16_t)l->next;
+        o->flags = target <= l->off ? IR_POLL : 0;
+        l->ended = true;
+        return;
+    }
+    int taken = ir_label(l->b);
+    ops_branch(l, cc, taken);
     split(l, i, taken);
 }
 

@@ -213,7 +213,7 @@ emit_fn emit_alu, emit_compare, emit_shift, emit_mul_div, emit_bits, emit_two_so
 emit_fn emit_setcc, emit_getf, emit_setf, emit_carry;
 emit_fn emit_load, emit_store, emit_rmw, emit_cmpxchg, emit_exchange, emit_probe;
 emit_fn emit_vec, emit_avx, emit_x87;
-emit_fn emit_call, emit_label, emit_branch, emit_branch_zero, emit_goto, emit_goto_indirect, emit_leave,
+emit_fn emit_call, emit_label, emit_branch, emit_branch_zero, emit_goto, emit_goto_if, emit_goto_indirect, emit_leave,
     emit_expect_page, emit_fence;
 /* Bring a's value into reg for a two-operand instruction at type t. */
 void bring(struct emitter *e, enum ir_type t, int reg, ir_ref a);

@@ -119,99 +119,95 @@ static enum host_f f_at_jump(struct emitter *e, bool cross, bool spoils, bool sh
 }
 
 /* Say in cpu.f_maker who makes F; a block that jumps to itself may know that nobody asks. */
-static void owe(struct emitter *e, const struct ir_op *o)
+static void owe(struct emitter *e, int64_t target)
 {
-    if (o->imm == e->b->guest_off && e->out->entry.f_use == HOST_F_UNSEEN)
+    if (target == e->b->guest_off && e->out->entry.f_use == HOST_F_UNSEEN)
         return;
     asm_insn(&e->a, 0, 0, 0xc7, 0, 0, rm_cpu(offsetof(struct cpu, f_maker)));
     e->owes[e->nowes++] = asm_at(&e->a);
     asm_imm(&e->a, 0, 4);
 }
 
-void emit_goto(struct emitter *e)
+/* The guard of a jump to another page: returns where it leaves, if that is not the page the jump was linked to. */
+static uint32_t emit_guard(struct emitter *e, struct host_jump *j)
 {
-    const struct ir_op *o = e->op;
-    unsigned slot = o->sub;
-    rh_assert(slot < 2 && !e->out->jump[slot].present, "a block has one jump a slot");
+    int64_t pages = j->target & ~0xfffll;
+    rh_assert(fits32(pages), "a direct jump reaches 2 GB");
+    int page = RAX, entry = R14;
+    if (e->t->two_levels) {
+        asm_load(&e->a, I64, RAX, pcb());
+        asm_lea(&e->a, I64, RAX, rm_mem(RAX, (int32_t)pages));
+        asm_mov_rr(&e->a, I64, page = R14, RAX);
+        mem_table_entry(&e->a, e->t, TABLE_X, entry = RAX, rm_cpu);
+    } else {
+        uint32_t at = fixed_copy(&e->a, &e->t->cross);
+        bytes_put(e->a.start + at + e->t->cross.at[FIXED_PAGES], (uint64_t)pages, 4);
+    }
+    asm_align(&e->a, entry == R14 ? 3 : 2); /* 41 81 3e imm32, 81 38 imm32 */
+    asm_insn(&e->a, 0, 0, 0x81, 0, 7, rm_mem(entry, 0));
+    j->guard_at = asm_at(&e->a);
+    asm_imm(&e->a, -1, 4);
+    uint32_t other = asm_jcc(&e->a, CC_NE);
+    asm_store(&e->a, I64, pcb(), page);
+    return other;
+}
+
+static void go(struct emitter *e, unsigned slot, int64_t target, bool polls)
+{
     struct host_jump *j = &e->out->jump[slot];
-    bool cross = (o->imm & ~0xfffll) != 0;
-    uint32_t guard = 0;
-    enum host_f f = f_at_jump(e, cross, o->flags & IR_POLL, e->b->f_shown[slot]);
+    bool cross = (target & ~0xfffll) != 0;
+    enum host_f f = f_at_jump(e, cross, polls, e->b->f_shown[slot]);
     e->f_host = false;
-    if (o->flags & IR_POLL)
-        poll_jump(e, o->imm, f);
-    *j = (struct host_jump){.present = true, .target = o->imm, .cross = cross, .f = (uint8_t)f};
+    if (polls)
+        poll_jump(e, target, f);
+    *j = (struct host_jump){.present = true, .target = target, .cross = cross, .f = (uint8_t)f};
     if (f == HOST_F_OWED) {
         j->f_regs = f_made_of(e);
-        owe(e, o);
+        owe(e, target);
     }
-    if (j->cross) {
-        int64_t pages = o->imm & ~0xfffll;
-        rh_assert(fits32(pages), "a direct jump reaches 2 GB");
-        int page = RAX, entry = R14;
-        if (e->t->two_levels) {
-            asm_load(&e->a, I64, RAX, pcb());
-            asm_lea(&e->a, I64, RAX, rm_mem(RAX, (int32_t)pages));
-            asm_mov_rr(&e->a, I64, page = R14, RAX);
-            mem_table_entry(&e->a, e->t, TABLE_X, entry = RAX, rm_cpu);
-        } else {
-            uint32_t at = fixed_copy(&e->a, &e->t->cross);
-            bytes_put(e->a.start + at + e->t->cross.at[FIXED_PAGES], (uint64_t)pages, 4);
-        }
-        asm_align(&e->a, entry == R14 ? 3 : 2); /* 41 81 3e imm32, 81 38 imm32 */
-        asm_insn(&e->a, 0, 0, 0x81, 0, 7, rm_mem(entry, 0));
-        j->guard_at = asm_at(&e->a);
-        asm_imm(&e->a, -1, 4);
-        guard = asm_jcc(&e->a, CC_NE);
-        asm_store(&e->a, I64, pcb(), page);
-    }
+    uint32_t other = cross ? emit_guard(e, j) : 0;
     asm_align(&e->a, 1);
     j->jump_at = asm_jmp(&e->a);
-    if (guard)
-        exit_here(e, guard);
+    if (other)
+        exit_here(e, other);
     link_exit(e, j);
 }
 
-/* BRCC over a GOTO to a GOTO, as conditional jumps end their blocks: with one jump taken each way instead of two. */
-static bool is_two_ways(const struct emitter *e)
+void emit_goto(struct emitter *e)
 {
-    const struct ir_op *fall = e->op + 1, *label = e->op + 2, *taken = e->op + 3;
-    if (e->b->nops - e->index < 4 || fall->op != IR_GOTO || label->op != IR_LABEL || label->imm != e->op->imm ||
-        taken->op != IR_GOTO)
-        return false;
-    for (unsigned i = 0; i < e->nbranches; i++)
-        if (e->branch[i].label == label->imm)
-            return false;
-    return taken->flags & IR_POLL || !(taken->imm & ~0xfffll);
+    const struct ir_op *o = e->op;
+    rh_assert(o->sub < 2 && !e->out->jump[o->sub].present, "a block has one jump a slot");
+    go(e, o->sub, o->imm, o->flags & IR_POLL);
 }
 
-static void emit_two_ways(struct emitter *e)
+/* With one host jump taken each way. */
+void emit_goto_if(struct emitter *e)
 {
-    const struct ir_op *fall = e->op + 1, *taken = e->op + 3;
-    if (e->t->f_kept)
+    const struct ir_op *o = e->op;
+    bool polls = o->flags & IR_POLL, cross = (o->imm & ~0xfffll) != 0;
+    if (e->t->f_kept || (cross && !polls))
         f_save(e);
-    unsigned cc = f_condition(e, e->op->sub);
+    unsigned cc = f_condition(e, o->sub);
     bool f_host = e->f_host, f_mem = e->f_mem;
-    if (taken->flags & IR_POLL) { /* a loop, most likely: fall into it */
+    if (polls) { /* a loop, most likely: fall into it */
         uint32_t out = asm_jcc(&e->a, cc ^ 1);
-        e->op = taken;
-        emit_goto(e);
+        go(e, 1, o->imm, true);
         asm_patch(&e->a, out, asm_at(&e->a));
         e->f_host = f_host;
         e->f_mem = f_mem;
+        go(e, 0, o->disp, false);
+    } else if (cross) {
+        uint32_t taken = asm_jcc(&e->a, cc);
+        go(e, 0, o->disp, false);
+        asm_patch(&e->a, taken, asm_at(&e->a));
+        go(e, 1, o->imm, false);
     } else {
-        struct host_jump *j = &e->out->jump[taken->sub];
         asm_align(&e->a, 2);
-        *j = (struct host_jump){.present = true,
-                                .target = taken->imm,
-                                .jump_at = asm_jcc(&e->a, cc),
-                                .f = f_mem ? HOST_F_KEPT : HOST_F_LIVE};
-        link_exit(e, j);
+        e->out->jump[1] = (struct host_jump){
+            .present = true, .target = o->imm, .jump_at = asm_jcc(&e->a, cc), .f = f_mem ? HOST_F_KEPT : HOST_F_LIVE};
+        link_exit(e, &e->out->jump[1]);
+        go(e, 0, o->disp, false);
     }
-    e->op = fall;
-    emit_goto(e);
-    e->index += 3;
-    e->op = taken;
 }
 
 uint32_t jump_by_entry(struct asmbuf *a)
@@ -262,10 +258,6 @@ void emit_label(struct emitter *e)
 
 void emit_branch(struct emitter *e)
 {
-    if (is_two_ways(e)) {
-        emit_two_ways(e);
-        return;
-    }
     if (!e->f_mem)
         f_save(e);
     unsigned cc = f_condition(e, e->op->sub);

@@ -81,6 +81,7 @@ static bool makes_anew(const struct emitter *e, const struct ir_op *o)
 {
     switch (o->op) {
     case IR_BRCC:
+    case IR_GOTOCC:
     case IR_SETCC:
     case IR_CMOV: return true;
     case IR_GOTO: return !e->t->f_kept && !(o->imm & ~0xfffll);

@@ -169,8 +169,8 @@ static const struct text_case text_cases[] = {
     {FLAT32, "53", "lea.i32 t0 = r4, _, #-0x4\nst.i32 t0, r3 near tag=2\nmov.i32 r4 = t0\n"},
     /* control */
     {USER64, "eb fe", "goto.i64 @0x100 poll\n"},
-    {USER64, "74 10", "brcc.i64.e L0\ngoto.i64 @0x102\nlabel.i64 L0\ngoto.i64.1 @0x112\n"},
-    {USER64, "74 f0", "brcc.i64.e L0\ngoto.i64 @0x102\nlabel.i64 L0\ngoto.i64.1 @0xf2 poll\n"},
+    {USER64, "74 10", "gotocc.i64.e @0x112 disp=258\n"},
+    {USER64, "74 f0", "gotocc.i64.e @0xf2 poll disp=258\n"},
     {USER64, "c3", "ldz.i64 t0 = r4 near tag=2\nlea.i64 r4 = r4, _, #0x8\ngotoi.i64 t0\n"},
     {USER64, "e8 0b 00 00 00",
      "pc.i64 t0 = @0x105\nst.i64 r4, t0 near disp=-8 tag=2\nlea.i64 r4 = r4, _, #-0x8\ngoto.i64 @0x110\n"},

@@ -337,7 +337,14 @@ static inline void make_block(struct maker *m)
     }
     if (m->open_label >= 0)
         place_label(m);
-    ir_append(m->b, IR_GOTO, I8)->imm = 77;
+    struct ir_op *end = ir_append(m->b, pick(m, 2) ? IR_GOTO : IR_GOTOCC, I8);
+    end->imm = 77;
+    if (end->op == IR_GOTOCC) {
+        end->sub = (uint8_t)pick(m, 16);
+        end->disp = 55;
+        end->imm = pick(m, 2) ? 77 : 0x1077;
+        end->flags = pick(m, 2) ? IR_POLL : 0;
+    }
 }
 
 #endif

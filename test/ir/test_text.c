@@ -6,7 +6,8 @@ static unsigned count_of_subs(unsigned op)
     switch (op) {
     case IR_CMOV:
     case IR_SETCC:
-    case IR_BRCC: return 16;
+    case IR_BRCC:
+    case IR_GOTOCC: return 16;
     case IR_RMW: return IR_OP_COUNT;
     case IR_LDS: return IR_TYPE_COUNT;
     case IR_LEAVE:
