@@ -154,7 +154,7 @@ static bool lift(struct bench *b, const struct piece *p, bool passes, struct ir_
             X86_LIFT_OK)
         return false;
     if (passes)
-        opt_run(ir, 0, NULL);
+        opt_run(ir, OPT_NO_FOLD, NULL); /* as a block that is not hot */
     return true;
 }
 

@@ -197,6 +197,8 @@ void exec_ir_keep(void *aux, const struct ir_block *ir);
 
 /* ---- remembered entries (pairs.c) ------------------------------------------------------------------------------- */
 
+/* The block there was met running, or missed often. */
+bool pairs_hot(const struct exec *e, gpa_t gpa);
 /* Choose ir_op.pair for the memory ops of a block whose page is gpa's; in a hot one find out which jumps lead to blocks that may
  * show F in a fault (hints, from what pairs_note was told). */
 void pairs_assign(struct exec *e, struct ir_block *b, uint32_t mode, gpa_t gpa);

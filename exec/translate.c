@@ -120,21 +120,22 @@ static void trace_ir(struct exec *e, const char *what, const struct ir_block *b)
     log_print(e->log, "\n");
 }
 
-static unsigned passes_without(const struct exec_config *c)
+static unsigned passes_without(const struct exec *e, gpa_t gpa)
 {
-    return (c->off[EXEC_PASSES] ? OPT_NO_CHANGES : 0) | (c->off[EXEC_FLAGS] ? OPT_ALL_FLAGS : 0) |
-           (c->off[EXEC_SHARES] ? OPT_NO_SHARES : 0);
+    const struct exec_config *c = &e->config;
+    return (pairs_hot(e, gpa) ? 0 : OPT_NO_FOLD) | (c->off[EXEC_PASSES] ? OPT_NO_CHANGES : 0) |
+           (c->off[EXEC_FLAGS] ? OPT_ALL_FLAGS : 0) | (c->off[EXEC_SHARES] ? OPT_NO_SHARES : 0);
 }
 
-static bool lift(struct vcpu *v, struct ir_block *b, int64_t off, const struct x86_source *src, unsigned max, bool one,
+static bool lift(struct vcpu *v, struct ir_block *b, gpa_t gpa, const struct x86_source *src, unsigned max, bool one,
                  bool *second, enum x86_lift_result *result)
 {
     struct exec *e = v->exec;
     exec_spend(v, SPENT_LIFT);
     if (!ir_block_init(b, &v->arena, max * 24 + 64))
         return false;
-    *result = x86_lift_block(b, v->x86.mode, x86_model_features(v->x86.model), v->has_generic ? v->generic : NULL, off,
-                             src, max, one, second);
+    *result = x86_lift_block(b, v->x86.mode, x86_model_features(v->x86.model), v->has_generic ? v->generic : NULL,
+                             (int64_t)(gpa & 0xfff), src, max, one, second);
     if (*result != X86_LIFT_OK || b->full)
         return false;
     if (log_on(e->log, LOG_OP))
@@ -144,7 +145,7 @@ static bool lift(struct vcpu *v, struct ir_block *b, int64_t off, const struct x
     rh_assert(ir_verify(b, &bad), "lifted IR is valid: %s", bad.text);
 #endif
     exec_spend(v, SPENT_PASSES);
-    opt_run(b, passes_without(&e->config), NULL);
+    opt_run(b, passes_without(e, gpa), NULL);
 #ifdef RHEA_VERIFY
     rh_assert(ir_verify(b, &bad), "IR is valid after the passes: %s", bad.text);
 #endif
@@ -273,7 +274,7 @@ static enum made make_block(struct vcpu *v, struct fetch *f, unsigned max, bool 
     struct ir_block ir;
     bool second = false;
     enum x86_lift_result lifted = X86_LIFT_FULL;
-    if (!lift(v, &ir, off, &src, max, alone, &second, &lifted))
+    if (!lift(v, &ir, f->gpa, &src, max, alone, &second, &lifted))
         return lifted == X86_LIFT_FETCH ? MADE_FETCH_FAULT : MADE_SMALLER;
     if (second && f->index2 == UINT64_MAX && !alone)
         return MADE_ALONE; /* from RAM into ROM: nothing would tell of changes */

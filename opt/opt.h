@@ -22,6 +22,7 @@ enum opt_without {
     OPT_NO_CHANGES = 1, /* only what emission needs: flag liveness */
     OPT_ALL_FLAGS = 2,  /* as if every flag were wanted everywhere */
     OPT_NO_SHARES = 4,  /* each access is looked up by itself */
+    OPT_NO_FOLD = 8, /* constants and copies stay where they are: they are rare, so that only hot blocks are searched */
 };
 /* All passes in order; `without` is of enum opt_without; t may be NULL. */
 void opt_run(struct ir_block *b, unsigned without, struct opt_trace *t);

@@ -10,7 +10,7 @@ static const struct {
     void (*run)(struct ir_block *b);
     unsigned off, on; /* bits of enum opt_without: any of `off` leaves it out, one of `on`, if there are, must be set */
 } passes[] = {
-    {"fold", opt_fold, OPT_NO_CHANGES, 0},
+    {"fold", opt_fold, OPT_NO_CHANGES | OPT_NO_FOLD, 0},
     {"share", opt_share, OPT_NO_CHANGES | OPT_NO_SHARES, 0},
     {"wanted", opt_wanted, OPT_NO_CHANGES | OPT_ALL_FLAGS, 0},
     {"flags", opt_flags, OPT_ALL_FLAGS, OPT_NO_CHANGES},
