@@ -49,7 +49,7 @@ static struct asleep *set_of(struct code *c, gpa_t gpa, uint32_t mode)
 
 static const uint8_t *bytes_of(const struct code *c, const struct block *b)
 {
-    return c->hooks.ram + (uint64_t)b->page[0] * PAGE_BYTES + b->gpa % PAGE_BYTES;
+    return c->hooks.ram + (uint64_t)b->page * PAGE_BYTES + b->gpa % PAGE_BYTES;
 }
 
 static void bury(struct code *c, struct asleep *e)
@@ -63,7 +63,7 @@ static void bury(struct code *c, struct asleep *e)
 
 bool asleep_may(const struct code *c, const struct block *b)
 {
-    return c->asleep && b->gpa2 == ~0ull && b->guest_size <= BYTES;
+    return c->asleep && !b->two_pages && b->guest_size <= BYTES;
 }
 
 void asleep_lay(struct code *c, struct block *b)
@@ -93,7 +93,7 @@ void asleep_bury(struct code *c, struct block *b)
 void asleep_bury_page(struct code *c, uint64_t page)
 {
     for (unsigned i = 0; c->nasleep && i < SETS * WAYS; i++)
-        if (c->asleep[i].b && c->asleep[i].b->page[0] == page)
+        if (c->asleep[i].b && c->asleep[i].b->page == page)
             bury(c, &c->asleep[i]);
 }
 
@@ -107,7 +107,7 @@ void asleep_bury_all(struct code *c)
 static bool matches(const struct code *c, const struct asleep *e, gpa_t gpa, uint32_t mode, uint64_t page)
 {
     const struct block *b = e->b;
-    return b && b->gpa == gpa && b->mode == mode && b->page[0] == page &&
+    return b && b->gpa == gpa && b->mode == mode && b->page == page &&
            !memcmp(e->bytes, bytes_of(c, b), b->guest_size) && !live_touches(c, page, block_part(b, 0));
 }
 

@@ -91,8 +91,8 @@ void chart_update(struct code *c, uint64_t page, struct part p)
     if (!c->page[page].charted || !p.len)
         return;
     memset(bits, 0, sizeof bits);
-    for (uintptr_t e = c->page[page].blocks; e; e = list_next(e)) {
-        struct part b = block_part(list_block(e), e & 1);
+    for (uint32_t e = c->page[page].blocks; e; e = *list_next(c, e)) {
+        struct part b = block_part(list_block(c, e), e & 1);
         for (unsigned w = first_word(p); w < end_word(p); w++)
             bits[w] |= part_bits(b, w);
     }

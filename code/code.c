@@ -23,7 +23,7 @@
 
 #define CODE_SIZE_MIN   ((size_t)8 << 20)
 #define REGION_SIZE_MIN ((size_t)1 << 20)
-#define CODE_SIZE_MAX   ((size_t)256 << 30)
+#define CODE_SIZE_MAX   ((size_t)256 << 30) /* numbers of links have 32 bits */
 
 /* ---- making and giving back -------------------------------------------------------------------------------- */
 
@@ -141,7 +141,7 @@ uint8_t *code_fixed(struct code *c, size_t *size)
 
 static bool region_fits(const struct code *c, const struct region *r, size_t bytes)
 {
-    size_t more = bytes + CODE_ALIGN, half = region_middle(c);
+    size_t more = bytes + 2 * CODE_ALIGN, half = region_middle(c);
     return r->nblocks < c->blocks_max && r->used + more <= half && r->cold + more <= half &&
            region_used(r) + more + sizeof(struct block) <= c->region_size;
 }
@@ -255,8 +255,7 @@ void code_reserve(struct code *c, struct code_writer *w, size_t need, struct cod
     struct block *b = &r->block[r->nblocks];
     region_touch(c, r);
     uint8_t *rw = r->rw + round_up(r->used, CODE_ALIGN);
-    *b = (struct block){
-        .gpa2 = ~0ull, .page = {PAGE_NONE, PAGE_NONE}, .rx = rw + code_rx_delta(c), .link[1].second = true};
+    *b = (struct block){.rx = rw + code_rx_delta(c), .link[1].second = true};
     uint8_t *cold = r->rw + region_middle(c) + round_up(r->cold, CODE_AUX_ALIGN);
     b->cold_at = (uint32_t)(cold - rw);
     *s = (struct code_span){.rw = rw, .cold = cold, .size = need, .block = b, .region = (unsigned)w->region};
@@ -265,21 +264,22 @@ void code_reserve(struct code *c, struct code_writer *w, size_t need, struct cod
 void *code_aux(struct code_span *s, size_t size)
 {
     s->aux_size = size;
-    return s->cold + round_up(s->block->cold_size, CODE_AUX_ALIGN);
+    return s->cold + block_aux_at(s->block);
 }
 
 struct block *code_commit(struct code *c, struct code_span *s, const uint64_t page[2], const uint32_t seen[2])
 {
     struct block *b = s->block;
     struct region *r = &c->region[s->region];
-    size_t cold = s->aux_size ? round_up(b->cold_size, CODE_AUX_ALIGN) + s->aux_size : b->cold_size;
+    size_t cold = s->aux_size || b->two_pages ? block_aux_at(b) + s->aux_size : b->cold_size;
 
-    rh_assert(b->host_size <= s->size && cold <= s->size + CODE_AUX_ALIGN, "%u and %zu bytes in %zu", b->host_size,
-              cold, s->size);
-    b->page[0] = (uint32_t)page[0];
-    b->page[1] = page[1] == ~0ull ? PAGE_NONE : (uint32_t)page[1];
-    rh_assert((b->gpa2 == ~0ull) == (b->page[1] == PAGE_NONE), "block at 0x%llx: gpa2 and page[1] differ",
+    rh_assert(b->host_size <= s->size && cold <= s->size + CODE_AUX_ALIGN + sizeof(struct block_second),
+              "%u and %zu bytes in %zu", b->host_size, cold, s->size);
+    rh_assert(b->two_pages == (page[1] != ~0ull), "block at 0x%llx: two_pages and page[1] differ",
               (unsigned long long)b->gpa);
+    b->page = (uint32_t)page[0];
+    if (b->two_pages)
+        *block_second_rw(c, b) = (struct block_second){.gpa = s->gpa2, .page = (uint32_t)page[1]};
 
     pthread_mutex_lock(&c->lock);
     struct block *same = hash_find_same(c, b);

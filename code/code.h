@@ -25,14 +25,21 @@
 
 #include "base/base.h"
 
+/* Blocks and links name each other by numbers (code_numbered, code_numbered_link), half as long as addresses; 0: none. */
+typedef uint32_t block_number, link_number;
 struct block;
+
 /* One patchable jump of a block. */
 struct link {
-    struct block *to;                    /* NULL while not linked */
-    struct link *next_in;                /* others that go to the same block */
-    uint32_t page;                       /* cross: the page it led to last, + 1; 0: it never was linked */
+    block_number to;     /* 0 while not linked */
+    link_number next_in; /* others that go to the same block */
+    union {
+        uint32_t page; /* cross: the page it led to last, + 1; 0: it never was linked */
+        struct {
+            uint16_t stub_at, f_regs; /* not cross */
+        };
+    };
     uint16_t jump_at, miss_at, guard_at; /* offsets from the block's host code, see struct host_jump */
-    uint16_t stub_at, f_regs;
     uint8_t f : 2;
     bool present : 1, cross : 1, second : 1; /* second: it is link[1] */
 };
@@ -41,23 +48,28 @@ struct link {
 enum block_death { ALIVE, DEAD_WRITE, DEAD_EVICTED, DEAD_FLUSH, DEAD_WORN, ASLEEP };
 
 struct block {
-    gpa_t gpa;     /* of the first guest byte */
-    gpa_t gpa2;    /* of the second page's first byte, or ~0: the block lies on one page */
-    uint32_t mode; /* the guest's mode bits */
+    gpa_t gpa;           /* of the first guest byte */
+    const uint8_t *rx;   /* host code, executable view */
+    uintptr_t hash_next; /* see lookup.c */
+    uint32_t mode;       /* the guest's mode bits */
+    uint32_t page;       /* index of the RAM page */
+    uint32_t page_next;  /* list of that page, see page.c */
+    link_number in;      /* links that come here */
+    struct link link[2];
     uint16_t guest_size, ninsns;
     uint16_t host_size, cold_size; /* of host code, see struct host_span */
     uint32_t cold_at;              /* offset of the cold part from rx */
     uint16_t nfaults;
+    uint16_t f_spoils;
     uint8_t death;        /* enum block_death */
     uint8_t entry, f_use; /* see struct host_entry */
     uint8_t remembered;   /* bit a table of the jump caches: it has had it */
-    uint16_t f_spoils;
-    const uint8_t *rx; /* host code, executable view */
-    struct link link[2];
-    struct link *in;        /* links that come here */
-    uintptr_t hash_next;    /* see lookup.c */
-    uintptr_t page_next[2]; /* lists of the one or two pages it lies on, see page.c */
-    uint32_t page[2];       /* indexes of the RAM pages; page[1] is ~0 if there is one */
+    bool two_pages;       /* it runs over its page's end */
+};
+/* What is known besides of a block on two pages; few are. */
+struct block_second {
+    gpa_t gpa; /* of the second page's first byte */
+    uint32_t page, page_next;
 };
 static inline struct block *link_from(struct link *l)
 {
@@ -76,11 +88,24 @@ static inline bool block_holds(const struct block *b, const void *hpc)
 {
     return (uintptr_t)hpc - (uintptr_t)b->rx < b->host_size || (uintptr_t)hpc - (uintptr_t)block_cold(b) < b->cold_size;
 }
-/* What is kept with a block, right behind its cold part: nfaults of host_fault, ascending by `at` (or IR, see exec/interp.c). */
+/* Where what is kept with a block begins in its cold part: struct block_second, if it is on two pages; then nfaults of
+ * host_fault, ascending by `at` (or IR, see exec/interp.c). */
 enum { CODE_AUX_ALIGN = 8 };
+static inline uint32_t block_kept_at(const struct block *b)
+{
+    return (b->cold_size + CODE_AUX_ALIGN - 1u) / CODE_AUX_ALIGN * CODE_AUX_ALIGN;
+}
+static inline uint32_t block_aux_at(const struct block *b)
+{
+    return block_kept_at(b) + (b->two_pages ? (uint32_t)sizeof(struct block_second) : 0);
+}
 static inline const void *block_aux(const struct block *b)
 {
-    return block_cold(b) + (b->cold_size + CODE_AUX_ALIGN - 1u) / CODE_AUX_ALIGN * CODE_AUX_ALIGN;
+    return block_cold(b) + block_aux_at(b);
+}
+static inline const struct block_second *block_second(const struct block *b)
+{
+    return b->two_pages ? (const struct block_second *)(block_cold(b) + block_kept_at(b)) : NULL;
 }
 
 /* By cause, always on. */
@@ -123,6 +148,7 @@ struct code_span {
     uint8_t *rw, *cold; /* each with room for `size` bytes */
     size_t size;
     struct block *block; /* zeroed, to be filled by the caller before commit */
+    gpa_t gpa2;          /* block->two_pages: see struct block_second */
     size_t aux_size;     /* bytes kept with the block, see code_aux */
     unsigned region;
 };
@@ -134,9 +160,9 @@ struct code_writer {
  * for need <= 256 KB.  If code_evictions is not what it was before, every block and link that the caller held is void, and so are its jump
  * caches. */
 void code_reserve(struct code *c, struct code_writer *w, size_t need, struct code_span *s);
-/* Room behind s->block's cold_size bytes for `size` bytes to keep with it; what is reserved must have it. */
+/* Room behind s->block's cold_size bytes for `size` bytes to keep with it (two_pages is set); what is reserved must have it. */
 void *code_aux(struct code_span *s, size_t size);
-/* Publish s->block (gpa, gpa2, mode, sizes, nfaults, links' offsets set by the caller) with host_size bytes of code and
+/* Publish s->block (gpa, two_pages, mode, sizes, nfaults, links' offsets set by the caller) with host_size bytes of code and
  * its aux.  pages: indexes of its one or two RAM pages in marks (page[1] = ~0 if one).  If another vCPU published the same key first, that block is returned
  * and this one is given up. If a byte of its guest code was stored to since `seen` (from code_page_begin), returns
  * NULL: translate again. */
@@ -146,8 +172,10 @@ uint64_t code_evictions(const struct code *c); /* how many regions were evicted 
 
 /* ---- lookup and links --------------------------------------------------------------------------------------- */
 
+struct block *code_numbered(const struct code *c, block_number n);
+struct link *code_numbered_link(const struct code *c, link_number n);
 struct block *code_lookup(const struct code *c, gpa_t gpa, uint32_t mode);
-/* An older block of the same gpa and mode (gpa2 differs: what the second page is depends on the address space), or
+/* An older block of the same gpa and mode (its second page differs: what that is depends on the address space), or
  * NULL. */
 struct block *code_lookup_next(const struct block *b);
 /* The block whose host code, cold or not, holds hpc, dead or alive, or NULL. Async-signal-safe. */

@@ -14,8 +14,7 @@ enum {
     CODE_STORES = 8192,           /* stores remembered, see page.c */
     PAGE_BYTES = 4096,
     TOUCH_LEAST = 8 << 10, /* code memory that has pages ahead of what is written */
-    TOUCH_BLOCKS = 256,
-    PAGE_NONE = UINT32_MAX,
+    TOUCH_BLOCKS = 640,
     LIVE_WORDS = PAGE_BYTES / 64,
     MARK_CODE = 1, /* bit of code.marks */
 };
@@ -36,7 +35,7 @@ struct region {
 
 struct code_page {
     uint64_t lines;    /* a bit a 64-byte line that holds guest code of a block */
-    uintptr_t blocks;  /* list, see page.c */
+    uint32_t blocks;   /* list, see page.c */
     uint32_t begun;    /* `stores` at the last code_page_begin */
     bool loose;        /* lines may have bits of blocks that were evicted */
     bool charted;      /* its map in code.chart is kept up to date */
@@ -87,6 +86,11 @@ struct code {
 /* code.c */
 /* why: ASLEEP is DEAD_WRITE where it may be woken. */
 void block_drop(struct code *c, struct block *b, enum block_death why);
+
+static inline struct block_second *block_second_rw(const struct code *c, const struct block *b)
+{
+    return (struct block_second *)(code_rw(c, b) + b->cold_at + block_kept_at(b));
+}
 
 /* Where the cold parts of a region begin. */
 static inline size_t region_middle(const struct code *c)
@@ -142,15 +146,32 @@ bool live_touches(const struct code *c, uint64_t page, struct part p); /* some a
 void live_note(struct code *c, uint64_t page, struct part p);          /* a store there dropped blocks */
 void live_forget(struct code *c, uint64_t page);
 
-/* A page's list of blocks: see page.c. */
-static inline struct block *list_block(uintptr_t e)
+static inline block_number block_number_of(const struct code *c, const struct block *b)
 {
-    return (struct block *)(e & ~(uintptr_t)1);
+    return (block_number)(b - c->blocks) + 1;
 }
 
-static inline uintptr_t list_next(uintptr_t e)
+/* A page's list of blocks: see page.c. */
+static inline struct block *list_block(const struct code *c, uint32_t e)
 {
-    return list_block(e)->page_next[e & 1];
+    return code_numbered(c, e / 2);
+}
+
+static inline uint32_t list_entry(const struct code *c, const struct block *b, unsigned which)
+{
+    return 2 * block_number_of(c, b) + which;
+}
+
+/* Where the entry behind e is. */
+static inline uint32_t *list_next(const struct code *c, uint32_t e)
+{
+    struct block *b = list_block(c, e);
+    return e & 1 ? &block_second_rw(c, b)->page_next : &b->page_next;
+}
+
+static inline uint32_t block_page(const struct block *b, unsigned which)
+{
+    return which ? block_second(b)->page : b->page;
 }
 
 /* On its pages' lists: alive, or worn. */

@@ -6,6 +6,11 @@
  */
 #include "code/internal.h"
 
+static link_number number_of(const struct code *c, const struct link *l)
+{
+    return 2 * block_number_of(c, link_from((struct link *)l)) + l->second;
+}
+
 bool code_link(struct code *c, struct link *l, struct block *to, bool alone)
 {
     uint32_t page = l->cross ? (uint32_t)(to->gpa / PAGE_BYTES) + 1 : 0; /* all that a guard compares */
@@ -13,14 +18,15 @@ bool code_link(struct code *c, struct link *l, struct block *to, bool alone)
 
     pthread_mutex_lock(&c->lock);
     if (l->present && !l->to && block_alive(link_from(l)) && block_alive(to)) {
-        done = alone || !l->page || l->page == page;
+        done = alone || !l->cross || !l->page || l->page == page;
         if (!done)
             goto out;
-        l->page = page;
+        if (l->cross)
+            l->page = page;
         c->hooks.link_set(c->hooks.arg, l, to);
-        __atomic_store_n(&l->to, to, __ATOMIC_RELAXED);
+        __atomic_store_n(&l->to, block_number_of(c, to), __ATOMIC_RELAXED);
         l->next_in = to->in;
-        to->in = l;
+        to->in = number_of(c, l);
         c->counts.links_made++;
     }
 out:
@@ -36,7 +42,7 @@ unsigned code_reach(struct code *c, struct block *b, struct block **list, unsign
         list[n++] = b;
     for (unsigned i = 0; i < n; i++)
         for (unsigned k = 0; k < ARRAY_LEN(b->link) && n < max; k++) {
-            struct block *to = list[i]->link[k].to;
+            struct block *to = code_numbered(c, list[i]->link[k].to);
             unsigned known = 0;
             while (known < n && list[known] != to)
                 known++;
@@ -52,15 +58,15 @@ static void link_cut(struct code *c, struct link *l, bool patch)
 {
     if (patch)
         c->hooks.link_set(c->hooks.arg, l, NULL);
-    __atomic_store_n(&l->to, NULL, __ATOMIC_RELAXED);
-    l->next_in = NULL;
+    __atomic_store_n(&l->to, 0, __ATOMIC_RELAXED);
+    l->next_in = 0;
     c->counts.links_cut++;
 }
 
 void links_cut_to(struct code *c, struct block *b)
 {
     while (b->in) {
-        struct link *l = b->in;
+        struct link *l = code_numbered_link(c, b->in);
         b->in = l->next_in;
         link_cut(c, l, true);
     }
@@ -72,9 +78,9 @@ void links_cut_own(struct code *c, struct block *b, bool patch)
         struct link *l = &b->link[i];
         if (!l->to)
             continue;
-        struct link **at = &l->to->in;
-        while (*at != l)
-            at = &(*at)->next_in;
+        link_number n = number_of(c, l), *at = &code_numbered(c, l->to)->in;
+        while (*at != n)
+            at = &code_numbered_link(c, *at)->next_in;
         *at = l->next_in;
         link_cut(c, l, patch);
     }

@@ -100,13 +100,28 @@ struct block *code_lookup_next(const struct block *b)
     return hash_match(__atomic_load_n(&b->hash_next, __ATOMIC_ACQUIRE), b->gpa, b->mode);
 }
 
+static bool same_second(const struct block *a, const struct block *b)
+{
+    return a->two_pages == b->two_pages && (!a->two_pages || block_second(a)->gpa == block_second(b)->gpa);
+}
+
 struct block *hash_find_same(const struct code *c, const struct block *b)
 {
     struct block *same = code_lookup(c, b->gpa, b->mode);
 
-    while (same && same->gpa2 != b->gpa2)
+    while (same && !same_second(same, b))
         same = code_lookup_next(same);
     return same;
+}
+
+struct block *code_numbered(const struct code *c, block_number n)
+{
+    return n ? &c->blocks[n - 1] : NULL;
+}
+
+struct link *code_numbered_link(const struct code *c, link_number n)
+{
+    return n ? &code_numbered(c, n / 2)->link[n % 2] : NULL;
 }
 
 struct block *code_find_host(const struct code *c, const void *hpc)

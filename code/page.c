@@ -21,8 +21,8 @@
  * MARK_IDLE further stores to such pages.  So does that of a page whose last block went by a store more than KEEP_MARK
  * times: it will have another soon.
  *
- * A page's list of blocks holds addresses of struct block with bit 0 telling which of the block's two pages this is;
- * the next one is in page_next[that].
+ * A page's list of blocks holds numbers of blocks, doubled, with bit 0 telling which of the block's two pages this is;
+ * the next one is in page_next of struct block or struct block_second.
  */
 #include "code/internal.h"
 
@@ -46,7 +46,7 @@ struct part block_part(const struct block *b, unsigned which)
 {
     unsigned off = (unsigned)(b->gpa % PAGE_BYTES), first = b->guest_size;
 
-    if (b->page[1] != PAGE_NONE && first > PAGE_BYTES - off)
+    if (b->two_pages && first > PAGE_BYTES - off)
         first = PAGE_BYTES - off;
     if (which == 0)
         return (struct part){off, first};
@@ -122,8 +122,8 @@ static void page_set_lines(struct code *c, uint64_t page)
 {
     uint64_t lines = 0;
 
-    for (uintptr_t e = c->page[page].blocks; e; e = list_next(e))
-        lines |= part_lines(block_part(list_block(e), e & 1));
+    for (uint32_t e = c->page[page].blocks; e; e = *list_next(c, e))
+        lines |= part_lines(block_part(list_block(c, e), e & 1));
     __atomic_store_n(&c->page[page].lines, lines, __ATOMIC_SEQ_CST);
     c->page[page].loose = false;
 }
@@ -144,27 +144,29 @@ static void lines_add(struct code_page *page, uint64_t lines)
 
 bool pages_add(struct code *c, struct block *b, const uint32_t seen[2])
 {
-    unsigned n = b->page[1] == PAGE_NONE ? 1 : 2;
+    unsigned n = 1 + b->two_pages;
     bool stored = false;
 
     rh_assert(b->gpa % PAGE_BYTES + b->guest_size <= n * PAGE_BYTES, "block at 0x%llx: %u bytes on %u page(s)",
               (unsigned long long)b->gpa, b->guest_size, n);
     for (unsigned i = 0; i < n; i++) {
         struct part p = block_part(b, i);
-        rh_assert(b->page[i] < c->max_pages, "page %u of %llu", b->page[i], (unsigned long long)c->max_pages);
-        lines_add(&c->page[b->page[i]], part_lines(p));
-        stored |= store_since(c, seen[i], b->page[i], p);
+        uint32_t page = block_page(b, i);
+        rh_assert(page < c->max_pages, "page %u of %llu", page, (unsigned long long)c->max_pages);
+        lines_add(&c->page[page], part_lines(p));
+        stored |= store_since(c, seen[i], page, p);
     }
     for (unsigned i = 0; i < n; i++) {
-        struct code_page *page = &c->page[b->page[i]];
+        uint32_t index = block_page(b, i), e = list_entry(c, b, i);
+        struct code_page *page = &c->page[index];
         if (stored) {
-            page_set_lines(c, b->page[i]);
+            page_set_lines(c, index);
         } else {
-            uint8_t mark = __atomic_load_n(&c->marks[b->page[i]], __ATOMIC_RELAXED);
-            rh_assert(mark & MARK_CODE, "page %u got a block and is not marked", b->page[i]);
-            b->page_next[i] = page->blocks;
-            page->blocks = (uintptr_t)b | i;
-            chart_add(c, b->page[i], block_part(b, i));
+            uint8_t mark = __atomic_load_n(&c->marks[index], __ATOMIC_RELAXED);
+            rh_assert(mark & MARK_CODE, "page %u got a block and is not marked", index);
+            *list_next(c, e) = page->blocks;
+            page->blocks = e;
+            chart_add(c, index, block_part(b, i));
         }
     }
     return !stored;
@@ -173,20 +175,21 @@ bool pages_add(struct code *c, struct block *b, const uint32_t seen[2])
 /* Many blocks of a page are evicted one after the other: then lines are found out when a store asks. */
 void pages_remove(struct code *c, struct block *b, enum block_death why)
 {
-    for (unsigned i = 0; i < 2 && b->page[i] != PAGE_NONE; i++) {
-        uintptr_t *at = &c->page[b->page[i]].blocks;
-        while (*at != ((uintptr_t)b | i))
-            at = &list_block(*at)->page_next[*at & 1];
-        *at = b->page_next[i];
-        struct code_page *page = &c->page[b->page[i]];
+    for (unsigned i = 0; i < 1u + b->two_pages; i++) {
+        uint32_t index = block_page(b, i), e = list_entry(c, b, i);
+        struct code_page *page = &c->page[index];
+        uint32_t *at = &page->blocks;
+        while (*at != e)
+            at = list_next(c, *at);
+        *at = *list_next(c, e);
         if (why == DEAD_EVICTED && page->blocks)
             page->loose = true;
         else
-            page_changed(c, b->page[i], block_part(b, i));
+            page_changed(c, index, block_part(b, i));
         if (page->blocks)
             continue;
         if ((why != DEAD_WRITE && why != ASLEEP) || page->emptied < KEEP_MARK)
-            page_unmark(c, b->page[i]);
+            page_unmark(c, index);
         page->emptied += page->emptied < KEEP_MARK;
     }
 }
@@ -208,10 +211,10 @@ uint32_t code_page_begin(struct code *c, uint64_t page, bool *fresh)
 /* ---- stores ------------------------------------------------------------------------------------------------ */
 
 /* The next block of the list from e on that the store overlaps; 0 if none. */
-static uintptr_t page_overlap(uintptr_t e, struct part p)
+static uint32_t page_overlap(const struct code *c, uint32_t e, struct part p)
 {
-    while (e && !parts_overlap(block_part(list_block(e), e & 1), p))
-        e = list_next(e);
+    while (e && !parts_overlap(block_part(list_block(c, e), e & 1), p))
+        e = *list_next(c, e);
     return e;
 }
 
@@ -241,8 +244,8 @@ unsigned page_drop(struct code *c, uint64_t page, struct part p, enum block_deat
     unsigned dropped = 0;
 
     /* From the start each time: a block may be in the list twice, and dropping it takes both away. */
-    for (uintptr_t e; (e = page_overlap(c->page[page].blocks, p)); dropped++)
-        block_drop(c, list_block(e), why);
+    for (uint32_t e; (e = page_overlap(c, c->page[page].blocks, p)); dropped++)
+        block_drop(c, list_block(c, e), why);
     return dropped;
 }
 
@@ -254,8 +257,8 @@ static unsigned page_store(struct code *c, uint64_t page, struct part p, const s
         return 0;
     if (c->page[page].loose)
         page_changed(c, page, (struct part){0, PAGE_BYTES});
-    for (uintptr_t e = c->page[page].blocks; self && (e = page_overlap(e, p)); e = list_next(e))
-        if (list_block(e) == self) {
+    for (uint32_t e = c->page[page].blocks; self && (e = page_overlap(c, e, p)); e = *list_next(c, e))
+        if (list_block(c, e) == self) {
             *hit_self = true;
             return 0;
         }
@@ -315,7 +318,7 @@ bool code_overlaps(const struct code *c, uint64_t page, unsigned off, unsigned l
     if (len == 0 || !page_lines_hit(c, page, p))
         return false;
     pthread_mutex_lock(lock);
-    bool overlaps = !live_covers(c, page, p) && page_overlap(c->page[page].blocks, p) != 0;
+    bool overlaps = !live_covers(c, page, p) && page_overlap(c, c->page[page].blocks, p) != 0;
     pthread_mutex_unlock(lock);
     return overlaps;
 }

@@ -23,9 +23,9 @@ static void link_set(void *arg, struct link *l, const struct block *to)
                           .cold_at = link_from(l)->cold_at,
                           .miss_at = l->miss_at,
                           .guard_at = l->guard_at,
-                          .stub_at = l->stub_at,
+                          .stub_at = l->cross ? 0 : l->stub_at,
                           .f = l->f,
-                          .f_regs = l->f_regs};
+                          .f_regs = l->cross ? 0 : l->f_regs};
     struct host_entry entry = {0, 0, 0};
     if (to)
         entry = (struct host_entry){to->entry, to->f_use, to->f_spoils};

@@ -178,12 +178,14 @@ static void fill_block(struct block *b, const struct ir_block *ir, const struct 
         b->link[i] = (struct link){.jump_at = (uint16_t)j->jump_at,
                                    .miss_at = (uint16_t)j->miss_at,
                                    .guard_at = (uint16_t)j->guard_at,
-                                   .stub_at = (uint16_t)j->stub_at,
-                                   .f_regs = j->f_regs,
                                    .f = j->f & 3,
                                    .present = j->present,
                                    .cross = j->cross,
                                    .second = i == 1};
+        if (!j->cross) {
+            b->link[i].stub_at = (uint16_t)j->stub_at;
+            b->link[i].f_regs = j->f_regs;
+        }
     }
 }
 
@@ -298,10 +300,11 @@ static enum made make_block(struct vcpu *v, struct fetch *f, unsigned max, bool 
     log_block(v, f, &src, &ir, &hs);
     struct block *b = span.block;
     fill_block(b, &ir, &hc, &hs);
-    keep(v, &ir, &span, &hc);
     b->gpa = f->gpa;
-    b->gpa2 = second ? f->gpa2 : ~0ull;
     b->mode = block_mode(v);
+    b->two_pages = second && !alone;
+    span.gpa2 = f->gpa2;
+    keep(v, &ir, &span, &hc);
     v->count[COUNT_TRANSLATIONS]++;
     v->count[COUNT_TRANS_INSNS] += ir.ninsns;
     v->count[COUNT_TRANS_BYTES] += ir.guest_size;
@@ -353,7 +356,7 @@ static bool second_page_agrees(struct vcpu *v, const struct block *b, gva_t pc)
     struct x86_walk w;
     gva_t second = (pc & ~0xfffull) + 0x1000;
     uint64_t entry = exec_entry(v, v->x86.mode & MODE_64 ? second : (uint32_t)second, &w);
-    return entry && (entry - 1) << 12 == b->gpa2;
+    return entry && (entry - 1) << 12 == block_second(b)->gpa;
 }
 
 /* Runs guarded: raises what fetching at v->x86.cpu.pc raises. */
@@ -400,7 +403,7 @@ struct block *exec_block(struct vcpu *v, gva_t pc, bool *fault)
                 return b;
         } else {
             struct block *b = code_lookup(v->exec->code, f.gpa, block_mode(v));
-            bool stale = b && b->gpa2 != ~0ull && !second_page_agrees(v, b, pc);
+            bool stale = b && b->two_pages && !second_page_agrees(v, b, pc);
             if (b && !stale)
                 return b;
             if (!b && (b = code_wake(v->exec->code, f.gpa, block_mode(v), f.index)))

@@ -63,7 +63,8 @@ static void translate(struct worker *me)
         if (i % 2)
             sched_yield(); /* let stores happen between the reading and the commit */
         s.block->gpa = gpa;
-        s.block->gpa2 = two ? 4096 : ~0ull;
+        s.block->two_pages = two;
+        s.gpa2 = 4096;
         s.block->guest_size = s.block->host_size = SIZE;
         s.block->link[0].present = true;
         b = code_commit(c, &s, page, seen);
