@@ -116,8 +116,9 @@ static bool emitter_init(struct emitter *e, const struct ir_block *b, struct are
 
 void note_vec(struct emitter *e)
 {
-    if (!e->has_vec)
+    if (e->vec_noted)
         return;
+    e->vec_noted = true;
     asm_insn(&e->a, 0, 0, 0xc6, 0, 0, rm_cpu(offsetof(struct cpu, vec_ran)));
     asm_imm(&e->a, 1, 1);
 }
@@ -134,7 +135,6 @@ bool host_emit(const struct host_thunks *t, const struct ir_block *b, struct hos
     if (!emitter_init(&e, b, scratch))
         return false;
     f_look_ahead(&e);
-    note_vec(&e);
     if (b->counter)
         asm_alu_imm(&e.a, I32, 0, rm_cpu(offsetof(struct cpu, counter[b->counter - 1])), 1);
     for (const struct ir_op *o = b->op, *end = o + b->nops; o < end; o = e.op + 1) {

@@ -78,7 +78,7 @@ struct emitter {
     uint64_t slots;        /* bit a slot: taken */
     uint64_t current;      /* bit a slot: it holds its temp's value */
     struct check *check;   /* with -DRHEA_VERIFY */
-    bool has_vec;          /* some op is a vector insn */
+    bool vec_noted;        /* see note_vec */
 
     bool f_host, f_mem, f_owed; /* owed: in neither, the ops' cold stubs compute it anew from op f_maker */
     unsigned f_maker;           /* index of the last op that defined F */
@@ -224,7 +224,7 @@ void avx_select(struct emitter *e);    /* tell the slow path which elements o to
 /* Jump by the entry at byte offset r15 of the jump cache's table r14 if it is for rax.  Returns the other jump's place. */
 uint32_t jump_by_entry(struct asmbuf *a);
 uint32_t jump_probe(struct asmbuf *a); /* ... by the first of its two entries, if that is for rax */
-void note_vec(struct emitter *e);      /* at the block's begin and after helpers: vector insns may run now */
+void note_vec(struct emitter *e);      /* before a vector op: tell helper calls, unless an op on the way here did */
 
 enum table { TABLE_R, TABLE_W, TABLE_X };
 /* reg holds a guest address; it becomes the host address of that address's entry in the table.  With tables of two levels

@@ -89,6 +89,7 @@ static void register_form(struct emitter *e)
 
 void emit_avx(struct emitter *e)
 {
+    note_vec(e);
     if (e->op->avx.msize)
         memory_form(e);
     else

@@ -42,7 +42,7 @@ void emit_call(struct emitter *e)
     store_insn_off(e, &e->a);
     asm_mov_imm(&e->a, RAX, o->imm);
     asm_call_abs(&e->a, e->t->rx + e->t->call);
-    note_vec(e);
+    e->vec_noted = false;
     e->f_host = false;
     e->f_mem = true;
     e->f_owed = false;
@@ -251,6 +251,7 @@ void emit_label(struct emitter *e)
         f_save(e);
     place_forget_all(e);
     e->label_at[e->op->imm] = asm_at(&e->a);
+    e->vec_noted = false;
     e->f_mem = true; /* every branch saved F */
     e->f_owed = false;
     e->f_host = false;

@@ -66,6 +66,7 @@ void emit_vec(struct emitter *e)
 {
     const struct ir_op *o = e->op;
     const struct ir_vec_row *row = &ir_vec_rows[o->row];
+    note_vec(e);
     switch ((enum ir_vec_form)row->form) {
     case VF_W_M:
     case VF_Y_M:

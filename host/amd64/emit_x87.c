@@ -120,6 +120,7 @@ static void from_general(struct emitter *e)
 
 void emit_x87(struct emitter *e)
 {
+    note_vec(e);
     switch ((enum ir_x87_form)e->op->sub) {
     case X87_READ:
     case X87_WRITE: memory_form(e); break;

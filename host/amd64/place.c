@@ -79,13 +79,10 @@ bool place_init(struct emitter *e, struct arena *scratch)
     e->slot = e->reg + IR_TEMP0 + b->ntemps;
     memcpy(e->reg, host_pin, IR_NREG);
     memset(e->reg + IR_NREG, NOREG, IR_TEMP0 - IR_NREG + 2 * b->ntemps); /* nor slots */
-    bool has_vec = false;
-    for (unsigned i = 0; i < b->nops; i++) {
+    for (unsigned i = 0; b->ntemps && i < b->nops; i++) {
         const struct ir_op *o = &b->op[i];
-        has_vec |= o->op >= IR_VEC && o->op <= IR_AVX;
         last[o->d] = last[o->e] = last[o->a] = last[o->b] = last[o->c] = (uint16_t)i;
     }
-    e->has_vec = has_vec;
     for (unsigned i = 0; i < NSCRATCH; i++)
         e->held[i] = IR_NONE;
     return check_start(e, scratch);
@@ -94,7 +91,7 @@ bool place_init(struct emitter *e, struct arena *scratch)
 void place_op_end(struct emitter *e)
 {
     e->locked = 0;
-    for (unsigned i = 0; i < NSCRATCH; i++) { /* without a branch, which would be hard to predict */
+    for (unsigned i = 0; e->b->ntemps && i < NSCRATCH; i++) { /* without a branch, which would be hard to predict */
         ir_ref r = e->held[i];
         e->held[i] = ir_is_temp(r) & (e->last[r] <= e->index) ? IR_NONE : r;
     }
