@@ -37,14 +37,17 @@ static bool marked(const struct pair_marks *m, gpa_t gpa)
     return __atomic_load_n(&m->bits[n / 64], __ATOMIC_RELAXED) >> n % 64 & 1;
 }
 
-/* Returns whether it was there already. */
+/* Returns whether it was there already.  Of two who do this at once one may be forgotten. */
 static bool mark(struct pair_marks *m, gpa_t gpa)
 {
     unsigned n = hash(gpa);
-    uint64_t bit = 1ull << n % 64;
-    if (__atomic_fetch_or(&m->bits[n / 64], bit, __ATOMIC_RELAXED) & bit)
+    uint64_t *word = &m->bits[n / 64], bits = __atomic_load_n(word, __ATOMIC_RELAXED), bit = 1ull << n % 64;
+    if (bits & bit)
         return true;
-    if (__atomic_add_fetch(&m->n, 1, __ATOMIC_RELAXED) > 1 << 14) { /* too many say nothing */
+    __atomic_store_n(word, bits | bit, __ATOMIC_RELAXED);
+    unsigned now = __atomic_load_n(&m->n, __ATOMIC_RELAXED) + 1;
+    __atomic_store_n(&m->n, now, __ATOMIC_RELAXED);
+    if (now > 1 << 14) { /* too many say nothing */
         __atomic_store_n(&m->n, 0, __ATOMIC_RELAXED);
         for (unsigned i = 0; i < ARRAY_LEN(m->bits); i++)
             __atomic_store_n(&m->bits[i], 0, __ATOMIC_RELAXED);
@@ -63,12 +66,6 @@ bool pairs_hot(const struct exec *e, gpa_t gpa)
 static bool has_lookup(const struct ir_op *o)
 {
     return ir_effects(o) & (IRE_READS | IRE_WRITES) && (!o->share || o->flags & IR_FIRST);
-}
-
-static void assign(const struct ir_block *b, struct ir_op *o, unsigned half, unsigned slot)
-{
-    bool write = o->share ? b->share[o->share - 1].write : ir_effects(o) & IRE_WRITES || o->flags & IR_NEAR;
-    o->pair = (uint8_t)(1 + half + (write ? CPU_PAIRS / 4 : 0) + slot);
 }
 
 /* Accesses of a hot block, all of them but those that are known to wear theirs out. */
@@ -93,20 +90,10 @@ static void assign_hot(struct exec *e, struct ir_block *b, unsigned half, gpa_t 
             continue;
         b->counter = 1 + hash(gpa) % CPU_COUNTERS;
         ir_ref r = ir_is_temp(o->a) ? base[o->a % ARRAY_LEN(base)] : o->a;
-        assign(b, o, half, o->flags & IR_NEAR ? SLOT_NEAR : r < 16 ? r : 16 + other);
+        unsigned slot = o->flags & IR_NEAR ? SLOT_NEAR : r < 16 ? r : 16 + other;
+        bool write = o->share ? b->share[o->share - 1].write : ir_effects(o) & IRE_WRITES || o->flags & IR_NEAR;
+        o->pair = (uint8_t)(1 + half + (write ? CPU_PAIRS / 4 : 0) + slot);
     }
-}
-
-/* Those of any other block. */
-static void assign_near(struct ir_block *b, unsigned half)
-{
-    unsigned left = b->nnear;
-    for (struct ir_op *o = b->op; left && o < b->op + b->nops; o++)
-        if (o->flags & IR_NEAR) {
-            left--;
-            if (has_lookup(o))
-                assign(b, o, half, SLOT_NEAR);
-        }
 }
 
 static bool shows_f(const struct exec *e, gpa_t gpa, int64_t target)
@@ -132,7 +119,7 @@ void pairs_assign(struct exec *e, struct ir_block *b, uint32_t mode, gpa_t gpa)
 {
     unsigned half = (mode & MODE_CPL) == 3 ? CPU_PAIRS / 2 : 0;
     if (!pairs_hot(e, gpa)) {
-        assign_near(b, half);
+        b->near_pair = (uint8_t)(1 + half + CPU_PAIRS / 4 + SLOT_NEAR);
         return;
     }
     assign_hot(e, b, half, gpa);

@@ -171,7 +171,7 @@ struct ir_block {
     unsigned ninsns;
     int64_t guest_off;   /* page offset of the first insn */
     uint32_t guest_size; /* bytes of guest code covered, from guest_off */
-    unsigned nnear;      /* how many ops were made IR_NEAR */
+    uint8_t near_pair;   /* ir_op.pair of all ops with IR_NEAR that have none of their own */
     unsigned counter;    /* 1 + which of cpu.counter counts how often it runs; 0: none */
     struct ir_share share[IR_SHARES];
     bool f_shown[2]; /* a hint, by GOTO's slot: the block it leads to may show F in a fault before it defines it */

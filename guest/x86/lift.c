@@ -212,7 +212,6 @@ static void mark_stack(struct x86_lift *l, const struct x86_insn *i, unsigned fr
             if (is_indexed(i))
                 return;
             o->flags |= IR_NEAR;
-            l->b->nnear++;
         }
 }
 

@@ -77,11 +77,16 @@ static void load_address(struct emitter *e, enum ir_type t, int ga)
         asm_mov_rr(&e->a, t, RAX, ga);
 }
 
+static unsigned pair_of(const struct emitter *e)
+{
+    return e->op->pair ? e->op->pair : e->op->flags & IR_NEAR ? e->b->near_pair : 0;
+}
+
 /* rax = an address; becomes the remembered entry of e->op, if that is for `size` bytes from there on. */
 static void try_pair(struct emitter *e, struct access *c, unsigned size)
 {
-    unsigned n = e->op->pair - 1u;
-    c->pair = e->op->pair;
+    c->pair = (uint8_t)pair_of(e);
+    unsigned n = c->pair - 1u;
     asm_alu(&e->a, I64, 5, RAX, rm_cpu(offsetof(struct cpu, pair_page[n])));
     asm_alu_imm(&e->a, I64, 7, rm_reg(RAX), 0x1000 - (int)size);
     c->miss = asm_jcc(&e->a, CC_A);
@@ -189,12 +194,13 @@ static void begin_shared(struct emitter *e, struct access *c, int ga)
         c->miss = asm_jcc(a, CC_E);
         return;
     }
-    if (!o->pair) {
+    bool pair = pair_of(e);
+    if (!pair) {
         asm_lea(a, I32, RAX, rm_mem(ga, s->from));
         c->crosses = try_page(e, s->size);
     }
     asm_lea(a, I64, RAX, rm_mem(ga, s->from));
-    if (o->pair)
+    if (pair)
         try_pair(e, c, s->size);
     else
         c->miss = lookup_copy(e, s->write, false).miss;
@@ -229,7 +235,7 @@ struct access *mem_begin(struct emitter *e, unsigned desc, bool merge, struct rm
         asm_store(&e->a, I64, rm_cpu(offsetof(struct cpu, scratch[1])), ga);
     if (o->share)
         begin_shared(e, c, ga);
-    else if (o->pair && !merge && !(desc & (MD_LOCK | MD_PROBE)))
+    else if (pair_of(e) && !merge && !(desc & (MD_LOCK | MD_PROBE)))
         begin_pair(e, c, ga);
     else
         lookup(e, c, ga);
