@@ -221,23 +221,24 @@ static void writer_advance(struct code *c, struct code_writer *w)
 /* ---- transactions ------------------------------------------------------------------------------------------ */
 
 /* A page costs least where many are made at once, ahead of what is written.  Region r is used up to `used`, has pages up to
- * *touched and is to have them up to `end`; what lies beyond is another's. */
+ * *touched (TOUCHED_ALL: it has all) and may have them up to `end`; what lies beyond is another's. */
 static void touch_ahead(struct code *c, struct region *r, size_t used, uint32_t *touched, size_t end)
 {
-    if (*touched >= used + TOUCH_LEAST || *touched >= end)
-        return;
     size_t from = *touched > used ? *touched : round_up(used, PAGE_BYTES);
     size_t next = round_up((uintptr_t)r->rw + from + 1, OS_TOUCH) - (uintptr_t)r->rw;
     next = next < end ? next : end & ~(size_t)(PAGE_BYTES - 1);
     if (from < next)
         os_code_touch(&c->memory, r->rw + from, next - from);
-    *touched = (uint32_t)next;
+    *touched = next + PAGE_BYTES > end ? TOUCHED_ALL : (uint32_t)next;
 }
 
 static void region_touch(struct code *c, struct region *r)
 {
-    touch_ahead(c, r, r->used, &r->touched, region_middle(c));
-    touch_ahead(c, r, region_middle(c) + r->cold, &r->cold_touched, c->region_size);
+    size_t cold = region_middle(c) + r->cold;
+    if (r->touched < r->used + TOUCH_LEAST)
+        touch_ahead(c, r, r->used, &r->touched, region_middle(c));
+    if (r->cold_touched < cold + TOUCH_LEAST)
+        touch_ahead(c, r, cold, &r->cold_touched, c->region_size);
     if (r->blocks_touched <= r->nblocks) {
         unsigned left = c->blocks_max - r->nblocks, n = left < TOUCH_BLOCKS ? left : TOUCH_BLOCKS;
         os_touch(r->block + r->nblocks, n * sizeof *r->block);

@@ -14,6 +14,7 @@ enum {
     CODE_STORES = 8192,           /* stores remembered, see page.c */
     PAGE_BYTES = 4096,
     TOUCH_LEAST = 8 << 10, /* code memory that has pages ahead of what is written */
+    TOUCHED_ALL = UINT32_MAX,
     TOUCH_BLOCKS = 640,
     LIVE_WORDS = PAGE_BYTES / 64,
     MARK_CODE = 1, /* bit of code.marks */
