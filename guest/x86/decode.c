@@ -9,6 +9,8 @@
  * whether the insn ran past what was there, or past 15 bytes, is asked once, when its length is known.  That question
  * comes before "undefined", because an insn found undefined by bytes that are not there may be another one.
  *
+ * Most insns do not come here: decode_simple.c.
+ *
  * Rules to know:
  *   - The row is chosen by key (space, map, opcode) through x86_last_row, then by walking backwards over the rows of
  *     that key.
@@ -26,21 +28,32 @@
 /* The longest insn; as far as readers can reach, which take eight bytes at a time. */
 enum { LONGEST = 15, FARTHEST = 48 };
 
-/* A bit a byte: 26 2E 36 3E 64 65 66 67 F0 F2 F3. */
-static const uint32_t prefix_bits[8] = {[1] = 0x40404040, [3] = 0xf0, [7] = 0xd0000};
+/* A bit a byte: 26 2E 36 3E 64 65 66 67 F0 F2 F3, and in 64-bit mode 40 to 4F. */
+static const uint32_t prefix_bits[2][8] = {{[1] = 0x40404040, [3] = 0xf0, [7] = 0xd0000},
+                                           {[1] = 0x40404040, [2] = 0xffff, [3] = 0xf0, [7] = 0xd0000}};
 
-static void decode_prefixes(struct x86_decoder *d)
+static bool is_prefix(const struct x86_decoder *d, uint8_t b)
+{
+    return prefix_bits[d->bits == X86_64][b / 32] >> b % 32 & 1;
+}
+
+static bool is_rex(const struct x86_decoder *d, uint8_t b)
+{
+    return (b & 0xf0) == 0x40 && d->bits == X86_64;
+}
+
+static void decode_any_prefixes(struct x86_decoder *d)
 {
     struct x86_insn *i = d->insn;
     for (; d->at < LONGEST; d->at++) {
         uint8_t b = d->bytes[d->at];
-        if ((b & 0xf0) == 0x40 && d->bits == X86_64) {
+        if (!is_prefix(d, b)) {
+            return;
+        }
+        if (is_rex(d, b)) {
             i->rex = b & 15;
             i->prefix |= PREFIX_REX;
             continue;
-        }
-        if (!(prefix_bits[b / 32] >> b % 32 & 1)) {
-            return;
         }
         switch (b) {
         case 0xf0: i->prefix |= PREFIX_LOCK; break;
@@ -66,6 +79,20 @@ static void decode_prefixes(struct x86_decoder *d)
         i->rex = 0;
         i->prefix &= ~PREFIX_REX;
     }
+}
+
+/* Most insns have none, or REX alone. */
+static void decode_prefixes(struct x86_decoder *d)
+{
+    struct x86_insn *i = d->insn;
+    bool rex = is_rex(d, d->bytes[0]);
+    if (is_prefix(d, d->bytes[rex])) {
+        decode_any_prefixes(d);
+        return;
+    }
+    d->at = rex;
+    i->rex = rex ? d->bytes[0] & 15 : 0;
+    i->prefix = rex ? PREFIX_REX : 0;
 }
 
 /* The prefix that selects a row, in VEX.pp's numbering, and which set of rows that is. */
@@ -159,18 +186,6 @@ static bool decode_opcode(struct x86_decoder *d, uint8_t *reg_high)
     return good;
 }
 
-static bool row_w_fits(const struct x86_row *r, const struct x86_decoder *d)
-{
-    bool w = d->insn->rex & 8;
-    switch (r->w) {
-    case W_0: return !w;
-    case W_1: return w;
-    case W_G0: return !w || d->bits != X86_64;
-    case W_G1: return w && d->bits == X86_64;
-    }
-    return true;
-}
-
 /* EVEX.b with registers: rounding or no exceptions. */
 static bool rounds(const struct x86_row *r, const struct x86_insn *i)
 {
@@ -180,25 +195,21 @@ static bool rounds(const struct x86_row *r, const struct x86_insn *i)
 static bool row_fits(const struct x86_row *r, const struct x86_decoder *d)
 {
     const struct x86_insn *i = d->insn;
-    if (r->plain)
-        return true;
-    if (!(r->prefix & d->prefix) || (r->ext >= 0 && r->ext != (i->reg & 7)) || (r->rm >= 0 && r->rm != (i->rm & 7))) {
-        return false;
-    }
-    if (r->mod && (r->mod == 1) != (i->mod == 3)) {
+    unsigned modrm = (i->mod == 3) << 6 | (i->modrm & 0x3f), w = (d->bits == X86_64 ? 0 : 2) + (i->rex >> 3);
+    if (!(r->prefix & d->prefix) || (modrm & r->asked) != r->answer || !(r->w >> w & 1)) {
         return false;
     }
     if (r->attr & (d->bits == X86_64 ? ATTR_NO64 : ATTR_ONLY64)) {
         return false;
     }
-    if (!(r->l >> i->vl & 1) && !rounds(r, i)) {
-        return false;
-    }
-    return row_w_fits(r, d);
+    return r->l >> i->vl & 1 || rounds(r, i);
 }
 
 static const struct x86_row *find_row(const struct x86_decoder *d, const struct x86_row *last)
 {
+    if (last->plain) {
+        return last;
+    }
     for (const struct x86_row *r = last; r->key == last->key; r--) {
         if (row_fits(r, d)) {
             return r;
@@ -274,6 +285,15 @@ static bool vector_is_legal(struct x86_insn *i)
     return !i->evex_b || (i->mod != 3 && (r->attr & (ATTR_BCAST16 | ATTR_BCAST32 | ATTR_BCAST64)));
 }
 
+static bool has_rows(unsigned key)
+{
+    unsigned any = 0;
+    for (unsigned reg = 0; reg < ARRAY_LEN(x86_last_row[key]); reg++) {
+        any |= x86_last_row[key][reg];
+    }
+    return any;
+}
+
 static bool decode_rest(struct x86_decoder *d)
 {
     struct x86_insn *i = d->insn;
@@ -285,8 +305,9 @@ static bool decode_rest(struct x86_decoder *d)
     if (key == X86_KEY(X86_LEGACY, 0, 0x90) && (i->rex & 1)) {
         key++; /* XCHG r8, rAX: what REX.B leaves of NOP */
     }
-    unsigned last = x86_last_row[key];
+    unsigned last = x86_last_row[key][d->bytes[d->at] >> 3 & 7];
     if (!last) {
+        d->at += has_rows(key); /* ModRM was looked at */
         return false;
     }
     const struct x86_row *r = &x86_rows[last - 1];
@@ -309,13 +330,15 @@ static bool decode_rest(struct x86_decoder *d)
     if (d->bits != X86_64) {
         i->vvvv &= 7; /* only after the question whether an unused one is 1111b */
     }
-    if (i->has_modrm && i->mod != 3) {
+    d->memory = i->has_modrm && i->mod != 3;
+    if (d->memory) {
         x86_decode_memory(d);
     }
     return x86_decode_operands(d) && lock_is_legal(i);
 }
 
-enum x86_status x86_decode(enum x86_bits bits, const uint8_t *p, size_t n, struct x86_insn *out)
+__attribute__((noinline)) static enum x86_status decode_any(enum x86_bits bits, const uint8_t *p, size_t n,
+                                                            struct x86_insn *out)
 {
     struct x86_decoder d = {.bits = bits, .seg = SEG_NONE, .insn = out, .bytes = p};
     uint8_t few[FARTHEST];
@@ -335,4 +358,9 @@ enum x86_status x86_decode(enum x86_bits bits, const uint8_t *p, size_t n, struc
     }
     out->length = d.at;
     return good ? X86_OK : X86_UNDEFINED;
+}
+
+enum x86_status x86_decode(enum x86_bits bits, const uint8_t *p, size_t n, struct x86_insn *out)
+{
+    return n >= FARTHEST && bits == X86_64 && x86_decode_simple(p, out) ? X86_OK : decode_any(bits, p, n, out);
 }

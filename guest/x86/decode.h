@@ -40,10 +40,11 @@ enum x86_operand_kind {
 struct x86_operand {
     uint8_t kind;
     uint8_t reg;
-    bool high;
-    uint16_t bytes; /* what the form uses: 1 2 4 8 10 16 32 64, 512 for FXSAVE areas... 0 if it has none (LEA, XSAVE);
+    uint16_t
+        bytes : 15; /* what the form uses: 1 2 4 8 10 16 32 64, 512 for FXSAVE areas... 0 if it has none (LEA, XSAVE);
                                                          * a scalar in a vector register: its own width; a broadcast:
                                                          * one element; immediates: as encoded */
+    uint16_t high : 1;
 };
 
 /* Insn->prefix. */
@@ -75,7 +76,7 @@ struct x86_insn {
     uint8_t evex_mask, evex_z, evex_b, evex_rc;
     uint8_t noperands;
     struct x86_operand op[4];
-    struct {
+    struct x86_memory {
         uint8_t seg;        /* enum x86_seg (state.h) after override and default rules */
         int8_t base, index; /* GPR 0..15, -1 none; index may be a vector register 0..31 (VSIB) */
         uint8_t scale;      /* log2 */
@@ -95,15 +96,22 @@ struct x86_row {
     uint32_t attr;    /* ATTR_ bits */
     uint16_t key;     /* space, map and opcode in one: rows of one key stand together */
     uint8_t space, map, opcode;
-    uint8_t prefix;                                     /* PFX_: which mandatory prefixes select the row */
-    int8_t ext;                                         /* modrm.reg, or -1 */
-    int8_t rm;                                          /* modrm.rm, or -1 */
-    uint8_t mod;                                        /* 0 any, 1 register (mod = 3) only, 2 memory only */
-    uint8_t w;                                          /* W_: required value of W */
-    uint8_t l;                                          /* one bit a permitted value of VEX.L, EVEX.LL */
-    bool plain;                                         /* asks nothing but its key of an insn */
-    bool modrm, vvvv;                                   /* has a ModRM byte; uses the VEX.vvvv register */
-    uint8_t operand[4];                                 /* OP_: rows of operand.def */
+    uint8_t prefix;     /* PFX_: which mandatory prefixes select the row */
+    int8_t ext;         /* modrm.reg, or -1 */
+    int8_t rm;          /* modrm.rm, or -1 */
+    uint8_t mod;        /* 0 any, 1 register (mod = 3) only, 2 memory only */
+    uint8_t w;          /* W_: required value of W */
+    uint8_t l;          /* one bit a permitted value of VEX.L, EVEX.LL */
+    bool plain;         /* asks nothing but its key, and maybe a ModRM.reg, of an insn */
+    bool modrm, vvvv;   /* has a ModRM byte; uses the VEX.vvvv register */
+    uint8_t operand[4]; /* OP_: rows of operand.def */
+    uint8_t noperands;
+    bool simple;          /* decode_simple.c knows all of its operands */
+    bool byte;            /* a byte register may be among them */
+    uint8_t imm_bytes[2]; /* of its immediate, by REX.W, without 66 */
+    bool imm_signed;
+    uint8_t log_osize[2];  /* log2 of the operand size in 64-bit mode without 66, by REX.W */
+    uint8_t asked, answer; /* of mod = 3 (bit 6), reg and rm: which bits, and what they must be */
     uint8_t flags_read, flags_written, flags_undefined; /* IRF_ bits */
     uint16_t feature; /* CPUID feature the form needs: FEAT_ number, 0: always there */
     uint16_t lift;    /* LIFT_ number; 0: not lifted */
@@ -118,13 +126,13 @@ enum {
     PFX_NOF3 = 15 - PFX_F3,
     PFX__ = 15,
 };
-/* Row->w; G: W is a general register's width, outside 64-bit mode taken as 0. */
+/* Row->w, a set: W may be 0, 1, and the same outside 64-bit mode.  G: W is a general register's width, taken as 0 there. */
 enum {
-    W__,
-    W_0,
-    W_1,
-    W_G0,
-    W_G1,
+    W__ = 15,
+    W_0 = 1 | 4,
+    W_1 = 2 | 8,
+    W_G0 = 1 | 4 | 8,
+    W_G1 = 2,
 };
 /* Attr. */
 enum {

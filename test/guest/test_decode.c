@@ -21,8 +21,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "guest/x86/decode.h"
-#include "guest/x86/state.h"
+#include "guest/x86/decode_table.h"
 
 /* ---- the table ----------------------------------------------------------------------------------------------- */
 
@@ -432,6 +431,27 @@ static void compare_random(enum x86_bits bits)
     assert_int_equal(wrong, 0);
 }
 
+/* Where many bytes can be read, decode_simple.c is asked first. */
+static void test_simple_as_any(void **state)
+{
+    (void)state;
+    enum { ENOUGH = 48 };
+    uint64_t seed = 0x7654321;
+    unsigned simple = 0;
+    for (unsigned round = 0; round < 2000000; round++) {
+        uint8_t bytes[ENOUGH] = {0};
+        random_bytes(&seed, X86_64, bytes);
+        struct x86_insn i, any;
+        enum x86_status status = x86_decode(X86_64, bytes, ENOUGH, &i);
+        assert_int_equal(x86_decode(X86_64, bytes, ENOUGH - 1, &any), status);
+        if (status == X86_OK) {
+            assert_memory_equal(&i, &any, sizeof(i));
+            simple += x86_decode_simple(bytes, &i);
+        }
+    }
+    assert_true(simple > 200000);
+}
+
 static void test_random_beside_capstone(void **state)
 {
     (void)state;
@@ -525,6 +545,7 @@ int main(void)
         cmocka_unit_test(test_rows_are_in_order),
         cmocka_unit_test(test_forms),
         cmocka_unit_test(test_any_bytes_at_the_edge),
+        cmocka_unit_test(test_simple_as_any),
         cmocka_unit_test(test_random_beside_capstone),
         cmocka_unit_test(test_real_code_beside_capstone),
     };
