@@ -160,29 +160,36 @@ void f_pay(struct emitter *e, uint32_t maker)
 
 /* ---- from block to block ------------------------------------------------------------------------------------------ */
 
+/* Guest registers that ops from o to before end write. */
+static uint16_t written(const struct ir_op *o, const struct ir_op *end)
+{
+    unsigned regs = 0;
+    for (; o < end; o++)
+        regs |= (unsigned)general(o->d) << (o->d & 15) | (unsigned)general(o->e) << (o->e & 15);
+    return (uint16_t)regs;
+}
+
 void f_look_ahead(struct emitter *e)
 {
     struct host_entry *n = &e->out->entry;
-    const struct ir_op *end = e->b->op + e->b->nops;
-    uint16_t wrote = 0;
+    const struct ir_op *end = e->b->op + e->b->nops, *last = NULL; /* the last access that may show F */
+    bool wanted = false;
     if (e->t->f_kept)
         return;
-    for (const struct ir_op *o = e->b->op; o < end; o++) {
+    for (const struct ir_op *o = e->b->op; o < end && !wanted; o++) {
         if (o->op == IR_INSN)
             continue;
-        bool wants = ir_reads_f(o) || ir_effects(o) != IRE_PURE, access = wants && (ir_access_only(o) || plain_rmw(o));
-        if ((wants && !access) || (o->setf && !ends_f(o))) {
-            n->f_use = HOST_F_WANTED;
+        if (ir_reads_f(o) | ir_effects(o)) {
+            last = o;
+            wanted = !ir_access_only(o) && !plain_rmw(o);
+        }
+        if (o->setf || !o->livef) {
+            wanted |= o->setf && !ends_f(o);
             break;
         }
-        if (access) {
-            n->f_use = HOST_F_FAULTS;
-            n->f_spoils |= wrote;
-        }
-        if (ends_f(o) || !o->livef)
-            break;
-        wrote |= (uint16_t)(general(o->d) << (o->d & 15) | general(o->e) << (o->e & 15));
     }
+    n->f_use = wanted ? HOST_F_WANTED : last ? HOST_F_FAULTS : HOST_F_UNSEEN;
+    n->f_spoils = n->f_use == HOST_F_FAULTS ? written(e->b->op, last) : 0;
     e->f_entry = n->f_use == HOST_F_FAULTS;
     if (n->f_use != HOST_F_UNSEEN)
         fixed_copy(&e->a, &e->t->save_f);
