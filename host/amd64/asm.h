@@ -73,9 +73,12 @@ static inline struct rm rm_index(int base, int index, unsigned scale, int32_t di
         return (struct rm){mod << 6 | b | d << 8, how + 1};
     return (struct rm){mod << 6 | 4 | (scale << 6 | i << 3 | b) << 8 | d << 16, how + 2};
 }
+/* [base + disp] */
 static inline struct rm rm_mem(int base, int32_t disp)
 {
-    return rm_index(base, NOREG, 0, disp);
+    unsigned b = (unsigned)base & 7, sib = b == 4, mod = disp == 0 && b != 5 ? 0 : disp == (int8_t)disp ? 1 : 2;
+    return (struct rm){(uint64_t)(uint32_t)disp << (8 + 8 * sib) | (sib ? 0x2400 : 0) | mod << 6 | b,
+                       (1 + sib + mod * mod) | (unsigned)(base >= 8) << RM_REX};
 }
 /* A field of struct cpu at byte offset disp; that of an array at register `index`, NOREG for none. */
 static inline struct rm rm_gs_index(size_t disp, int index, unsigned scale)

@@ -94,6 +94,10 @@ void emit_lea(struct emitter *e)
     const struct ir_op *o = e->op;
     int base = NOREG, index = NOREG;
     int64_t disp = o->imm;
+    if (o->b == IR_NONE && ir_is_reg(o->d) && !place_unpinned(o->d) && (base = place_reg_of(e, o->a)) != NOREG) {
+        asm_lea(&e->a, o->type, host_pin[o->d], rm_mem(base, (int32_t)disp)); /* as most are */
+        return;
+    }
     if (o->a != IR_NONE && ir_is_const(o->a))
         disp = (int64_t)((uint64_t)disp + (uint64_t)ir_const_value(e->b, o->a));
     else if (o->a != IR_NONE)
