@@ -188,8 +188,9 @@ static bool serve(struct vcpu *v)
     }
     if (take(v, REQUEST_STARTUP) && v->wait_sipi) {
         struct x86_segment *cs = &v->x86.seg[SEG_CS]; /* SDM vol. 3, 8.4.4: CS:IP = VV00:0000 */
-        cs->selector = (uint16_t)(v->startup_vector << 8);
-        cs->base = (uint64_t)v->startup_vector << 12;
+        uint8_t vector = __atomic_load_n(&v->startup_vector, __ATOMIC_RELAXED);
+        cs->selector = (uint16_t)(vector << 8);
+        cs->base = (uint64_t)vector << 12;
         x86_mode_update(&v->x86);
         v->x86.cpu.pc = cs->base;
         v->wait_sipi = false;

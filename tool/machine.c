@@ -190,7 +190,7 @@ static void cpu_init(void *arg)
 static void cpu_startup(void *arg, uint8_t vector)
 {
     struct vcpu *v = ((struct machine_cpu *)arg)->vcpu;
-    v->startup_vector = vector;
+    __atomic_store_n(&v->startup_vector, vector, __ATOMIC_RELAXED); /* perhaps while v starts by the one before */
     vcpu_ask(v, REQUEST_STARTUP);
 }
 
