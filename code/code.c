@@ -21,6 +21,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* What a block may need behind its cold part besides aux. */
+enum { KEPT_MORE = CODE_AUX_ALIGN + _Alignof(struct block_second) + sizeof(struct block_second) };
+
 #define CODE_SIZE_MIN   ((size_t)8 << 20)
 #define REGION_SIZE_MIN ((size_t)1 << 20)
 #define CODE_SIZE_MAX   ((size_t)256 << 30) /* numbers of links have 32 bits */
@@ -141,7 +144,7 @@ uint8_t *code_fixed(struct code *c, size_t *size)
 
 static bool region_fits(const struct code *c, const struct region *r, size_t bytes)
 {
-    size_t more = bytes + 2 * CODE_ALIGN, half = region_middle(c);
+    size_t more = bytes + KEPT_MORE + CODE_ALIGN, half = region_middle(c);
     return r->nblocks < c->blocks_max && r->used + more <= half && r->cold + more <= half &&
            region_used(r) + more + sizeof(struct block) <= c->region_size;
 }
@@ -257,7 +260,7 @@ void code_reserve(struct code *c, struct code_writer *w, size_t need, struct cod
     region_touch(c, r);
     uint8_t *rw = r->rw + round_up(r->used, CODE_ALIGN);
     *b = (struct block){.rx = rw + code_rx_delta(c), .link[1].second = true};
-    uint8_t *cold = r->rw + region_middle(c) + round_up(r->cold, CODE_AUX_ALIGN);
+    uint8_t *cold = r->rw + region_middle(c) + r->cold;
     b->cold_at = (uint32_t)(cold - rw);
     *s = (struct code_span){.rw = rw, .cold = cold, .size = need, .block = b, .region = (unsigned)w->region};
 }
@@ -265,17 +268,17 @@ void code_reserve(struct code *c, struct code_writer *w, size_t need, struct cod
 void *code_aux(struct code_span *s, size_t size)
 {
     s->aux_size = size;
-    return s->cold + block_aux_at(s->block);
+    return block_aux_in(s->block, s->cold);
 }
 
 struct block *code_commit(struct code *c, struct code_span *s, const uint64_t page[2], const uint32_t seen[2])
 {
     struct block *b = s->block;
     struct region *r = &c->region[s->region];
-    size_t cold = s->aux_size || b->two_pages ? block_aux_at(b) + s->aux_size : b->cold_size;
+    size_t cold = (size_t)((uint8_t *)block_aux_in(b, s->cold) - s->cold) + s->aux_size;
 
-    rh_assert(b->host_size <= s->size && cold <= s->size + CODE_AUX_ALIGN + sizeof(struct block_second),
-              "%u and %zu bytes in %zu", b->host_size, cold, s->size);
+    rh_assert(b->host_size <= s->size && cold <= s->size + KEPT_MORE, "%u and %zu bytes in %zu", b->host_size, cold,
+              s->size);
     rh_assert(b->two_pages == (page[1] != ~0ull), "block at 0x%llx: two_pages and page[1] differ",
               (unsigned long long)b->gpa);
     b->page = (uint32_t)page[0];

@@ -88,24 +88,26 @@ static inline bool block_holds(const struct block *b, const void *hpc)
 {
     return (uintptr_t)hpc - (uintptr_t)b->rx < b->host_size || (uintptr_t)hpc - (uintptr_t)block_cold(b) < b->cold_size;
 }
-/* Where what is kept with a block begins in its cold part: struct block_second, if it is on two pages; then nfaults of
- * host_fault, ascending by `at` (or IR, see exec/interp.c). */
-enum { CODE_AUX_ALIGN = 8 };
-static inline uint32_t block_kept_at(const struct block *b)
+/* Behind a block's cold part is kept: struct block_second, if it is on two pages; then its aux, which is nfaults of
+ * host_fault, ascending by `at` (or IR, see exec/interp.c).  `cold`: where the cold part is, in either view. */
+enum { CODE_AUX_ALIGN = 2 };
+static inline struct block_second *block_second_in(const struct block *b, const uint8_t *cold)
 {
-    return (b->cold_size + CODE_AUX_ALIGN - 1u) / CODE_AUX_ALIGN * CODE_AUX_ALIGN;
+    uintptr_t align = _Alignof(struct block_second);
+    return (struct block_second *)(((uintptr_t)cold + b->cold_size + align - 1) & ~(align - 1));
 }
-static inline uint32_t block_aux_at(const struct block *b)
+static inline void *block_aux_in(const struct block *b, const uint8_t *cold)
 {
-    return block_kept_at(b) + (b->two_pages ? (uint32_t)sizeof(struct block_second) : 0);
-}
-static inline const void *block_aux(const struct block *b)
-{
-    return block_cold(b) + block_aux_at(b);
+    uintptr_t end = b->two_pages ? (uintptr_t)(block_second_in(b, cold) + 1) : (uintptr_t)cold + b->cold_size;
+    return (void *)((end + CODE_AUX_ALIGN - 1) & ~(uintptr_t)(CODE_AUX_ALIGN - 1));
 }
 static inline const struct block_second *block_second(const struct block *b)
 {
-    return b->two_pages ? (const struct block_second *)(block_cold(b) + block_kept_at(b)) : NULL;
+    return block_second_in(b, block_cold(b));
+}
+static inline const void *block_aux(const struct block *b)
+{
+    return block_aux_in(b, block_cold(b));
 }
 
 /* By cause, always on. */
@@ -160,7 +162,8 @@ struct code_writer {
  * for need <= 256 KB.  If code_evictions is not what it was before, every block and link that the caller held is void, and so are its jump
  * caches. */
 void code_reserve(struct code *c, struct code_writer *w, size_t need, struct code_span *s);
-/* Room behind s->block's cold_size bytes for `size` bytes to keep with it (two_pages is set); what is reserved must have it. */
+/* Room behind s->block's cold_size bytes for `size` bytes, aligned to CODE_AUX_ALIGN, to keep with it (two_pages is set); what is reserved
+ * must have it. */
 void *code_aux(struct code_span *s, size_t size);
 /* Publish s->block (gpa, two_pages, mode, sizes, nfaults, links' offsets set by the caller) with host_size bytes of code and
  * its aux.  pages: indexes of its one or two RAM pages in marks (page[1] = ~0 if one).  If another vCPU published the same key first, that block is returned

@@ -90,7 +90,7 @@ void block_drop(struct code *c, struct block *b, enum block_death why);
 
 static inline struct block_second *block_second_rw(const struct code *c, const struct block *b)
 {
-    return (struct block_second *)(code_rw(c, b) + b->cold_at + block_kept_at(b));
+    return block_second_in(b, code_rw(c, b) + b->cold_at);
 }
 
 /* Where the cold parts of a region begin. */

@@ -47,14 +47,20 @@ static void interpret(struct cpu *c)
     r->why = ir_interp(r->b, c, &calls, &r->slot);
 }
 
+static void *aligned(const void *aux)
+{
+    uintptr_t align = _Alignof(struct ir_block);
+    return (void *)(((uintptr_t)aux + align - 1) & ~(align - 1));
+}
+
 size_t exec_ir_size(const struct ir_block *ir)
 {
-    return sizeof *ir + ir->nops * sizeof *ir->op + ir->nconsts * sizeof *ir->consts;
+    return _Alignof(struct ir_block) + sizeof *ir + ir->nops * sizeof *ir->op + ir->nconsts * sizeof *ir->consts;
 }
 
 void exec_ir_keep(void *aux, const struct ir_block *ir)
 {
-    struct ir_block *kept = aux;
+    struct ir_block *kept = aligned(aux);
     struct ir_op *op = (struct ir_op *)(kept + 1);
     *kept = *ir;
     memcpy(op, ir->op, ir->nops * sizeof *op);
@@ -63,7 +69,7 @@ void exec_ir_keep(void *aux, const struct ir_block *ir)
 
 enum cpu_leave exec_interp(struct vcpu *v, struct block *b)
 {
-    const struct ir_block *kept = block_aux(b);
+    const struct ir_block *kept = aligned(block_aux(b));
     struct ir_block ir = *kept;
     ir.op = (struct ir_op *)(kept + 1);
     ir.consts = (int64_t *)(ir.op + ir.nops);

@@ -58,7 +58,7 @@ struct host_jump {
 struct host_fault {
     /* offset of the faulting instruction, HOST_FAULT_COLD set if it is in the cold part; offset of its cold stub, 0: none */
     uint16_t at, cold;
-    int32_t insn_off; /* guest insn, page-relative */
+    uint16_t insn_off; /* guest insn, page-relative */
 };
 
 enum { HOST_FAULT_COLD = 0x8000 };
