@@ -21,6 +21,8 @@ bool ir_block_init(struct ir_block *b, struct arena *a, unsigned max_ops)
     return b->op != NULL;
 }
 
+static const struct ir_op blank = {.d = IR_NONE, .e = IR_NONE, .a = IR_NONE, .b = IR_NONE, .c = IR_NONE};
+
 struct ir_op *ir_append(struct ir_block *b, enum ir_opcode op, enum ir_type type)
 {
     struct ir_op *o = &b->op[b->nops];
@@ -28,7 +30,9 @@ struct ir_op *ir_append(struct ir_block *b, enum ir_opcode op, enum ir_type type
         b->nops++;
     else
         b->full = true;
-    *o = (struct ir_op){.op = op, .type = type, .d = IR_NONE, .e = IR_NONE, .a = IR_NONE, .b = IR_NONE, .c = IR_NONE};
+    *o = blank;
+    o->op = (uint8_t)op;
+    o->type = (uint8_t)type;
     return o;
 }
 

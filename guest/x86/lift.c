@@ -58,16 +58,23 @@ static bool falls_back(const struct x86_insn *i)
     return i->map == 1 && (i->opcode == 0xbc || i->opcode == 0xbd || i->opcode == 0x09);
 }
 
+/* What rows must not ask for in this mode. */
+static uint32_t denied(uint32_t mode)
+{
+    bool v8086_or_real = !(mode & MODE_PROT) || (mode & MODE_VM86);
+    return (v8086_or_real ? ATTR_PROT : 0u) | (mode & MODE_CPL ? ATTR_CPL0 : 0u);
+}
+
 static void lift_insn(struct x86_lift *l, const struct x86_insn *i)
 {
     const struct x86_row *r = i->row;
-    bool v8086_or_real = !(l->mode & MODE_PROT) || (l->mode & MODE_VM86);
+    uint32_t denied = r->attr & l->denied;
 
     l->insn = i;
     l->lacks = !lift_has_feature(l, r->feature);
-    if (((r->attr & ATTR_PROT || i->space != X86_LEGACY) && v8086_or_real) || (l->lacks && !falls_back(i)))
+    if ((denied & ATTR_PROT) || (l->lacks && !falls_back(i)))
         ops_raise(l, EX_UD);
-    else if ((r->attr & ATTR_CPL0) && (l->mode & MODE_CPL))
+    else if (denied)
         ops_raise(l, EX_GP);
     else
         lifters[r->lift](l, i);
@@ -195,26 +202,6 @@ static void lift_bad(struct x86_lift *l, enum x86_status s)
     ops_raise(l, s == X86_LONG ? EX_GP : EX_UD);
 }
 
-static bool is_indexed(const struct x86_insn *i)
-{
-    for (unsigned n = 0; n < i->noperands; n++)
-        if (i->op[n].kind == OPERAND_MEM && (i->mem.base != X86_RSP || i->mem.index >= 0))
-            return true;
-    return false;
-}
-
-/* Accesses by way of rSP stay on one page for long, unless they index a table.  (rBP is as often any pointer as it is a
- * frame's.) */
-static void mark_stack(struct x86_lift *l, const struct x86_insn *i, unsigned from)
-{
-    for (struct ir_op *o = l->b->op + from, *end = l->b->op + l->b->nops; o < end; o++)
-        if (o->tag == SEG_SS && (ir_effects(o) & (IRE_READS | IRE_WRITES))) {
-            if (is_indexed(i))
-                return;
-            o->flags |= IR_NEAR;
-        }
-}
-
 static void lift_one(struct x86_lift *l, enum x86_status s, const struct x86_insn *i)
 {
     unsigned from = l->b->nops;
@@ -226,8 +213,6 @@ static void lift_one(struct x86_lift *l, enum x86_status s, const struct x86_ins
         lift_bad(l, s);
     if (l->in_c)
         lift_generic(l, from);
-    if (s == X86_OK)
-        mark_stack(l, i, from);
     if (l->shadowed && !l->ended) {
         l->last = 0;
         ops_goto(l, 0, l->next, true);
@@ -261,6 +246,7 @@ enum x86_lift_result x86_lift_block(struct ir_block *b, uint32_t mode, const uin
 {
     struct x86_lift l = {.b = b,
                          .mode = mode,
+                         .denied = denied(mode),
                          .features = features,
                          .generic = generic,
                          .off = off,

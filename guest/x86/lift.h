@@ -46,6 +46,7 @@ struct x86_source {
 struct x86_lift {
     struct ir_block *b;
     uint32_t mode;            /* MODE_ bits */
+    uint32_t denied;          /* ATTR_ bits: no insn with one of these may run */
     const uint32_t *features; /* bit set by FEAT_ number: what the CPU model has; NULL: all */
     const uint32_t *generic;  /* the same: what this host has no unit for (bit 0: none at all); NULL: nothing */
     int64_t off;              /* page offset of the insn being lifted */

@@ -43,11 +43,11 @@ void lift_bt(struct x86_lift *l, const struct x86_insn *i)
         ir_alu(l->b, IR_BT, t, setf, IR_NONE, ops_load(l, bytes, p), bit);
         return;
     }
-    ir_ref addr = by_reg ? bit_word(l, i, true) : ops_linear(l, i, bytes, true);
-    struct ir_op *o = ir_alu(l->b, IR_RMW, t, setf, IR_NONE, addr, bit);
+    struct ops_place p = by_reg ? ops_at(bit_word(l, i, true), i->mem.seg) : ops_memory_whole(l, i, bytes, true);
+    struct ir_op *o = ops_access(l, IR_RMW, t, IR_NONE, p, bit);
+    o->setf = (uint8_t)setf;
     o->sub = (uint8_t)op;
-    o->tag = i->mem.seg;
-    o->flags = i->prefix & PREFIX_LOCK ? IR_LOCK : 0;
+    o->flags |= i->prefix & PREFIX_LOCK ? IR_LOCK : 0;
 }
 
 /* op0 = op(op1). */

@@ -69,17 +69,20 @@ struct ops_place {
     ir_ref base;
     int16_t disp;
     uint8_t seg;
+    uint8_t flags; /* IR_NEAR */
 };
 static inline struct ops_place ops_at(ir_ref linear, unsigned seg)
 {
-    return (struct ops_place){linear, 0, (uint8_t)seg};
+    return (struct ops_place){linear, 0, (uint8_t)seg, 0};
 }
+uint8_t ops_near(const struct x86_insn *i); /* IR_NEAR, if the memory operand is by way of rSP */
 /* An op on memory; d and b as the op has them. */
 struct ir_op *ops_access(struct x86_lift *l, enum ir_opcode op, enum ir_type t, ir_ref d, struct ops_place p, ir_ref b);
 ir_ref ops_load(struct x86_lift *l, unsigned bytes, struct ops_place p); /* zero-extended into a fresh temp */
 void ops_store(struct x86_lift *l, unsigned bytes, struct ops_place p, ir_ref v);
-/* The memory operand, for an op that takes a displacement (ir_takes_disp). */
+/* The memory operand, for an op that takes a displacement (ir_takes_disp), and for any. */
 struct ops_place ops_memory(struct x86_lift *l, const struct x86_insn *i, unsigned bytes, bool write);
+struct ops_place ops_memory_whole(struct x86_lift *l, const struct x86_insn *i, unsigned bytes, bool write);
 /* Effective address of i->mem plus `more` << shift (IR_NONE: nothing). */
 ir_ref ops_ea(struct x86_lift *l, const struct x86_insn *i, ir_ref more, unsigned shift);
 /* The same value, destination given (LEA): writes d at type t. */

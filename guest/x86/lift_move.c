@@ -158,9 +158,9 @@ void lift_xchg(struct x86_lift *l, const struct x86_insn *i)
         ops_write(l, i, 1, a);
         return;
     }
-    ir_ref addr = ops_linear(l, i, bytes, true), v = ops_read(l, i, !m);
-    ir_ref d = r->high ? ops_temp(l) : gpr(r);
-    ir_alu(l->b, IR_XCHG, type_of(bytes), 0, d, addr, v)->tag = i->mem.seg;
+    struct ops_place p = ops_memory_whole(l, i, bytes, true);
+    ir_ref v = ops_read(l, i, !m), d = r->high ? ops_temp(l) : gpr(r);
+    ops_access(l, IR_XCHG, type_of(bytes), d, p, v);
     if (r->high)
         ops_put_high(l, r->reg, d);
 }
@@ -177,11 +177,11 @@ void lift_xadd(struct x86_lift *l, const struct x86_insn *i)
         ops_write(l, i, 0, sum);
         return;
     }
-    ir_ref addr = ops_linear(l, i, r->bytes, true), v = ops_read(l, i, 1);
-    ir_ref d = r->high ? ops_temp(l) : gpr(r);
-    struct ir_op *o = ir_alu(l->b, IR_XADD, t, IRF_ALL, d, addr, v);
-    o->tag = i->mem.seg;
-    o->flags = i->prefix & PREFIX_LOCK ? IR_LOCK : 0;
+    struct ops_place p = ops_memory_whole(l, i, r->bytes, true);
+    ir_ref v = ops_read(l, i, 1), d = r->high ? ops_temp(l) : gpr(r);
+    struct ir_op *o = ops_access(l, IR_XADD, t, d, p, v);
+    o->setf = IRF_ALL;
+    o->flags |= i->prefix & PREFIX_LOCK ? IR_LOCK : 0;
     if (r->high)
         ops_put_high(l, r->reg, d);
 }
@@ -215,10 +215,10 @@ void lift_cmpxchg(struct x86_lift *l, const struct x86_insn *i)
         return;
     }
     unsigned bytes = i->op[0].bytes;
-    ir_ref addr = ops_linear(l, i, bytes, true), v = ops_read(l, i, 1);
-    struct ir_op *o = ir_alu(l->b, IR_CMPXCHG, type_of(bytes), IRF_ALL, X86_RAX, addr, v);
-    o->tag = i->mem.seg;
-    o->flags = i->prefix & PREFIX_LOCK ? IR_LOCK : 0;
+    struct ops_place p = ops_memory_whole(l, i, bytes, true);
+    struct ir_op *o = ops_access(l, IR_CMPXCHG, type_of(bytes), X86_RAX, p, ops_read(l, i, 1));
+    o->setf = IRF_ALL;
+    o->flags |= i->prefix & PREFIX_LOCK ? IR_LOCK : 0;
 }
 
 void lift_cmpxchg8b(struct x86_lift *l, const struct x86_insn *i)
@@ -310,8 +310,9 @@ void lift_enter(struct x86_lift *l, const struct x86_insn *i)
 void lift_leave(struct x86_lift *l, const struct x86_insn *i)
 {
     unsigned width = ops_stack_width(l);
-    ir_ref ea = ops_address_reg(l, width, X86_RBP);
-    ir_ref v = ops_load(l, i->osize, ops_at(ops_segment(l, SEG_SS, ea, i->osize, false), SEG_SS));
+    struct ops_place p = ops_at(ops_segment(l, SEG_SS, ops_address_reg(l, width, X86_RBP), i->osize, false), SEG_SS);
+    p.flags = IR_NEAR;
+    ir_ref v = ops_load(l, i->osize, p);
 
     if (width == 2)
         ops_set_reg(l, 2, X86_RSP, ops_lea(l, I32, IR_NONE, X86_RBP, IR_NONE, 0, i->osize));

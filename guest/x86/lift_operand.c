@@ -68,6 +68,7 @@ struct ir_op *ops_access(struct x86_lift *l, enum ir_opcode op, enum ir_type t, 
     struct ir_op *o = ir_alu(l->b, op, t, 0, d, p.base, b);
     o->disp = p.disp;
     o->tag = p.seg;
+    o->flags = p.flags;
     return o;
 }
 
@@ -246,6 +247,18 @@ ir_ref ops_linear(struct x86_lift *l, const struct x86_insn *i, unsigned bytes, 
     return ops_segment(l, seg, ops_ea(l, i, IR_NONE, 0), bytes, write);
 }
 
+/* Accesses by way of rSP stay on one page for long, unless they index a table.  (rBP is as often any pointer as it is a
+ * frame's.) */
+uint8_t ops_near(const struct x86_insn *i)
+{
+    return i->mem.base == X86_RSP && i->mem.index < 0 && i->mem.seg == SEG_SS ? IR_NEAR : 0;
+}
+
+struct ops_place ops_memory_whole(struct x86_lift *l, const struct x86_insn *i, unsigned bytes, bool write)
+{
+    return (struct ops_place){ops_linear(l, i, bytes, write), 0, i->mem.seg, ops_near(i)};
+}
+
 /* Registers need no LEA where offsets do not wrap and segments do not count. */
 struct ops_place ops_memory(struct x86_lift *l, const struct x86_insn *i, unsigned bytes, bool write)
 {
@@ -257,9 +270,9 @@ struct ops_place ops_memory(struct x86_lift *l, const struct x86_insn *i, unsign
         int base = i->mem.rip ? IR_PCB : fs_gs && i->mem.base < 0 ? (int)(X86_BASE_ES + seg) : i->mem.base;
         bool one = base >= 0 && !(fs_gs && (i->mem.rip || i->mem.base >= 0));
         if (one && disp == (int16_t)disp)
-            return (struct ops_place){(ir_ref)(IR_REG0 + base), (int16_t)disp, (uint8_t)seg};
+            return (struct ops_place){(ir_ref)(IR_REG0 + base), (int16_t)disp, (uint8_t)seg, ops_near(i)};
     }
-    return ops_at(ops_linear(l, i, bytes, write), seg);
+    return ops_memory_whole(l, i, bytes, write);
 }
 
 ir_ref ops_linear_plus(struct x86_lift *l, ir_ref linear, int64_t n)
@@ -338,13 +351,13 @@ void ops_rmw(struct x86_lift *l, const struct x86_insn *i, enum ir_opcode op, un
 {
     unsigned bytes = i->op[0].bytes, flags = i->prefix & PREFIX_LOCK ? IR_LOCK : 0;
     bool disp = ir_takes_disp(IR_RMW, op, flags);
-    struct ops_place p = disp ? ops_memory(l, i, bytes, true) : ops_at(ops_linear(l, i, bytes, true), i->mem.seg);
+    struct ops_place p = disp ? ops_memory(l, i, bytes, true) : ops_memory_whole(l, i, bytes, true);
     struct ir_op *o = ops_access(l, IR_RMW, type_of(bytes), IR_NONE, p, b);
 
     o->setf = (uint8_t)setf;
     o->c = c;
     o->sub = (uint8_t)op;
-    o->flags = (uint8_t)flags;
+    o->flags |= (uint8_t)flags;
 }
 
 /* ---- stack (SDM vol. 1, 6.2.3) ---------------------------------------------------------------------------------- */
@@ -359,25 +372,30 @@ static enum ir_type stack_type(const struct x86_lift *l)
     return mode64(l) ? I64 : I32;
 }
 
+static struct ops_place on_stack(struct x86_lift *l, ir_ref ea, unsigned bytes, bool write)
+{
+    return (struct ops_place){ops_segment(l, SEG_SS, ea, bytes, write), 0, SEG_SS, IR_NEAR};
+}
+
 void ops_push(struct x86_lift *l, unsigned slot, unsigned bytes, ir_ref v)
 {
     unsigned width = ops_stack_width(l);
 
     if (width == 8) {
-        ops_store(l, bytes, (struct ops_place){X86_RSP, (int16_t)-slot, SEG_SS}, v);
+        ops_store(l, bytes, (struct ops_place){X86_RSP, (int16_t)-slot, SEG_SS, IR_NEAR}, v);
         ops_add_sp(l, -(int64_t)slot);
         return;
     }
     ir_ref sp = ops_lea(l, stack_type(l), IR_NONE, X86_RSP, IR_NONE, 0, -(int64_t)slot);
     ir_ref ea = width == 2 ? ops_zero_extend(l, 2, sp) : sp;
 
-    ops_store(l, bytes, ops_at(ops_segment(l, SEG_SS, ea, bytes, true), SEG_SS), v);
+    ops_store(l, bytes, on_stack(l, ea, bytes, true), v);
     ops_set_reg(l, width, X86_RSP, sp);
 }
 
 struct ops_place ops_top_place(struct x86_lift *l, unsigned bytes)
 {
-    return ops_at(ops_segment(l, SEG_SS, ops_address_reg(l, ops_stack_width(l), X86_RSP), bytes, false), SEG_SS);
+    return on_stack(l, ops_address_reg(l, ops_stack_width(l), X86_RSP), bytes, false);
 }
 
 ir_ref ops_top(struct x86_lift *l, unsigned bytes)

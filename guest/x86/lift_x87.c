@@ -61,6 +61,7 @@ static struct ir_op *append_memory(struct x86_lift *l, const struct x86_insn *i,
     o->a = addr;
     o->imm |= (int64_t)bytes << IR_X87_BYTES;
     o->tag = i->mem.seg;
+    o->flags = ops_near(i);
     return o;
 }
 
@@ -113,7 +114,7 @@ static void load_control(struct x86_lift *l, const struct x86_insn *i, ir_ref ad
 {
     const size_t kept = offsetof(struct cpu, scratch[7]);
     int masked = ir_label(l->b);
-    ir_ref v = ops_load(l, 2, ops_at(addr, i->mem.seg));
+    ir_ref v = ops_load(l, 2, (struct ops_place){addr, 0, i->mem.seg, ops_near(i)});
     struct ir_op *o = ir_append(l->b, IR_STF, I16);
 
     o->a = v;
