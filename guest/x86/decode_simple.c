@@ -6,7 +6,8 @@
  *
  * Rules to know before editing
  *   - A new insn needs nothing here but its row.
- *   - Each insn is another, so a processor guesses wrong at many branches: what can be looked up or computed is.
+ *   - Each insn is another, so a processor guesses wrong at many branches: what can be looked up or computed is.  But the next
+ *     insn waits for the length of this one: what leads to that must be few loads in a row, or branches.
  */
 #include "guest/x86/decode_table.h"
 
@@ -24,11 +25,18 @@ static inline const struct x86_row *find_row(const struct x86_row *last, unsigne
     return NULL;
 }
 
-/* restrict: a byte stored to *out might be any other byte, for all that C knows otherwise. */
-bool x86_decode_simple(const uint8_t *restrict p, struct x86_insn *restrict out)
+/* Compiled twice, with REX and without: where the opcode is must be guessed rather than waited for.  restrict: a byte stored
+ * to *out might be any other byte, for all that C knows otherwise. */
+static inline __attribute__((always_inline)) bool decode(const uint8_t *restrict p, bool has_rex,
+                                                         struct x86_insn *restrict out)
 {
-    size_t has_rex = (p[0] & 0xf0) == 0x40, map = p[has_rex] == 0x0f, at = has_rex + map;
-    unsigned rex = p[0] & (has_rex ? 15 : 0), opcode = p[at], modrm = p[at + 1], w = rex >> 3;
+    size_t at = has_rex;
+    unsigned rex = has_rex ? p[0] & 15 : 0, w = rex >> 3, map = 0, opcode = p[at];
+    if (__builtin_expect(opcode == 0x0f, false)) {
+        map = 1;
+        opcode = p[++at];
+    }
+    unsigned modrm = p[at + 1];
     unsigned last = x86_last_row[X86_KEY(X86_LEGACY, map, opcode)][modrm >> 3 & 7];
     if (!last || (opcode == 0x90 && !map)) /* XCHG r8, rAX or NOP */
         return false;
@@ -69,4 +77,9 @@ bool x86_decode_simple(const uint8_t *restrict p, struct x86_insn *restrict out)
     out->imm = x86_immediate(r->imm_signed, p + at, r->imm_bytes[w]);
     out->length = (uint8_t)(at + r->imm_bytes[w]);
     return true;
+}
+
+bool x86_decode_simple(const uint8_t *p, struct x86_insn *out)
+{
+    return (p[0] & 0xf0) == 0x40 ? decode(p, true, out) : decode(p, false, out);
 }
