@@ -289,7 +289,7 @@ static bool has_rows(unsigned key)
 {
     unsigned any = 0;
     for (unsigned reg = 0; reg < ARRAY_LEN(x86_last_row[key]); reg++) {
-        any |= x86_last_row[key][reg];
+        any |= x86_last_row[key][reg].number;
     }
     return any;
 }
@@ -305,7 +305,7 @@ static bool decode_rest(struct x86_decoder *d)
     if (key == X86_KEY(X86_LEGACY, 0, 0x90) && (i->rex & 1)) {
         key++; /* XCHG r8, rAX: what REX.B leaves of NOP */
     }
-    unsigned last = x86_last_row[key][d->bytes[d->at] >> 3 & 7];
+    unsigned last = x86_last_row[key][d->bytes[d->at] >> 3 & 7].number;
     if (!last) {
         d->at += has_rows(key); /* ModRM was looked at */
         return false;

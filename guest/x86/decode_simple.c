@@ -37,16 +37,21 @@ static inline __attribute__((always_inline)) bool decode(const uint8_t *restrict
         opcode = p[++at];
     }
     unsigned modrm = p[at + 1];
-    unsigned last = x86_last_row[X86_KEY(X86_LEGACY, map, opcode)][modrm >> 3 & 7];
-    if (!last || (opcode == 0x90 && !map)) /* XCHG r8, rAX or NOP */
+    const struct x86_last_row *last = &x86_last_row[X86_KEY(X86_LEGACY, map, opcode)][modrm >> 3 & 7];
+    unsigned imm_bytes = last->imm_bytes >> 4 * w & 15;
+    if (!last->number || (opcode == 0x90 && !map)) /* XCHG r8, rAX or NOP */
         return false;
-    const struct x86_row *restrict r = &x86_rows[last - 1];
-    if (!r->plain && !(r = find_row(r, modrm, w)))
-        return false;
+    const struct x86_row *restrict r = &x86_rows[last->number - 1];
+    if (!r->plain) {
+        r = find_row(r, modrm, w);
+        if (!r)
+            return false;
+        imm_bytes = r->imm_bytes[w];
+    }
     if (!r->simple)
         return false;
-    at += 1u + r->modrm;
-    unsigned there = 0u - r->modrm;
+    at += 1u + last->modrm;
+    unsigned there = 0u - last->modrm;
     modrm &= there;
     *out = (struct x86_insn){.row = r, .asize = 8, .mem = {.base = -1, .index = -1, .seg = SEG_NONE}};
     out->prefix = has_rex ? PREFIX_REX : 0;
@@ -59,7 +64,7 @@ static inline __attribute__((always_inline)) bool decode(const uint8_t *restrict
     out->noperands = r->noperands;
     unsigned log_osize = r->log_osize[w];
     out->osize = (uint8_t)(1u << log_osize);
-    bool memory = r->modrm & (modrm < 0xc0);
+    bool memory = last->modrm & (modrm < 0xc0);
     unsigned reg = (modrm >> 3 & 7) | (rex & there & 4) << 1, rm = (modrm & 7) | (rex & there & 1) << 3;
     out->reg = (uint8_t)reg;
     out->rm = (uint8_t)rm;
@@ -74,8 +79,8 @@ static inline __attribute__((always_inline)) bool decode(const uint8_t *restrict
     }
     if (memory)
         at += x86_decode_address(&out->mem, p + at, modrm, rex, true);
-    out->imm = x86_immediate(r->imm_signed, p + at, r->imm_bytes[w]);
-    out->length = (uint8_t)(at + r->imm_bytes[w]);
+    out->imm = x86_immediate(r->imm_signed, p + at, imm_bytes);
+    out->length = (uint8_t)(at + imm_bytes);
     return true;
 }
 

@@ -73,6 +73,8 @@ enum {
     (IS(m, METHOD_NONE) || IS(m, METHOD_E) || IS(m, METHOD_R) || IS(m, METHOD_M) || IS(m, METHOD_G) ||                 \
      IS(m, METHOD_Z) || IS(m, METHOD_REG) || IS_IMMEDIATE(m))
 #define NEEDS_MODRM(m) ((int)(m) >= (int)METHOD_E && (int)(m) <= (int)METHOD_LAST_MODRM)
+#define HAS_MODRM(mod, reg, o1, o2, o3)                                                                                \
+    (EXT_##reg >= 0 || MOD_##mod != MOD__ || NEEDS_MODRM(OPM_##o1) || NEEDS_MODRM(OPM_##o2) || NEEDS_MODRM(OPM_##o3))
 #define NEEDS_VVVV(m) (IS(m, METHOD_H) || IS(m, METHOD_B) || IS(m, METHOD_KH) || IS(m, METHOD_TH))
 
 /* Bytes by a size rule, where the operand size is 1 << o. */
@@ -127,7 +129,7 @@ const struct x86_row x86_rows[] = {
     .l = L_##L,                                                                                                        \
     .plain = X86_##SPACE == X86_LEGACY && PFX_##PREFIX == PFX__ && EXT_##RM < 0 && MOD_##MOD == MOD__ && \
              W_##W == W__ && !((ATTR) & (NO64 | ONLY64)),                                                              \
-    .modrm = EXT_##REG >= 0 || MOD_##MOD != MOD__ || NEEDS_MODRM(OPM_##O1) || NEEDS_MODRM(OPM_##O2) || NEEDS_MODRM(OPM_##O3), \
+    .modrm = HAS_MODRM(MOD, REG, O1, O2, O3),                                                                          \
     .vvvv = NEEDS_VVVV(OPM_##O1) || NEEDS_VVVV(OPM_##O2) || NEEDS_VVVV(OPM_##O3),                                      \
     .operand = {OP_##O1, OP_##O2, OP_##O3, OP_##O4},                                                                   \
     .noperands = (OP_##O1 != OP__) + (OP_##O2 != OP__) + (OP_##O3 != OP__) + (OP_##O4 != OP__),                        \
@@ -162,10 +164,12 @@ enum {
 
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Woverride-init"
-const uint16_t x86_last_row[X86_KEY_COUNT][8] = {
-#define X86_ROW(SPACE, MAP, OPCODE, PREFIX, MOD, REG, RM, W, L, NAME, O1, O2, ...)                                     \
+const struct x86_last_row x86_last_row[X86_KEY_COUNT][8] = {
+#define X86_ROW(SPACE, MAP, OPCODE, PREFIX, MOD, REG, RM, W, L, NAME, O1, O2, O3, O4, ATTR, ...)                       \
     [X86_KEY(X86_##SPACE, MAP, OPCODE) ... X86_KEY(X86_##SPACE, MAP, OPCODE) + SPAN(OPCODE, OPM_##O1, OPM_##O2)]       \
-    [EXT_##REG < 0 ? 0 : EXT_##REG ... EXT_##REG < 0 ? 7 : EXT_##REG] = ROW_AT(__LINE__) + 1,
+    [EXT_##REG < 0 ? 0 : EXT_##REG ... EXT_##REG < 0 ? 7 : EXT_##REG] =                                                \
+        {ROW_AT(__LINE__) + 1, HAS_MODRM(MOD, REG, O1, O2, O3),                                                        \
+         IMM_BYTES(O1, O2, O3, LOG_OSIZE(ATTR, 0)) | IMM_BYTES(O1, O2, O3, LOG_OSIZE(ATTR, 1)) << 4},
 #include "guest/x86/x86.def"
 };
 #pragma GCC diagnostic pop

@@ -48,9 +48,14 @@ struct x86_operand_form {
 };
 extern const struct x86_operand_form x86_operand_forms[];
 
-/* Number of the last row of a key that may go with a ModRM.reg, plus one; 0: no rows. */
+/* The last row of a key that may go with a ModRM.reg, and of that what tells the length of an insn: the next one waits for it. */
 enum { X86_KEY_COUNT = 12 * 256 };
-extern const uint16_t x86_last_row[X86_KEY_COUNT][8];
+struct x86_last_row {
+    uint16_t number; /* plus one; 0: no rows */
+    uint8_t modrm;
+    uint8_t imm_bytes; /* with REX.W in bits 7..4 */
+};
+extern const struct x86_last_row x86_last_row[X86_KEY_COUNT][8];
 
 /* Legacy maps 0..3, VEX maps 1..3, EVEX maps 1 2 3 5 6 are the planes 0..3, 4..6, 7..11. */
 #define X86_PLANE(space, map)                                                                                          \
