@@ -66,14 +66,14 @@ void ops_branch_zero(struct x86_lift *l, bool if_zero, enum ir_type t, ir_ref a,
 
 /* Where an access goes: linear address base + disp, by way of segment seg. */
 struct ops_place {
-    ir_ref base;
-    int16_t disp;
-    uint8_t seg;
-    uint8_t flags; /* IR_NEAR */
+    uint32_t base; /* ir_ref; gcc puts narrower fields together in memory, where it waits for them */
+    int32_t disp;  /* of 16 bits */
+    uint32_t seg;
+    uint32_t flags; /* IR_NEAR */
 };
 static inline struct ops_place ops_at(ir_ref linear, unsigned seg)
 {
-    return (struct ops_place){linear, 0, (uint8_t)seg, 0};
+    return (struct ops_place){linear, 0, seg, 0};
 }
 uint8_t ops_near(const struct x86_insn *i); /* IR_NEAR, if the memory operand is by way of rSP */
 /* An op on memory; d and b as the op has them. */

@@ -65,10 +65,10 @@ ir_ref ops_zero_extend(struct x86_lift *l, unsigned bytes, ir_ref a)
 
 struct ir_op *ops_access(struct x86_lift *l, enum ir_opcode op, enum ir_type t, ir_ref d, struct ops_place p, ir_ref b)
 {
-    struct ir_op *o = ir_alu(l->b, op, t, 0, d, p.base, b);
-    o->disp = p.disp;
-    o->tag = p.seg;
-    o->flags = p.flags;
+    struct ir_op *o = ir_alu(l->b, op, t, 0, d, (ir_ref)p.base, b);
+    o->disp = (int16_t)p.disp;
+    o->tag = (uint8_t)p.seg;
+    o->flags = (uint8_t)p.flags;
     return o;
 }
 
@@ -270,7 +270,7 @@ struct ops_place ops_memory(struct x86_lift *l, const struct x86_insn *i, unsign
         int base = i->mem.rip ? IR_PCB : fs_gs && i->mem.base < 0 ? (int)(X86_BASE_ES + seg) : i->mem.base;
         bool one = base >= 0 && !(fs_gs && (i->mem.rip || i->mem.base >= 0));
         if (one && disp == (int16_t)disp)
-            return (struct ops_place){(ir_ref)(IR_REG0 + base), (int16_t)disp, (uint8_t)seg, ops_near(i)};
+            return (struct ops_place){(uint32_t)(IR_REG0 + base), (int32_t)disp, seg, ops_near(i)};
     }
     return ops_memory_whole(l, i, bytes, write);
 }
@@ -382,7 +382,7 @@ void ops_push(struct x86_lift *l, unsigned slot, unsigned bytes, ir_ref v)
     unsigned width = ops_stack_width(l);
 
     if (width == 8) {
-        ops_store(l, bytes, (struct ops_place){X86_RSP, (int16_t)-slot, SEG_SS, IR_NEAR}, v);
+        ops_store(l, bytes, (struct ops_place){X86_RSP, -(int32_t)slot, SEG_SS, IR_NEAR}, v);
         ops_add_sp(l, -(int64_t)slot);
         return;
     }
