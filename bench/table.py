@@ -33,12 +33,22 @@ def mean(values):
     return math.exp(sum(math.log(v) for v in values) / len(values)) if values else None
 
 
+def group(key, title, rows, counted, bar):
+    return (key, title, rows, mean(f["over_qemu"] for _, f in counted), mean(f["over_native"] for _, f in counted), bar)
+
+
 def groups(result):
-    """(key, title, rows with figures, mean over QEMU, mean over native, bar)"""
+    """(key, title, rows with figures, mean over QEMU, mean over native, bar); all integer programs are one without rows of its own"""
     keys = list(dict.fromkeys(r["group"] for r in result["rows"]))
+    integer, left = [], [key for key in keys if key in ALL_INTEGER]
     for key in keys:
         rows = [(r, figures(r)) for r in result["rows"] if r["group"] == key]
-        yield (key, GROUPS.get(key, key), rows, mean(f["over_qemu"] for _, f in rows), mean(f["over_native"] for _, f in rows), BARS.get(key))
+        yield group(key, GROUPS.get(key, key), rows, rows, BARS.get(key))
+        if key in left:
+            integer += rows
+            left.remove(key)
+            if not left:
+                yield group("all integer", ALL_INTEGER_TITLE, [], integer, ALL_INTEGER_BAR)
 
 
 def scaling(result):
@@ -84,16 +94,10 @@ def mean_line(title, over_qemu, over_native, bar):
 
 def lines(result):
     """Rows of cells: row, native, QEMU, rhea, rhea over QEMU, over native, remark; a group's mean as a row of its own with `bar`."""
-    integer, left = [], [key for key, *_ in groups(result) if key in ALL_INTEGER]
-    for key, title, rows, over_qemu, over_native, bar in groups(result):
+    for _, title, rows, over_qemu, over_native, bar in groups(result):
         for r, f in rows:
             yield [r["name"], cell(f["native"]), cell(f["qemu"]), cell(f["rhea"]), ratio(f["over_qemu"]), ratio(f["over_native"]), remark(r)]
         yield mean_line(title, over_qemu, over_native, bar)
-        if key in left:
-            integer += [f for _, f in rows]
-            left.remove(key)
-            if not left:
-                yield mean_line(ALL_INTEGER_TITLE, mean(f["over_qemu"] for f in integer), mean(f["over_native"] for f in integer), ALL_INTEGER_BAR)
 
 
 def text(result):
