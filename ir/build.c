@@ -30,6 +30,7 @@ struct ir_op *ir_append(struct ir_block *b, enum ir_opcode op, enum ir_type type
         b->nops++;
     else
         b->full = true;
+    b->accesses += ir_facts[op].accesses;
     *o = blank;
     o->op = (uint8_t)op;
     o->type = (uint8_t)type;

@@ -169,6 +169,7 @@ struct ir_block {
     unsigned nconsts, const_cap;
     unsigned ntemps, nlabels;
     unsigned ninsns;
+    unsigned accesses;   /* ops that may access guest memory, at most */
     int64_t guest_off;   /* page offset of the first insn */
     uint32_t guest_size; /* bytes of guest code covered, from guest_off */
     uint8_t near_pair;   /* ir_op.pair of all ops with IR_NEAR that have none of their own */

@@ -5,25 +5,23 @@
  */
 #include "opt/opt.h"
 
-static const struct {
-    const char *name;
-    void (*run)(struct ir_block *b);
-    unsigned off, on; /* bits of enum opt_without: any of `off` leaves it out, one of `on`, if there are, must be set */
-} passes[] = {
-    {"fold", opt_fold, OPT_NO_CHANGES | OPT_NO_FOLD, 0},
-    {"share", opt_share, OPT_NO_CHANGES | OPT_NO_SHARES, 0},
-    {"wanted", opt_wanted, OPT_NO_CHANGES | OPT_ALL_FLAGS, 0},
-    {"flags", opt_flags, OPT_ALL_FLAGS, OPT_NO_CHANGES},
-    {"flags", opt_flags_all, 0, OPT_ALL_FLAGS},
-};
+static void step(struct ir_block *b, struct opt_trace *t, const char *name, void (*pass)(struct ir_block *))
+{
+    pass(b);
+    if (t)
+        t->after(t->arg, name, b);
+}
 
 void opt_run(struct ir_block *b, unsigned without, struct opt_trace *t)
 {
-    for (unsigned i = 0; i < ARRAY_LEN(passes); i++) {
-        if (without & passes[i].off || (passes[i].on && !(without & passes[i].on)))
-            continue;
-        passes[i].run(b);
-        if (t)
-            t->after(t->arg, passes[i].name, b);
-    }
+    if (!(without & (OPT_NO_CHANGES | OPT_NO_FOLD)))
+        step(b, t, "fold", opt_fold);
+    if (!(without & (OPT_NO_CHANGES | OPT_NO_SHARES)))
+        step(b, t, "share", opt_share);
+    if (without & OPT_ALL_FLAGS)
+        step(b, t, "flags", opt_flags_all);
+    else if (without & OPT_NO_CHANGES)
+        step(b, t, "flags", opt_flags);
+    else
+        step(b, t, "wanted", opt_wanted);
 }

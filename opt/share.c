@@ -11,90 +11,81 @@
  * access each.  Where that cannot be, because the bytes lie on two pages or one of them may not be touched as the block
  * wants, each access looks for itself; so sharing is a hint, and what faults does so where it would have.
  *
- * What is known of a register or temp is its root, a number for a value that nothing is known about, and its distance
- * from that.
+ * What is known of a register or temp is one number, its value as far as anyone can tell: values that nothing is known about
+ * are SPACE apart, a constant added to one is added to its number.  Where that leads out of the space around it, it is a
+ * value that nothing is known about.
  *
  * Choices: nothing is shared across a call (C may drop entries; those that slow paths drop are forgotten) or a label.
+ *
+ * A block that accesses memory once has nothing to share, and the walk ends at a block's last access: b->accesses, a count made
+ * while the ops were appended, tells.
  */
 #include "opt/opt.h"
 
-struct value {
-    uint32_t root;
-    int32_t off;
-};
+enum { LEADS = 8, NOT_SHARED = 0, SPACE_BITS = 32 };
+
+#define SPACE (1ull << SPACE_BITS)
 
 /* An access that others may share with, or do. */
 struct lead {
     struct ir_op *op;
-    uint32_t root;
-    int32_t low, high; /* distances from the root: the bytes of all so far */
-    int32_t base_off;  /* of the op's base */
+    uint64_t base, low, high; /* values: of the op's base; of the bytes of all so far */
     uint8_t share;
     bool write;
 };
 
-enum { LEADS = 8, NOT_SHARED = 0, OFF_MAX = 1 << 30 };
-
 struct share {
     struct ir_block *b;
-    struct value value[IR_TEMP_MAX]; /* by ir_ref: registers, temps */
-    uint32_t known; /* a bit a register: its value is made out; that of others will be when it is asked for */
-    uint32_t roots;
+    uint64_t value[IR_TEMP_MAX]; /* by ir_ref: registers, temps */
+    uint64_t fresh;              /* the last value that nothing is known about */
     struct lead lead[LEADS];
     unsigned nleads, nshares;
 };
 
-static const struct value *value_of(struct share *s, ir_ref r)
+static uint64_t fresh(struct share *s)
 {
-    if (ir_is_reg(r) && !(s->known >> r & 1)) {
-        s->known |= 1u << r;
-        s->value[r] = (struct value){++s->roots, 0};
-    }
-    return &s->value[r];
+    return s->fresh += SPACE;
 }
 
-static void set(struct share *s, ir_ref d, uint32_t root, int64_t off)
+static bool same_space(uint64_t v, uint64_t w)
 {
-    if (off < -OFF_MAX || off > OFF_MAX) /* so that an access's end is no larger than 32 bits hold, either */
-        root = ++s->roots, off = 0;
-    if (ir_is_reg(d))
-        s->known |= 1u << d;
-    s->value[d] = (struct value){root, (int32_t)off};
+    return (v ^ w) >> SPACE_BITS == 0;
 }
 
 /* Whatever the registers held, C may have changed it. */
 static void forget_all(struct share *s)
 {
-    s->known = 0;
+    for (ir_ref r = IR_REG0; ir_is_reg(r); r++)
+        s->value[r] = fresh(s);
     s->nleads = 0;
 }
 
 static void add(struct share *s, ir_ref d, ir_ref a, int64_t distance)
 {
-    const struct value *v = value_of(s, a);
-    set(s, d, v->root, (int64_t)((uint64_t)v->off + (uint64_t)distance));
+    uint64_t v = s->value[a] + (uint64_t)distance;
+    s->value[d] = same_space(v, s->value[a]) ? v : fresh(s);
 }
 
 /* What o writes. */
 static void note(struct share *s, const struct ir_op *o)
 {
-    if (ir_is_reg(o->e) || ir_is_temp(o->e))
-        set(s, o->e, ++s->roots, 0);
-    if (!ir_is_reg(o->d) && !ir_is_temp(o->d))
+    if (o->e < IR_TEMP_MAX)
+        s->value[o->e] = fresh(s);
+    if (o->d >= IR_TEMP_MAX)
         return;
-    bool whole = o->type == I64, by_const = whole && ir_is_const(o->b) && !ir_is_const(o->a);
-    if (o->op == IR_LEA && whole && o->a != IR_NONE && o->b == IR_NONE && !ir_is_const(o->a))
+    bool whole = o->type == I64 && o->a < IR_TEMP_MAX;
+    if (o->op == IR_LEA && whole && o->b == IR_NONE)
         add(s, o->d, o->a, o->imm);
-    else if (o->op == IR_MOV && whole && !ir_is_const(o->a))
+    else if (o->op == IR_MOV && whole)
         add(s, o->d, o->a, 0);
     else if (o->op == IR_PC)
         add(s, o->d, IR_PCB, o->imm);
-    else if (by_const && o->op == IR_ADD)
+    else if (o->op == IR_ADD && whole && ir_is_const(o->b))
         add(s, o->d, o->a, ir_const_value(s->b, o->b));
-    else if (by_const && o->op == IR_SUB)
+    else if (o->op == IR_SUB && whole && ir_is_const(o->b))
         add(s, o->d, o->a, (int64_t)(0 - (uint64_t)ir_const_value(s->b, o->b)));
     else
-        set(s, o->d, ++s->roots, 0);
+        s->value[o->d] = fresh(s);
 }
 
 /* Bytes of an access that may share; 0: it may not. */
@@ -105,10 +96,9 @@ static unsigned shareable(const struct ir_op *o)
     case IR_LDZ:
     case IR_LDS:
     case IR_ST: return 1u << o->type;
-    case IR_RMW: { /* unless F must be loaded before it */
+    case IR_RMW: { /* those before which F need not be loaded */
         bool plain = o->sub == IR_ADD || o->sub == IR_SUB || o->sub == IR_AND || o->sub == IR_OR || o->sub == IR_XOR;
-        bool kept = o->setf && o->livef & ~ir_writes_f(o);
-        return plain && !kept && !(o->flags & IR_LOCK) ? 1u << o->type : NOT_SHARED;
+        return plain && !(o->flags & IR_LOCK) ? 1u << o->type : NOT_SHARED;
     }
     case IR_VEC: {
         unsigned form = ir_vec_rows[o->row].form;
@@ -123,9 +113,9 @@ static unsigned shareable(const struct ir_op *o)
 /* Let n in with the accesses of l; false: too far away. */
 static bool join(struct share *s, struct lead *l, const struct lead *n)
 {
-    int32_t low = n->low < l->low ? n->low : l->low, high = n->high > l->high ? n->high : l->high;
-    int64_t from = (int64_t)low - l->base_off;
-    if ((int64_t)high - low > IR_SHARE_BYTES || from != (int16_t)from)
+    uint64_t low = n->low < l->low ? n->low : l->low, high = n->high > l->high ? n->high : l->high;
+    int64_t from = (int64_t)(low - l->base);
+    if (high - low > IR_SHARE_BYTES || from != (int16_t)from)
         return false;
     if (!l->share) {
         if (s->nshares == IR_SHARES)
@@ -144,49 +134,39 @@ static bool join(struct share *s, struct lead *l, const struct lead *n)
 
 static void access(struct share *s, struct ir_op *o, unsigned size)
 {
-    const struct value *v = value_of(s, o->a);
-    struct lead n = {.op = o, .root = v->root, .base_off = v->off, .low = v->off + o->disp};
-    n.high = n.low + (int32_t)size;
+    struct lead n = {.op = o, .base = s->value[o->a]}, *l = s->lead, *end = l + (s->nleads < LEADS ? s->nleads : LEADS);
+    n.low = n.base + (uint64_t)o->disp;
+    n.high = n.low + size;
     n.write = ir_effects(o) & IRE_WRITES || o->flags & IR_NEAR;
-    struct lead *old = NULL;
-    for (struct lead *l = s->lead; l < s->lead + s->nleads; l++)
-        if (l->root == n.root) {
-            if (join(s, l, &n))
-                return;
-            old = l;
-        }
-    if (!old)
-        old = &s->lead[s->nleads < LEADS ? s->nleads++ : n.root % LEADS];
-    *old = n;
-}
-
-/* Whether there may be an access from o on. */
-static bool accesses(const struct ir_op *o, const struct ir_op *end)
-{
-    while (o < end && !ir_facts[o->op].accesses)
-        o++;
-    return o < end;
+    while (l < end && !same_space(l->base, n.base))
+        l++;
+    if (l == end) /* the oldest goes */
+        s->lead[s->nleads++ % LEADS] = n;
+    else if (!join(s, l, &n))
+        *l = n;
 }
 
 void opt_share(struct ir_block *b)
 {
     struct share s;
-    struct ir_op *end = b->op + b->nops;
-    if (!accesses(b->op, end))
+    unsigned left = b->accesses, size; /* accesses from here on, at most */
+    if (left < 2)
         return;
     s.b = b;
-    s.roots = s.nshares = 0;
+    s.fresh = SPACE / 2;
+    s.nshares = 0;
     forget_all(&s);
-    for (struct ir_op *o = b->op; o < end; o++) {
-        if (o->op == IR_INSN)
-            continue;
-        unsigned does = ir_effects(o), size;
-        if (does & IRE_CALLS || o->op == IR_LABEL) {
-            if (!accesses(o + 1, end))
+    for (struct ir_op *o = b->op, *end = o + b->nops; o < end; o++) {
+        if (ir_facts[o->op].accesses) {
+            if (!ir_is_const(o->a) && (size = shareable(o)) != NOT_SHARED)
+                access(&s, o, size);
+            if (!--left)
+                return;
+        } else if (o->op == IR_CALL || o->op == IR_LABEL) {
+            if (left < 2)
                 return;
             forget_all(&s);
-        } else if (does & (IRE_READS | IRE_WRITES) && !ir_is_const(o->a) && (size = shareable(o)) != NOT_SHARED)
-            access(&s, o, size);
+        }
         note(&s, o);
     }
 }

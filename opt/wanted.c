@@ -32,8 +32,10 @@ struct live {
 
 static void init(struct live *l, const struct ir_block *b)
 {
+    enum { PIECE = 64 }; /* at a time: temps are few */
     memset(l->seen, true, STATE);
-    memset(l->seen + STATE, false, IR_TEMP0 - STATE + b->ntemps);
+    for (unsigned at = STATE; at < IR_TEMP0 + b->ntemps; at += PIECE)
+        memset(l->seen + at, false, PIECE);
     l->seen[IR_NONE] = false;
 }
 
@@ -97,7 +99,7 @@ static inline __attribute__((always_inline)) void walk(struct ir_block *b, bool 
             continue;
         unsigned effects = ir_effects(o), writes = ir_writes_f(o), setf = writes & f;
         o->setf = (uint8_t)setf;
-        if (delete && !((effects & ~(unsigned)IRE_LOADS) | setf | l.seen[o->d] | l.seen[o->e]) && o->op != IR_AVX) {
+        if (delete &&!((effects & ~(unsigned)IRE_LOADS) | setf | l.seen[o->d] | l.seen[o->e]) && o->op != IR_AVX) {
             o->op = GONE;
             first = (unsigned)(o - b->op);
             continue;

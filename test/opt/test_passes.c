@@ -200,11 +200,15 @@ static void test_share(void **state)
         /* too far for one look */
         {"ld.i64 r2 = r1\n" NEXT "ld.i64 r3 = r1 disp=120\n" END,
          "ld.i64 r2 = r1\n" NEXT "ld.i64 r3 = r1 disp=120\n" END},
-        /* the end of one is beyond 32 bits */
+        /* as far as distances are followed, and beyond */
         {"lea.i64 t0 = r1, _, #0x7ffffff0\nld.i64 r2 = t0\n" NEXT
          "lea.i64 t1 = r1, _, #0x7ffffffc\nld.i64 r3 = t1\n" END,
-         "lea.i64 t0 = r1, _, #0x7ffffff0\nld.i64 r2 = t0\n" NEXT
-         "lea.i64 t1 = r1, _, #0x7ffffffc\nld.i64 r3 = t1\n" END},
+         "lea.i64 t0 = r1, _, #0x7ffffff0\nld.i64 r2 = t0 share=1[0,20]\n" NEXT
+         "lea.i64 t1 = r1, _, #0x7ffffffc\nld.i64 r3 = t1 share=1\n" END},
+        {"lea.i64 t0 = r1, _, #0x7ffffff0\nld.i64 r2 = t0\n" NEXT "lea.i64 t1 = t0, _, #0x10\nld.i64 r3 = t1\n" END,
+         "lea.i64 t0 = r1, _, #0x7ffffff0\nld.i64 r2 = t0\n" NEXT "lea.i64 t1 = t0, _, #0x10\nld.i64 r3 = t1\n" END},
+        {"lea.i64 t0 = r1, _, #-0x80000000\nld.i64 r2 = t0\n" NEXT "lea.i64 t1 = t0, _, #-0x8\nld.i64 r3 = t1\n" END,
+         "lea.i64 t0 = r1, _, #-0x80000000\nld.i64 r2 = t0\n" NEXT "lea.i64 t1 = t0, _, #-0x8\nld.i64 r3 = t1\n" END},
         /* C may run in between, or control come from elsewhere */
         {"ld.i64 r2 = r1\n" NEXT "call.i64 _ = _, _, _, alpha\n" NEXT "ld.i64 r3 = r1\n" END,
          "ld.i64 r2 = r1\n" NEXT "call.i64 _ = _, _, _, alpha\n" NEXT "ld.i64 r3 = r1\n" END},
