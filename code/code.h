@@ -48,13 +48,13 @@ struct link {
 enum block_death { ALIVE, DEAD_WRITE, DEAD_EVICTED, DEAD_FLUSH, DEAD_WORN, ASLEEP };
 
 struct block {
-    gpa_t gpa;           /* of the first guest byte */
-    const uint8_t *rx;   /* host code, executable view */
-    uintptr_t hash_next; /* see lookup.c */
-    uint32_t mode;       /* the guest's mode bits */
-    uint32_t page;       /* index of the RAM page */
-    uint32_t page_next;  /* list of that page, see page.c */
-    link_number in;      /* links that come here */
+    gpa_t gpa;          /* of the first guest byte */
+    const uint8_t *rx;  /* host code, executable view */
+    uint64_t hash_next; /* see lookup.c */
+    uint32_t mode;      /* the guest's mode bits */
+    uint32_t page;      /* index of the RAM page */
+    uint32_t page_next; /* list of that page, see page.c */
+    link_number in;     /* links that come here */
     struct link link[2];
     uint16_t guest_size, ninsns;
     uint16_t host_size, cold_size; /* of host code, see struct host_span */
@@ -180,7 +180,7 @@ struct link *code_numbered_link(const struct code *c, link_number n);
 struct block *code_lookup(const struct code *c, gpa_t gpa, uint32_t mode);
 /* An older block of the same gpa and mode (its second page differs: what that is depends on the address space), or
  * NULL. */
-struct block *code_lookup_next(const struct block *b);
+struct block *code_lookup_next(const struct code *c, const struct block *b);
 /* The block whose host code, cold or not, holds hpc, dead or alive, or NULL. Async-signal-safe. */
 struct block *code_find_host(const struct code *c, const void *hpc);
 /* Link l to `to` unless either died meanwhile or l is already linked.  false: nothing was done, because l led to another

@@ -70,7 +70,7 @@ struct code {
     struct region region[CODE_REGIONS];
     uint64_t nfilled;
 
-    uintptr_t *hash;
+    uint64_t *hash;
     uint64_t hash_mask;
 
     uint8_t *marks;

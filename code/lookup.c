@@ -4,10 +4,10 @@
  * stands on it walks on into the chain as it was or is.  The memory of removed blocks is reused only when no vCPU is
  * looking (see eviction in code.c).
  *
- * An entry is a block's address with sixteen bits of its key above it and, in bit 0, whether another one followed when it
- * was written: who looks for what is not there seldom has to look at a block, which would be a cache miss.
- *     | tag of the key | address of a struct block | more |
- *      63            48 47                        1      0
+ * An entry is a block's number, sixteen bits of its key, and what followed when it was written: the bit tag % 16 is set if an
+ * entry with such a tag did.  Who looks for what is not there seldom has to look at a block, which would be a cache miss.
+ *     | tag of the key | what follows | number of a block |
+ *      63            48 47          32 31                0
  */
 #include "code/internal.h"
 
@@ -15,8 +15,18 @@ enum {
     HASH_BYTES_A_BLOCK = 512, /* of code memory: about one block a bucket when it is full */
     HASH_BYTES_A_BUCKET = 4,  /* of guest code */
     ENTRY_TAG = 48,           /* first bit */
-    ENTRY_MORE = 1,
+    ENTRY_FOLLOW = 32,
 };
+
+struct block *code_numbered(const struct code *c, block_number n)
+{
+    return n ? &c->blocks[n - 1] : NULL;
+}
+
+struct link *code_numbered_link(const struct code *c, link_number n)
+{
+    return n ? &code_numbered(c, n / 2)->link[n % 2] : NULL;
+}
 
 static uint64_t page_hash(gpa_t gpa, uint32_t mode)
 {
@@ -24,19 +34,29 @@ static uint64_t page_hash(gpa_t gpa, uint32_t mode)
 }
 
 /* Blocks that are near each other in a page have buckets near each other: they are looked up and added together. */
-static uintptr_t *hash_bucket(const struct code *c, gpa_t gpa, uint32_t mode)
+static uint64_t *hash_bucket(const struct code *c, gpa_t gpa, uint32_t mode)
 {
     return &c->hash[((page_hash(gpa, mode) >> 32) + gpa % PAGE_BYTES / HASH_BYTES_A_BUCKET) & c->hash_mask];
 }
 
-static uintptr_t entry_tag(gpa_t gpa, uint32_t mode)
+static unsigned key_tag(gpa_t gpa, uint32_t mode)
 {
-    return (page_hash(gpa, mode) >> 16 ^ gpa % PAGE_BYTES) << ENTRY_TAG;
+    return (uint16_t)(page_hash(gpa, mode) >> 16 ^ gpa % PAGE_BYTES);
 }
 
-static struct block *entry_block(uintptr_t e)
+static unsigned entry_tag(uint64_t e)
 {
-    return (struct block *)(e & mask_bits(ENTRY_TAG) & ~(uintptr_t)ENTRY_MORE);
+    return (unsigned)(e >> ENTRY_TAG);
+}
+
+static uint64_t follow_bit(unsigned tag)
+{
+    return 1ull << (ENTRY_FOLLOW + tag % 16);
+}
+
+static struct block *entry_block(const struct code *c, uint64_t e)
+{
+    return code_numbered(c, (block_number)e);
 }
 
 bool hash_init(struct code *c)
@@ -60,30 +80,32 @@ void hash_fini(struct code *c)
 
 void hash_add(struct code *c, struct block *b)
 {
-    uintptr_t *bucket = hash_bucket(c, b->gpa, b->mode);
+    uint64_t *bucket = hash_bucket(c, b->gpa, b->mode), next = *bucket, e = block_number_of(c, b);
 
-    b->hash_next = *bucket;
-    __atomic_store_n(bucket, (uintptr_t)b | entry_tag(b->gpa, b->mode) | (*bucket ? ENTRY_MORE : 0), __ATOMIC_RELEASE);
+    if (next)
+        e |= follow_bit(entry_tag(next)) | (next & (0xffffull << ENTRY_FOLLOW));
+    b->hash_next = next;
+    __atomic_store_n(bucket, e | (uint64_t)key_tag(b->gpa, b->mode) << ENTRY_TAG, __ATOMIC_RELEASE);
 }
 
 void hash_remove(struct code *c, struct block *b)
 {
-    uintptr_t *at = hash_bucket(c, b->gpa, b->mode);
+    uint64_t *at = hash_bucket(c, b->gpa, b->mode);
 
-    while (entry_block(*at) != b)
-        at = &entry_block(*at)->hash_next;
+    while (entry_block(c, *at) != b)
+        at = &entry_block(c, *at)->hash_next;
     __atomic_store_n(at, b->hash_next, __ATOMIC_RELEASE);
 }
 
 /* The first block of that key from entry e on. */
-static struct block *hash_match(uintptr_t e, gpa_t gpa, uint32_t mode)
+static struct block *hash_match(const struct code *c, uint64_t e, gpa_t gpa, uint32_t mode)
 {
-    uintptr_t tag = entry_tag(gpa, mode);
+    unsigned tag = key_tag(gpa, mode);
     while (e) {
-        struct block *b = entry_block(e);
-        if (e >> ENTRY_TAG == tag >> ENTRY_TAG && b->gpa == gpa && b->mode == mode && block_alive(b))
+        struct block *b = entry_block(c, e);
+        if (entry_tag(e) == tag && b->gpa == gpa && b->mode == mode && block_alive(b))
             return b;
-        if (!(e & ENTRY_MORE))
+        if (!(e & follow_bit(tag)))
             break;
         e = __atomic_load_n(&b->hash_next, __ATOMIC_ACQUIRE);
     }
@@ -92,12 +114,12 @@ static struct block *hash_match(uintptr_t e, gpa_t gpa, uint32_t mode)
 
 struct block *code_lookup(const struct code *c, gpa_t gpa, uint32_t mode)
 {
-    return hash_match(__atomic_load_n(hash_bucket(c, gpa, mode), __ATOMIC_ACQUIRE), gpa, mode);
+    return hash_match(c, __atomic_load_n(hash_bucket(c, gpa, mode), __ATOMIC_ACQUIRE), gpa, mode);
 }
 
-struct block *code_lookup_next(const struct block *b)
+struct block *code_lookup_next(const struct code *c, const struct block *b)
 {
-    return hash_match(__atomic_load_n(&b->hash_next, __ATOMIC_ACQUIRE), b->gpa, b->mode);
+    return hash_match(c, __atomic_load_n(&b->hash_next, __ATOMIC_ACQUIRE), b->gpa, b->mode);
 }
 
 static bool same_second(const struct block *a, const struct block *b)
@@ -110,18 +132,8 @@ struct block *hash_find_same(const struct code *c, const struct block *b)
     struct block *same = code_lookup(c, b->gpa, b->mode);
 
     while (same && !same_second(same, b))
-        same = code_lookup_next(same);
+        same = code_lookup_next(c, same);
     return same;
-}
-
-struct block *code_numbered(const struct code *c, block_number n)
-{
-    return n ? &c->blocks[n - 1] : NULL;
-}
-
-struct link *code_numbered_link(const struct code *c, link_number n)
-{
-    return n ? &code_numbered(c, n / 2)->link[n % 2] : NULL;
 }
 
 struct block *code_find_host(const struct code *c, const void *hpc)

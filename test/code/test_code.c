@@ -169,8 +169,8 @@ static void test_same_key(void **state)
     assert_ptr_equal(a, again);
     assert_ptr_not_equal(a, b);
     assert_ptr_equal(code_lookup(f->c, 0x1ff8, 1), b);
-    assert_ptr_equal(code_lookup_next(b), a);
-    assert_null(code_lookup_next(a));
+    assert_ptr_equal(code_lookup_next(f->c, b), a);
+    assert_null(code_lookup_next(f->c, a));
     assert_int_equal(code_counts(f->c)->blocks, 2);
     /* The one given up left no trace in the lists. */
     assert_true(overlaps_drop(f, 0x5007, 1, 1));
