@@ -178,14 +178,12 @@ static void fill_block(struct block *b, const struct ir_block *ir, const struct 
         b->link[i] = (struct link){.jump_at = (uint16_t)j->jump_at,
                                    .miss_at = (uint16_t)j->miss_at,
                                    .guard_at = (uint16_t)j->guard_at,
+                                   .stub_at = (uint16_t)j->stub_at, /* cross: 0, as it has led to no page */
+                                   .f_regs = j->f_regs,
                                    .f = j->f & 3,
                                    .present = j->present,
                                    .cross = j->cross,
                                    .second = i == 1};
-        if (!j->cross) {
-            b->link[i].stub_at = (uint16_t)j->stub_at;
-            b->link[i].f_regs = j->f_regs;
-        }
     }
 }
 
