@@ -145,8 +145,10 @@ static inline int place_dst(struct emitter *e, ir_ref d, ir_ref from)
     check(e, CHECK_DST, d, host_pin[d]);
     return host_pin[d];
 }
-/* Whether place_dst finds a register while this op's sources hold theirs; if not, compute in rax, unlock, then place. */
-bool place_can_dst(struct emitter *e, ir_ref d, ir_ref from);
+/* The same for e->op's d while its sources hold their registers: rax where none is left.  Then, the value being there,
+ * bring it to where d lives. */
+int place_early(struct emitter *e, ir_ref from);
+void place_early_done(struct emitter *e, int work);
 /* After computing d at type t in reg: write it home if that is memory. */
 void place_home_done(struct emitter *e, ir_ref d, enum ir_type t, int reg);
 static inline void place_dst_done(struct emitter *e, ir_ref d, enum ir_type t, int reg)

@@ -64,15 +64,9 @@ static bool commutes(unsigned op)
 static void lea_to(struct emitter *e, ir_ref from, struct rm m)
 {
     const struct ir_op *o = e->op;
-    int work = place_can_dst(e, o->d, from) ? place_dst(e, o->d, from) : RAX;
+    int work = place_early(e, from);
     asm_lea(&e->a, o->type, work, m);
-    if (work != RAX && !place_unpinned(o->d))
-        return;
-    e->locked = 0;
-    int d = place_dst(e, o->d, IR_NONE);
-    if (d != work)
-        asm_mov_rr(&e->a, I64, d, work);
-    place_dst_done(e, o->d, o->type, d);
+    place_early_done(e, work);
 }
 
 /* ADD and SUB that must leave F alone are LEA. */

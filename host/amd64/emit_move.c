@@ -94,10 +94,6 @@ void emit_lea(struct emitter *e)
     const struct ir_op *o = e->op;
     int base = NOREG, index = NOREG;
     int64_t disp = o->imm;
-    if (o->b == IR_NONE && ir_is_reg(o->d) && !place_unpinned(o->d) && (base = place_reg_of(e, o->a)) != NOREG) {
-        asm_lea(&e->a, o->type, host_pin[o->d], rm_mem(base, (int32_t)disp)); /* as most are */
-        return;
-    }
     if (o->a != IR_NONE && ir_is_const(o->a))
         disp = (int64_t)((uint64_t)disp + (uint64_t)ir_const_value(e->b, o->a));
     else if (o->a != IR_NONE)
@@ -108,7 +104,7 @@ void emit_lea(struct emitter *e)
         index = base == RAX ? place_src_kept(e, o->b, I64) : place_src(e, o->b, I64, RAX);
     if (o->type == I32)
         disp = (int32_t)disp;
-    int work = place_can_dst(e, o->d, o->a) ? place_dst(e, o->d, o->a) : RAX;
+    int work = place_early(e, o->a);
     if (base == NOREG && index == NOREG) {
         asm_mov_imm(&e->a, work, o->type == I32 ? (int64_t)(uint32_t)disp : disp);
     } else if (fits32(disp)) {
@@ -126,13 +122,7 @@ void emit_lea(struct emitter *e)
             asm_lea(&e->a, I64, sum, rm_index(sum, base, 0, 0));
         asm_mov_rr(&e->a, I64, work, sum);
     }
-    if (work != RAX && !place_unpinned(o->d))
-        return;
-    e->locked = 0;
-    int d = place_dst(e, o->d, IR_NONE);
-    if (d != work)
-        asm_mov_rr(&e->a, I64, d, work);
-    place_dst_done(e, o->d, o->type, d);
+    place_early_done(e, work);
 }
 
 void emit_cmov(struct emitter *e)

@@ -238,7 +238,7 @@ int place_src_kept(struct emitter *e, ir_ref r, enum ir_type t)
     return spare;
 }
 
-bool place_can_dst(struct emitter *e, ir_ref d, ir_ref from)
+static bool can_dst(const struct emitter *e, ir_ref d, ir_ref from)
 {
     return ir_is_reg(d) || e->reg[d] != NOREG || e->locked != (1u << NSCRATCH) - 1 ||
            (from != d && place_dies(e, from) && e->reg[from] != NOREG);
@@ -313,4 +313,22 @@ void place_home_done(struct emitter *e, ir_ref d, enum ir_type t, int reg)
     }
     asm_store(&e->a, t == I32 ? I64 : t, place_home(d), reg);
     check(e, CHECK_DONE, d, reg);
+}
+
+int place_early(struct emitter *e, ir_ref from)
+{
+    ir_ref d = e->op->d;
+    return can_dst(e, d, from) ? place_dst(e, d, from) : RAX;
+}
+
+void place_early_done(struct emitter *e, int work)
+{
+    const struct ir_op *o = e->op;
+    if (work != RAX && !place_unpinned(o->d))
+        return;
+    e->locked = 0;
+    int d = place_dst(e, o->d, IR_NONE);
+    if (d != work)
+        asm_mov_rr(&e->a, I64, d, work);
+    place_dst_done(e, o->d, o->type, d);
 }
