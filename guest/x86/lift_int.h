@@ -115,6 +115,8 @@ unsigned ops_flags_of(enum ir_opcode op);
 
 /* Push v (bytes of it, in a slot of `slot` bytes); RSP changes after the store. */
 void ops_push(struct x86_lift *l, unsigned slot, unsigned bytes, ir_ref v);
+/* An access on the stack, at ea. */
+struct ops_place ops_on_stack(struct x86_lift *l, ir_ref ea, unsigned bytes, bool write);
 /* The top of the stack; the value there, zero-extended.  RSP does not change yet. */
 struct ops_place ops_top_place(struct x86_lift *l, unsigned bytes);
 ir_ref ops_top(struct x86_lift *l, unsigned bytes);

@@ -310,9 +310,7 @@ void lift_enter(struct x86_lift *l, const struct x86_insn *i)
 void lift_leave(struct x86_lift *l, const struct x86_insn *i)
 {
     unsigned width = ops_stack_width(l);
-    struct ops_place p = ops_at(ops_segment(l, SEG_SS, ops_address_reg(l, width, X86_RBP), i->osize, false), SEG_SS);
-    p.flags = IR_NEAR;
-    ir_ref v = ops_load(l, i->osize, p);
+    ir_ref v = ops_load(l, i->osize, ops_on_stack(l, ops_address_reg(l, width, X86_RBP), i->osize, false));
 
     if (width == 2)
         ops_set_reg(l, 2, X86_RSP, ops_lea(l, I32, IR_NONE, X86_RBP, IR_NONE, 0, i->osize));

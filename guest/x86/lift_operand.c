@@ -372,7 +372,7 @@ static enum ir_type stack_type(const struct x86_lift *l)
     return mode64(l) ? I64 : I32;
 }
 
-static struct ops_place on_stack(struct x86_lift *l, ir_ref ea, unsigned bytes, bool write)
+struct ops_place ops_on_stack(struct x86_lift *l, ir_ref ea, unsigned bytes, bool write)
 {
     return (struct ops_place){ops_segment(l, SEG_SS, ea, bytes, write), 0, SEG_SS, IR_NEAR};
 }
@@ -389,13 +389,13 @@ void ops_push(struct x86_lift *l, unsigned slot, unsigned bytes, ir_ref v)
     ir_ref sp = ops_lea(l, stack_type(l), IR_NONE, X86_RSP, IR_NONE, 0, -(int64_t)slot);
     ir_ref ea = width == 2 ? ops_zero_extend(l, 2, sp) : sp;
 
-    ops_store(l, bytes, on_stack(l, ea, bytes, true), v);
+    ops_store(l, bytes, ops_on_stack(l, ea, bytes, true), v);
     ops_set_reg(l, width, X86_RSP, sp);
 }
 
 struct ops_place ops_top_place(struct x86_lift *l, unsigned bytes)
 {
-    return on_stack(l, ops_address_reg(l, ops_stack_width(l), X86_RSP), bytes, false);
+    return ops_on_stack(l, ops_address_reg(l, ops_stack_width(l), X86_RSP), bytes, false);
 }
 
 ir_ref ops_top(struct x86_lift *l, unsigned bytes)
